@@ -1,0 +1,156 @@
+//! Knows where a daemon listens and where a client dials: `unix:PATH`, `unix:@NAME`, `tcp:HOST:PORT`.
+//! Never: opens a socket or asks a name server.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The longest path or abstract name of a Unix socket that every Linux takes (unix(7): 108 bytes
+/// with the terminating NUL).
+pub const UNIX_PATH_BYTES_MAX: usize = 107;
+
+/// Where a socket is. `Display` gives the text that [`Address::parse`] takes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// A Unix stream socket in the file system.
+    Unix(PathBuf),
+    /// A Unix stream socket in the abstract namespace (unix(7)); the name without its `@`.
+    Abstract(String),
+    /// A TCP host and port.
+    Tcp(Host, u16),
+}
+
+/// The host part of a TCP address.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// `*`: every address of the machine.
+    Any,
+    /// A host name or an IP address, without the brackets of an IPv6 one.
+    Name(String),
+}
+
+/// Why a text is no address; its `Display` is for people and says what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadAddress(String);
+
+impl fmt::Display for BadAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadAddress {}
+
+impl Address {
+    /// Reads `unix:PATH`, `unix:@NAME`, `tcp:HOST:PORT`, or `HOST:PORT` alone. HOST may be `*`
+    /// (every address) and an IPv6 address stands in brackets; PORT may be 0 or `*` (any free port).
+    pub fn parse(text: &str) -> Result<Address, BadAddress> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return unix(text, path);
+        }
+        tcp(text, text.strip_prefix("tcp:").unwrap_or(text))
+    }
+}
+
+fn unix(text: &str, path: &str) -> Result<Address, BadAddress> {
+    let bad = |why: String| Err(BadAddress(format!("\"{text}\" is no address of a Unix socket: {why}")));
+    let name = path.strip_prefix('@');
+    let named = name.unwrap_or(path);
+    if named.is_empty() {
+        return bad("it lacks a path (unix:/path/to/socket) or a name (unix:@name)".into());
+    }
+    if named.contains('\0') {
+        return bad("it has a NUL byte in it".into());
+    }
+    if named.len() > UNIX_PATH_BYTES_MAX {
+        return bad(format!("it has {} bytes, and the kernel takes {UNIX_PATH_BYTES_MAX}", named.len()));
+    }
+    Ok(match name {
+        Some(name) => Address::Abstract(name.to_owned()),
+        None => Address::Unix(PathBuf::from(path)),
+    })
+}
+
+fn tcp(text: &str, rest: &str) -> Result<Address, BadAddress> {
+    let bad = |why: &str| {
+        Err(BadAddress(format!(
+            "\"{text}\" is no address: {why}; right are unix:/path, unix:@name, tcp:host:port, tcp:[::1]:port"
+        )))
+    };
+    let Some((host, port)) = rest.rsplit_once(':') else {
+        return if rest == "*" { Ok(Address::Tcp(Host::Any, 0)) } else { bad("it lacks a port") };
+    };
+    let port = match port {
+        "*" => 0,
+        // A sign, which parse() takes, is no digit.
+        _ => match port.parse::<u16>() {
+            Ok(number) if !port.starts_with('+') => number,
+            _ => return bad("its port is no number from 0 to 65535, nor *"),
+        },
+    };
+    let host = match host.strip_prefix('[').map(|inner| inner.strip_suffix(']')) {
+        Some(Some(inner)) if inner.parse::<std::net::Ipv6Addr>().is_ok() => Host::Name(inner.to_owned()),
+        Some(_) => return bad("what stands in brackets is no IPv6 address"),
+        None if host.contains(':') => return bad("an IPv6 address must stand in brackets"),
+        None if host == "*" => Host::Any,
+        None if host.is_empty() => return bad("it lacks a host (* for every address of the machine)"),
+        None => Host::Name(host.to_owned()),
+    };
+    Ok(Address::Tcp(host, port))
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Abstract(name) => write!(f, "unix:@{name}"),
+            Address::Tcp(Host::Any, port) => write!(f, "tcp:*:{port}"),
+            Address::Tcp(Host::Name(host), port) if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
+            Address::Tcp(Host::Name(host), port) => write!(f, "tcp:{host}:{port}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_and_written() {
+        for (text, shown) in [
+            ("unix:/run/telexd/telex.sock", "unix:/run/telexd/telex.sock"),
+            ("unix:@telex", "unix:@telex"),
+            ("unix:relative", "unix:relative"),
+            ("tcp:localhost:4040", "tcp:localhost:4040"),
+            ("127.0.0.1:*", "tcp:127.0.0.1:0"),
+            ("tcp:[::1]:0", "tcp:[::1]:0"),
+            ("*:4040", "tcp:*:4040"),
+            ("*:*", "tcp:*:0"),
+            ("*", "tcp:*:0"),
+        ] {
+            assert_eq!(Address::parse(text).map(|address| address.to_string()).as_deref(), Ok(shown));
+        }
+    }
+
+    #[test]
+    fn refused_with_a_reason() {
+        for (text, why) in [
+            ("unix:", "lacks a path"),
+            ("unix:@", "lacks a path"),
+            ("unix:/a\0b", "NUL"),
+            ("tcp:localhost", "lacks a port"),
+            ("", "lacks a port"),
+            ("tcp::1", "lacks a host"),
+            ("tcp:::1:80", "brackets"),
+            ("tcp:[nope]:80", "IPv6"),
+            ("tcp:[::1:80", "IPv6"),
+            ("tcp:h:65536", "port"),
+            ("tcp:h:+80", "port"),
+            ("tcp:h:", "port"),
+        ] {
+            let error = Address::parse(text).expect_err(text).to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        assert!(Address::parse(&format!("unix:/{}", "x".repeat(107))).is_err());
+        assert!(Address::parse(&format!("unix:/{}", "x".repeat(106))).is_ok());
+    }
+}

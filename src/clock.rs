@@ -1,0 +1,20 @@
+//! Knows time as a value that is handed in.
+//! Never: reads a clock.
+
+use std::time::Duration;
+
+/// One reading of both clocks, taken once per turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Since a fixed moment before the first reading; never goes back.
+    pub mono: Duration,
+    /// Since 1970-01-01 00:00 UTC; may jump.
+    pub wall: Duration,
+}
+
+impl Now {
+    /// The wall clock in milliseconds since 1970.
+    pub fn wall_ms(self) -> u64 {
+        u64::try_from(self.wall.as_millis()).unwrap_or(u64::MAX)
+    }
+}

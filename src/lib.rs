@@ -1,0 +1,8 @@
+//! telex: a message switch for the processes of a Linux machine.
+
+pub mod address;
+pub mod clock;
+pub mod limits;
+pub mod name;
+pub mod topic;
+pub mod wire;

@@ -1,0 +1,90 @@
+//! Knows what topics and patterns of topics look like (PROTOCOL.md section 6).
+//! Never: who subscribes to them.
+
+use crate::limits::NAME_BYTES_MAX;
+
+/// Why a text is no topic, or no pattern; its `Display` is for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadTopic {
+    /// Nothing at all.
+    Empty,
+    /// More than 255 bytes.
+    TooLong,
+    /// Two dots in a row, or a dot at an end.
+    EmptyToken,
+    /// A wildcard where a topic was wanted.
+    Wildcard,
+    /// A `>` that is not the last token.
+    RestNotLast,
+}
+
+impl std::fmt::Display for BadTopic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BadTopic::Empty => f.write_str("is empty"),
+            BadTopic::TooLong => write!(f, "is longer than {NAME_BYTES_MAX} bytes"),
+            BadTopic::EmptyToken => f.write_str("has an empty token (two dots in a row, or a dot at an end)"),
+            BadTopic::Wildcard => {
+                f.write_str("has a wildcard token ('*' or '>'), which only subscriptions may have")
+            }
+            BadTopic::RestNotLast => f.write_str("has a '>' that is not its last token"),
+        }
+    }
+}
+
+/// Whether `text` is a topic that a message can be published to.
+pub fn check_topic(text: &str) -> Result<(), BadTopic> {
+    check_tokens(text)?;
+    match text.split('.').any(|token| token == "*" || token == ">") {
+        true => Err(BadTopic::Wildcard),
+        false => Ok(()),
+    }
+}
+
+/// Whether `text` can be subscribed to: a topic in which `*` may stand for one whole token and `>`,
+/// as the last, for one or more.
+pub fn check_pattern(text: &str) -> Result<(), BadTopic> {
+    check_tokens(text)?;
+    let mut tokens = text.split('.').rev();
+    tokens.next();
+    match tokens.any(|token| token == ">") {
+        true => Err(BadTopic::RestNotLast),
+        false => Ok(()),
+    }
+}
+
+fn check_tokens(text: &str) -> Result<(), BadTopic> {
+    if text.is_empty() {
+        return Err(BadTopic::Empty);
+    }
+    if text.len() > NAME_BYTES_MAX {
+        return Err(BadTopic::TooLong);
+    }
+    match text.split('.').any(str::is_empty) {
+        true => Err(BadTopic::EmptyToken),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_and_patterns() {
+        assert_eq!(check_topic("sensor.kitchen.temp"), Ok(()));
+        assert_eq!(check_topic("a*.b>"), Ok(()), "a wildcard is a whole token");
+        assert_eq!(check_topic("a.*"), Err(BadTopic::Wildcard));
+        assert_eq!(check_topic(">"), Err(BadTopic::Wildcard));
+        for bad in [".", "a.", ".a", "a..b"] {
+            assert_eq!(check_topic(bad), Err(BadTopic::EmptyToken), "{bad}");
+        }
+        assert_eq!(check_topic(""), Err(BadTopic::Empty));
+        assert_eq!(check_topic(&"t".repeat(256)), Err(BadTopic::TooLong));
+        for good in ["*", ">", "a.*.b", "a.>", "*.*", "a"] {
+            assert_eq!(check_pattern(good), Ok(()), "{good}");
+        }
+        assert_eq!(check_pattern("a.>.b"), Err(BadTopic::RestNotLast));
+        assert_eq!(check_pattern(">.>"), Err(BadTopic::RestNotLast));
+    }
+}

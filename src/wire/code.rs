@@ -1,0 +1,75 @@
+//! Knows the fixed words by which errors are told to programs (PROTOCOL.md section 10).
+//! Never: when they are said.
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident => $word:literal,)*) => {
+        /// An error code. The word is part of the protocol and never changes.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $variant,)* }
+
+        impl Code {
+            /// Every code, in the order of the protocol page.
+            pub const ALL: &[Code] = &[$(Code::$variant,)*];
+
+            /// The word on the wire.
+            pub fn word(self) -> &'static str {
+                match self { $(Code::$variant => $word,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The line is no JSON.
+    BadJson => "bad_json",
+    /// The line is JSON, but no object.
+    NotAnObject => "not_an_object",
+    /// A field that is needed is not there.
+    MissingField => "missing_field",
+    /// A field has a wrong form.
+    BadField => "bad_field",
+    /// An envelope field is there twice.
+    DuplicateField => "duplicate_field",
+    /// The line is longer than `max_line_bytes`.
+    LineTooLong => "line_too_long",
+    /// The daemon knows no such request.
+    UnknownType => "unknown_type",
+    /// Nobody holds the address.
+    NoSuchNode => "no_such_node",
+    /// Nobody subscribes to the topic of a request.
+    NoSubscribers => "no_subscribers",
+    /// A reply to what is not open, or not the sender's to answer.
+    NoSuchRequest => "no_such_request",
+    /// The `message_id` is that of an open request.
+    DuplicateId => "duplicate_id",
+    /// The node ID belongs to another user or is held exclusively.
+    NameTaken => "name_taken",
+    /// The node's instances use the other delivery mode.
+    DeliveryMismatch => "delivery_mismatch",
+    /// The sender does not hold what it claims.
+    NotYours => "not_yours",
+    /// Not allowed.
+    Denied => "denied",
+    /// The connection has to authenticate first.
+    AuthRequired => "auth_required",
+    /// The authentication failed.
+    AuthFailed => "auth_failed",
+    /// Nobody answered in time.
+    Timeout => "timeout",
+    /// All who could have answered have left.
+    NodeGone => "node_gone",
+    /// The connection has too many open requests.
+    TooManyRequests => "too_many_requests",
+    /// The connection holds too many node IDs.
+    TooManyNames => "too_many_names",
+    /// The connection has too many subscriptions, monitors and taps.
+    TooManySubscriptions => "too_many_subscriptions",
+    /// There is no room for the message, or no memory for what was asked.
+    Overloaded => "overloaded",
+    /// The spool is full.
+    SpoolFull => "spool_full",
+    /// The spool has no such job.
+    NoSuchJob => "no_such_job",
+    /// The daemon failed, and says so.
+    Internal => "internal",
+}

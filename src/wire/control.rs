@@ -1,0 +1,372 @@
+//! Knows what may be asked of the daemon itself, and the form of each request's body (PROTOCOL.md
+//! section 7).
+//! Never: what the answer is.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+
+use crate::limits::{ADDRESS_BYTES_MAX, ENDPOINTS_MAX, META_BYTES_MAX, NAME_BYTES_MAX, PAGE_ENTRIES_MAX};
+use crate::topic::check_pattern;
+use crate::wire::code::Code;
+use crate::wire::message::{Refusal, excerpt, string};
+
+/// A request to the daemon, its body in the right form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the protocol")]
+pub enum Ask<'a> {
+    Register(Box<Register<'a>>),
+    Unregister { node_id: Cow<'a, str> },
+    Subscribe(Subscription<'a>),
+    Unsubscribe(Subscription<'a>),
+    Monitor { pattern: Cow<'a, str> },
+    Unmonitor { pattern: Cow<'a, str> },
+    Resolve { node_id: Cow<'a, str> },
+    List { pattern: Option<Cow<'a, str>>, all: bool, after: Option<Cow<'a, str>>, limit: usize },
+    Subscribers { topic: Cow<'a, str>, limit: usize },
+    Whoami,
+    Ping,
+    Stats,
+    Kill { target: Victim<'a>, reason: Option<Cow<'a, str>> },
+    Tap(Box<Patterns<'a>>),
+    Untap(Box<Patterns<'a>>),
+}
+
+/// The body of `register`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Register<'a> {
+    /// As it stands in the body; the request's `from` may name it instead.
+    pub node_id: Option<Cow<'a, str>>,
+    /// The node's way to share messages.
+    pub delivery: Option<Delivery>,
+    /// Whether other instances are refused.
+    pub exclusive: Option<bool>,
+    /// Whether the node ID is taken over from its instances.
+    pub replace: bool,
+    /// Whether messages to this connection carry `sender`.
+    pub credentials: Option<bool>,
+    /// What becomes of this connection's messages that find no room.
+    pub overflow: Option<Overflow>,
+    /// Where others can dial the node.
+    pub endpoints: Option<Vec<Cow<'a, str>>>,
+    /// An object as it stands in the body, or `null`.
+    pub meta: Option<&'a str>,
+}
+
+/// How the instances of a node share what is sent to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Every instance gets every message.
+    All,
+    /// One instance gets each message.
+    One,
+}
+
+impl Delivery {
+    /// The word on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            Delivery::All => "all",
+            Delivery::One => "one",
+        }
+    }
+}
+
+/// What becomes of a message that finds no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    /// It waits, and its sender with it.
+    Wait,
+    /// It is refused.
+    Fail,
+}
+
+/// What a subscription is to: `topic` and, where it is shared, `group`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the protocol")]
+pub struct Subscription<'a> {
+    pub pattern: Cow<'a, str>,
+    pub group: Option<Cow<'a, str>>,
+}
+
+/// Whom a `kill` is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the protocol")]
+pub enum Victim<'a> {
+    Node(Cow<'a, str>),
+    Unique(Cow<'a, str>),
+}
+
+/// The patterns of a tap; an absent one matches everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the protocol")]
+pub struct Patterns<'a> {
+    pub from: Option<Cow<'a, str>>,
+    pub to: Option<Cow<'a, str>>,
+    pub topic: Option<Cow<'a, str>>,
+    pub message_type: Option<Cow<'a, str>>,
+}
+
+impl<'a> Ask<'a> {
+    /// Reads the request of type `message_type` with the body `body`, as it stands in the line. An
+    /// absent body and null are an empty one.
+    pub fn read(message_type: &str, body: Option<&'a str>) -> Result<Ask<'a>, Refusal> {
+        let fields = || Fields::read(body);
+        Ok(match message_type {
+            "register" => Ask::Register(Box::new(Register::read(&fields()?)?)),
+            "unregister" => Ask::Unregister { node_id: fields()?.needed("node_id", ADDRESS_BYTES_MAX)? },
+            "subscribe" => Ask::Subscribe(Subscription::read(&fields()?)?),
+            "unsubscribe" => Ask::Unsubscribe(Subscription::read(&fields()?)?),
+            "monitor" => Ask::Monitor { pattern: fields()?.needed("node_id", NAME_BYTES_MAX)? },
+            "unmonitor" => Ask::Unmonitor { pattern: fields()?.needed("node_id", NAME_BYTES_MAX)? },
+            "resolve" => Ask::Resolve { node_id: fields()?.needed("node_id", ADDRESS_BYTES_MAX)? },
+            "list" => {
+                let fields = fields()?;
+                Ask::List {
+                    pattern: fields.text("match", NAME_BYTES_MAX)?,
+                    all: fields.flag("all")?.unwrap_or(false),
+                    after: fields.text("after", NAME_BYTES_MAX)?,
+                    limit: fields.limit()?,
+                }
+            }
+            "subscribers" => {
+                let fields = fields()?;
+                let topic = fields.needed("topic", NAME_BYTES_MAX)?;
+                crate::topic::check_topic(&topic).map_err(|why| {
+                    Refusal::new(
+                        Code::BadField,
+                        format!("\"body.topic\" is \"{}\", which {why}", excerpt(&topic)),
+                    )
+                })?;
+                Ask::Subscribers { topic, limit: fields.limit()? }
+            }
+            "whoami" => Ask::Whoami,
+            "ping" => Ask::Ping,
+            "stats" => Ask::Stats,
+            "kill" => Ask::read_kill(&fields()?)?,
+            "tap" => Ask::Tap(Box::new(Patterns::read(&fields()?)?)),
+            "untap" => Ask::Untap(Box::new(Patterns::read(&fields()?)?)),
+            _ => {
+                let error = format!(
+                    "\"message_type\" is \"{}\", which is no request that the daemon answers; a message to a node needs \"to\", one to a topic \"topic\"",
+                    excerpt(message_type)
+                );
+                return Err(Refusal::new(Code::UnknownType, error));
+            }
+        })
+    }
+
+    fn read_kill(fields: &Fields<'a>) -> Result<Ask<'a>, Refusal> {
+        const REASON_BYTES_MAX: usize = 1024;
+        let target =
+            match (fields.text("node_id", NAME_BYTES_MAX)?, fields.text("unique_id", NAME_BYTES_MAX)?) {
+                (Some(node_id), None) => Victim::Node(node_id),
+                (None, Some(unique_id)) => Victim::Unique(unique_id),
+                (None, None) => {
+                    return Err(Refusal::missing_field(
+                        "body.node_id",
+                        "whom to close, or \"body.unique_id\"",
+                    ));
+                }
+                _ => {
+                    let error =
+                        "\"body.node_id\" and \"body.unique_id\" are both given; a kill has one of them";
+                    return Err(Refusal::new(Code::BadField, error));
+                }
+            };
+        Ok(Ask::Kill { target, reason: fields.text("reason", REASON_BYTES_MAX)? })
+    }
+}
+
+impl<'a> Register<'a> {
+    fn read(fields: &Fields<'a>) -> Result<Register<'a>, Refusal> {
+        Ok(Register {
+            node_id: fields.text("node_id", ADDRESS_BYTES_MAX)?,
+            delivery: fields.word("delivery", &[("all", Delivery::All), ("one", Delivery::One)])?,
+            exclusive: fields.flag("exclusive")?,
+            replace: fields.flag("replace")?.unwrap_or(false),
+            credentials: fields.flag("credentials")?,
+            overflow: fields.word("overflow", &[("wait", Overflow::Wait), ("fail", Overflow::Fail)])?,
+            endpoints: fields.endpoints()?,
+            meta: fields.meta()?,
+        })
+    }
+}
+
+impl<'a> Subscription<'a> {
+    fn read(fields: &Fields<'a>) -> Result<Subscription<'a>, Refusal> {
+        let pattern = fields.needed("topic", NAME_BYTES_MAX)?;
+        check_pattern(&pattern).map_err(|why| {
+            Refusal::new(Code::BadField, format!("\"body.topic\" is \"{}\", which {why}", excerpt(&pattern)))
+        })?;
+        Ok(Subscription { pattern, group: fields.text("group", NAME_BYTES_MAX)? })
+    }
+}
+
+impl<'a> Patterns<'a> {
+    fn read(fields: &Fields<'a>) -> Result<Patterns<'a>, Refusal> {
+        Ok(Patterns {
+            from: fields.text("from", ADDRESS_BYTES_MAX)?,
+            to: fields.text("to", ADDRESS_BYTES_MAX)?,
+            topic: fields.text("topic", NAME_BYTES_MAX)?,
+            message_type: fields.text("message_type", ADDRESS_BYTES_MAX)?,
+        })
+    }
+
+    /// Whether no pattern is given at all.
+    pub fn is_empty(&self) -> bool {
+        *self == Patterns::default()
+    }
+
+    /// The same, owned.
+    pub fn into_owned(self) -> Patterns<'static> {
+        let own = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
+        Patterns {
+            from: own(self.from),
+            to: own(self.to),
+            topic: own(self.topic),
+            message_type: own(self.message_type),
+        }
+    }
+}
+
+/// The members of a body. Of a doubled one the last counts, as for most readers of JSON.
+struct Fields<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
+
+impl<'a> Fields<'a> {
+    fn read(body: Option<&'a str>) -> Result<Fields<'a>, Refusal> {
+        match body {
+            None | Some("null") => Ok(Fields(BTreeMap::new())),
+            Some(raw) => match serde_json::from_str(raw) {
+                Ok(members) => Ok(Fields(members)),
+                Err(_) => Err(Refusal::bad_field("body", raw, "an object")),
+            },
+        }
+    }
+
+    fn raw(&self, name: &str) -> Option<&'a str> {
+        self.0.get(name).map(|raw| raw.get())
+    }
+
+    fn text(&self, name: &str, most: usize) -> Result<Option<Cow<'a, str>>, Refusal> {
+        self.raw(name).map(|raw| string(&format!("body.{name}"), raw, most)).transpose()
+    }
+
+    fn needed(&self, name: &str, most: usize) -> Result<Cow<'a, str>, Refusal> {
+        self.text(name, most)?.ok_or_else(|| {
+            Refusal::missing_field(&format!("body.{name}"), &format!("a string of 1 to {most} bytes"))
+        })
+    }
+
+    fn flag(&self, name: &str) -> Result<Option<bool>, Refusal> {
+        match self.raw(name) {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(raw) => Err(Refusal::bad_field(&format!("body.{name}"), raw, "true or false")),
+        }
+    }
+
+    fn word<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> Result<Option<T>, Refusal> {
+        let Some(raw) = self.raw(name) else { return Ok(None) };
+        let given = crate::wire::json::unescape(raw);
+        match words.iter().find(|(word, _)| raw.starts_with('"') && *word == given) {
+            Some((_, value)) => Ok(Some(*value)),
+            None => {
+                let right =
+                    words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+                Err(Refusal::bad_field(&format!("body.{name}"), raw, &right))
+            }
+        }
+    }
+
+    fn limit(&self) -> Result<usize, Refusal> {
+        let Some(raw) = self.raw("limit") else { return Ok(PAGE_ENTRIES_MAX) };
+        if raw.bytes().all(|byte| byte.is_ascii_digit()) && raw != "0" {
+            return Ok(raw.parse().map_or(PAGE_ENTRIES_MAX, |limit: usize| limit.min(PAGE_ENTRIES_MAX)));
+        }
+        Err(Refusal::bad_field("body.limit", raw, "an integer from 1 on (more than 1000 is taken as 1000)"))
+    }
+
+    fn endpoints(&self) -> Result<Option<Vec<Cow<'a, str>>>, Refusal> {
+        let Some(raw) = self.raw("endpoints") else { return Ok(None) };
+        let right = "an array of up to 16 strings of 1 to 255 bytes";
+        let bad = || Refusal::bad_field("body.endpoints", raw, right);
+        let items: Vec<&'a RawValue> = serde_json::from_str(raw).map_err(|_| bad())?;
+        if items.len() > ENDPOINTS_MAX {
+            return Err(bad());
+        }
+        let item = |item: &&'a RawValue| string("body.endpoints", item.get(), NAME_BYTES_MAX);
+        items.iter().map(item).collect::<Result<_, _>>().map(Some)
+    }
+
+    fn meta(&self) -> Result<Option<&'a str>, Refusal> {
+        match self.raw("meta") {
+            Some(raw) if raw != "null" && (!raw.starts_with('{') || raw.len() > META_BYTES_MAX) => {
+                Err(Refusal::bad_field("body.meta", raw, "an object of up to 4096 bytes, or null"))
+            }
+            raw => Ok(raw),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_in_the_right_form() {
+        let body = r#"{"node_id":"a","delivery":"one","exclusive":true,"credentials":false,"overflow":"fail",
+            "endpoints":["unix:/x","\u0061"],"meta":{"v": 1e999},"remote_id":null}"#;
+        let Ok(Ask::Register(register)) = Ask::read("register", Some(body)) else { panic!("a register") };
+        assert_eq!(register.node_id.as_deref(), Some("a"));
+        assert_eq!(register.delivery, Some(Delivery::One));
+        assert_eq!((register.exclusive, register.replace), (Some(true), false));
+        assert_eq!(register.overflow, Some(Overflow::Fail));
+        assert_eq!(register.endpoints, Some(vec!["unix:/x".into(), "a".into()]));
+        assert_eq!(register.meta, Some(r#"{"v": 1e999}"#));
+        assert_eq!(Ask::read("register", None), Ok(Ask::Register(Box::default())));
+        assert_eq!(Ask::read("whoami", Some("null")), Ok(Ask::Whoami));
+        assert_eq!(
+            Ask::read("list", Some(r#"{"limit":99999999999999999999999,"after":"x"}"#)),
+            Ok(Ask::List { pattern: None, all: false, after: Some("x".into()), limit: 1000 })
+        );
+    }
+
+    #[test]
+    fn wrong_forms_are_named() {
+        let endpoints = format!("{{\"endpoints\":[{}]}}", ["\"x\""; 17].join(","));
+        let meta = format!("{{\"meta\":{{\"x\":\"{}\"}}}}", "x".repeat(4096));
+        for (message_type, body, code, field) in [
+            ("register", "7", Code::BadField, "body"),
+            ("register", "[]", Code::BadField, "body"),
+            ("register", r#"{"node_id":null}"#, Code::BadField, "node_id"),
+            ("register", r#"{"node_id":""}"#, Code::BadField, "node_id"),
+            ("register", r#"{"delivery":"two"}"#, Code::BadField, "\"all\" or \"one\""),
+            ("register", r#"{"delivery":1}"#, Code::BadField, "delivery"),
+            ("register", r#"{"exclusive":"yes"}"#, Code::BadField, "exclusive"),
+            ("register", r#"{"overflow":null}"#, Code::BadField, "overflow"),
+            ("register", r#"{"endpoints":"x"}"#, Code::BadField, "endpoints"),
+            ("register", r#"{"endpoints":[""]}"#, Code::BadField, "endpoints"),
+            ("register", &endpoints, Code::BadField, "endpoints"),
+            ("register", r#"{"meta":[]}"#, Code::BadField, "meta"),
+            ("register", &meta, Code::BadField, "meta"),
+            ("unregister", "{}", Code::MissingField, "node_id"),
+            ("subscribe", r#"{"topic":"a..b"}"#, Code::BadField, "topic"),
+            ("subscribe", r#"{"topic":"a","group":null}"#, Code::BadField, "group"),
+            ("subscribers", r#"{"topic":"a.*"}"#, Code::BadField, "topic"),
+            ("list", r#"{"limit":0}"#, Code::BadField, "limit"),
+            ("list", r#"{"limit":-1}"#, Code::BadField, "limit"),
+            ("list", r#"{"limit":1.5}"#, Code::BadField, "limit"),
+            ("kill", "{}", Code::MissingField, "node_id"),
+            ("kill", r#"{"node_id":"a","unique_id":":1"}"#, Code::BadField, "unique_id"),
+            ("nonsense", "{}", Code::UnknownType, "nonsense"),
+            ("spool_put", "{}", Code::UnknownType, "spool_put"),
+        ] {
+            let refusal = Ask::read(message_type, Some(body)).expect_err(body);
+            assert_eq!(refusal.code, code, "{body}");
+            assert!(refusal.error.contains(field), "{body}: {}", refusal.error);
+        }
+    }
+}

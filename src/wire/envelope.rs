@@ -1,0 +1,599 @@
+//! Knows where in a line the fields of its envelope stand, and that the whole line is valid JSON.
+//! Never: what a field means, or what stands in a body beyond `in_reply_to`.
+//!
+//! One pass looks at every byte of a line once (after the check for UTF-8): the envelope's members,
+//! the members of a body that is an object, and everything deeper by a loop with one bit per level.
+
+use crate::limits::DEPTH_MAX;
+use crate::wire::json::unescape;
+
+/// The members of an envelope (PROTOCOL.md section 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the protocol")]
+pub enum Field {
+    MessageId,
+    MessageType,
+    From,
+    To,
+    Topic,
+    Body,
+    TimeoutMs,
+    Key,
+    Sender,
+    SpoolId,
+}
+
+const FIELDS: [&str; 10] =
+    ["message_id", "message_type", "from", "to", "topic", "body", "timeout_ms", "key", "sender", "spool_id"];
+
+impl Field {
+    /// The member's name on the wire.
+    pub fn name(self) -> &'static str {
+        FIELDS[self as usize]
+    }
+
+    fn from_name(name: &str) -> Option<Field> {
+        Some(match name {
+            "message_id" => Field::MessageId,
+            "message_type" => Field::MessageType,
+            "from" => Field::From,
+            "to" => Field::To,
+            "topic" => Field::Topic,
+            "body" => Field::Body,
+            "timeout_ms" => Field::TimeoutMs,
+            "key" => Field::Key,
+            "sender" => Field::Sender,
+            "spool_id" => Field::SpoolId,
+            _ => return None,
+        })
+    }
+}
+
+/// Why a line has no envelope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// No JSON (RFC 8259), nested too deeply, or an escaped lone surrogate; the first byte at fault,
+    /// counted from 1.
+    BadJson {
+        /// In bytes from 1; one past the line where it ends too early.
+        column: usize,
+    },
+    /// JSON, but no object.
+    NotAnObject,
+}
+
+/// A range of bytes in a line. Empty means that there is no such field: no JSON value is empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+/// The places of one valid line's envelope fields, borrowed from the line.
+#[derive(Clone, Debug)]
+pub struct Envelope<'a> {
+    line: &'a str,
+    brace: usize,
+    spans: [Span; FIELDS.len()],
+    in_reply_to: Span,
+    doubled: Option<Field>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Validates `line` (without its LF; at most 4 GiB) and finds its envelope.
+    pub fn scan(line: &'a [u8]) -> Result<Envelope<'a>, Broken> {
+        let text =
+            std::str::from_utf8(line).map_err(|error| Broken::BadJson { column: error.valid_up_to() + 1 })?;
+        let mut cursor = Cursor { bytes: line, at: 0 };
+        let mut envelope = Envelope {
+            line: text,
+            brace: 0,
+            spans: [Span::default(); FIELDS.len()],
+            in_reply_to: Span::default(),
+            doubled: None,
+        };
+        let scanned = envelope.scan_line(&mut cursor);
+        match scanned {
+            Ok(true) => Ok(envelope),
+            Ok(false) => Err(Broken::NotAnObject),
+            Err(Stuck) => Err(Broken::BadJson { column: cursor.at + 1 }),
+        }
+    }
+
+    fn scan_line(&mut self, cursor: &mut Cursor<'a>) -> Result<bool, Stuck> {
+        cursor.skip_space();
+        let is_object = cursor.peek() == Some(b'{');
+        if is_object {
+            self.brace = cursor.at;
+            cursor.members(1, |cursor, key| self.scan_member(cursor, key))?;
+        } else {
+            cursor.value(0)?;
+        }
+        cursor.skip_space();
+        match cursor.peek() {
+            None => Ok(is_object),
+            Some(_) => Err(Stuck),
+        }
+    }
+
+    fn scan_member(&mut self, cursor: &mut Cursor<'a>, key: Span) -> Result<(), Stuck> {
+        let Some(field) = Field::from_name(&unescape(self.slice(key))) else {
+            return cursor.value(1);
+        };
+        let start = cursor.at;
+        if field == Field::Body && cursor.peek() == Some(b'{') {
+            cursor.members(2, |cursor, key| {
+                let start = cursor.at;
+                cursor.value(2)?;
+                // Where a body has it twice, the last one counts, as for most readers of JSON.
+                if unescape(self.slice(key)) == "in_reply_to" {
+                    self.in_reply_to = span(start, cursor.at);
+                }
+                Ok(())
+            })?;
+        } else {
+            cursor.value(1)?;
+        }
+        let place = &mut self.spans[field as usize];
+        if place.end != 0 {
+            self.doubled.get_or_insert(field);
+        }
+        *place = span(start, cursor.at);
+        Ok(())
+    }
+
+    /// The line, as it came.
+    pub fn line(&self) -> &'a str {
+        self.line
+    }
+
+    /// A field's value as it stands in the line (of two, the last), or nothing.
+    pub fn raw(&self, field: Field) -> Option<&'a str> {
+        Some(self.slice(self.spans[field as usize])).filter(|raw| !raw.is_empty())
+    }
+
+    /// `body.in_reply_to` as it stands in the line.
+    pub fn in_reply_to(&self) -> Option<&'a str> {
+        Some(self.slice(self.in_reply_to)).filter(|raw| !raw.is_empty())
+    }
+
+    /// The first field that is given twice, whatever the spelling of its key.
+    pub fn doubled(&self) -> Option<Field> {
+        self.doubled
+    }
+
+    /// The line as it leaves, so far unchanged. Nothing is copied.
+    pub fn outgoing(&self) -> Outgoing<'a> {
+        Outgoing { line: self.line, brace: self.brace, added: b"", sender: b"", from: None }
+    }
+
+    /// Where the value of `from` stands, for [`Outgoing::from`].
+    pub fn from_range(&self) -> std::ops::Range<usize> {
+        let place = self.spans[Field::From as usize];
+        place.start as usize..place.end as usize
+    }
+
+    fn slice(&self, span: Span) -> &'a str {
+        &self.line[span.start as usize..span.end as usize]
+    }
+}
+
+fn span(start: usize, end: usize) -> Span {
+    Span { start: start as u32, end: end as u32 }
+}
+
+/// A line with what the daemon adds to it or replaces in it; all else stays as it came.
+#[derive(Clone, Debug)]
+pub struct Outgoing<'a> {
+    line: &'a str,
+    brace: usize,
+    /// Whole members, each with a comma behind it, for the front of the object: the line has a
+    /// `message_type`, so one more member always follows.
+    pub added: &'a [u8],
+    /// The same for the member `sender`, which goes to some receivers only.
+    pub sender: &'a [u8],
+    /// What to write in place of the value of `from`, and where that stands.
+    pub from: Option<(std::ops::Range<usize>, &'a [u8])>,
+}
+
+impl Outgoing<'_> {
+    /// Appends the line and its LF.
+    pub fn write_to(&self, out: &mut Vec<u8>) {
+        let line = self.line.as_bytes();
+        out.reserve(self.len());
+        let after = if self.added.is_empty() && self.sender.is_empty() { 0 } else { self.brace + 1 };
+        out.extend_from_slice(&line[..after]);
+        out.extend_from_slice(self.added);
+        out.extend_from_slice(self.sender);
+        match &self.from {
+            None => out.extend_from_slice(&line[after..]),
+            Some((place, from)) => {
+                out.extend_from_slice(&line[after..place.start]);
+                out.extend_from_slice(from);
+                out.extend_from_slice(&line[place.end..]);
+            }
+        }
+        out.push(b'\n');
+    }
+
+    /// The bytes that [`Outgoing::write_to`] appends.
+    #[expect(clippy::len_without_is_empty, reason = "no line is empty")]
+    pub fn len(&self) -> usize {
+        let replaced =
+            self.from.as_ref().map_or(0, |(place, from)| from.len() as isize - place.len() as isize);
+        (self.line.len() + self.added.len() + self.sender.len() + 1).saturating_add_signed(replaced)
+    }
+}
+
+/// The line is no JSON, and the cursor stands on the byte at fault.
+struct Stuck;
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Cursor<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Stuck> {
+        if self.peek() != Some(byte) {
+            return Err(Stuck);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// From an object's brace to behind its end. `member` is called with the cursor on each value,
+    /// and has to move it behind that. `depth` counts this object and all around it.
+    fn members(
+        &mut self,
+        depth: usize,
+        mut member: impl FnMut(&mut Self, Span) -> Result<(), Stuck>,
+    ) -> Result<(), Stuck> {
+        self.at += 1;
+        self.skip_space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        debug_assert!(depth < DEPTH_MAX);
+        loop {
+            let start = self.at;
+            self.string()?;
+            let key = span(start, self.at);
+            self.colon()?;
+            member(self, key)?;
+            self.skip_space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => break,
+                _ => return Err(Stuck),
+            }
+            self.skip_space();
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn colon(&mut self) -> Result<(), Stuck> {
+        self.skip_space();
+        self.expect(b':')?;
+        self.skip_space();
+        Ok(())
+    }
+
+    /// Passes one value of any kind, with `depth` objects and arrays around it.
+    fn value(&mut self, depth: usize) -> Result<(), Stuck> {
+        // The kinds of what is open inside this value, innermost lowest: 1 an object, 0 an array.
+        let mut kinds: u128 = 0;
+        let mut open = depth;
+        'value: loop {
+            self.skip_space();
+            match self.peek() {
+                Some(b'"') => self.string()?,
+                Some(bracket @ (b'{' | b'[')) => {
+                    if open == DEPTH_MAX {
+                        return Err(Stuck);
+                    }
+                    self.at += 1;
+                    self.skip_space();
+                    let is_object = bracket == b'{';
+                    if self.peek() == Some(if is_object { b'}' } else { b']' }) {
+                        self.at += 1;
+                    } else {
+                        open += 1;
+                        kinds = kinds << 1 | u128::from(is_object);
+                        if is_object {
+                            self.string()?;
+                            self.colon()?;
+                        }
+                        continue 'value;
+                    }
+                }
+                Some(b'-' | b'0'..=b'9') => self.number()?,
+                Some(b't') => self.literal(b"true")?,
+                Some(b'f') => self.literal(b"false")?,
+                Some(b'n') => self.literal(b"null")?,
+                _ => return Err(Stuck),
+            }
+            while open > depth {
+                self.skip_space();
+                let in_object = kinds & 1 == 1;
+                match self.peek() {
+                    Some(b',') => {
+                        self.at += 1;
+                        if in_object {
+                            self.skip_space();
+                            self.string()?;
+                            self.colon()?;
+                        }
+                        continue 'value;
+                    }
+                    Some(b'}') if in_object => {}
+                    Some(b']') if !in_object => {}
+                    _ => return Err(Stuck),
+                }
+                self.at += 1;
+                open -= 1;
+                kinds >>= 1;
+            }
+            return Ok(());
+        }
+    }
+
+    fn literal(&mut self, word: &[u8]) -> Result<(), Stuck> {
+        for &byte in word {
+            self.expect(byte)?;
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), Stuck> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            _ => self.digits()?,
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<(), Stuck> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start { Err(Stuck) } else { Ok(()) }
+    }
+
+    fn string(&mut self) -> Result<(), Stuck> {
+        self.expect(b'"')?;
+        loop {
+            self.at += plain_run(&self.bytes[self.at..]);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                _ => return Err(Stuck),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), Stuck> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
+                self.at += 1;
+                Ok(())
+            }
+            Some(b'u') => self.unicode_escape(),
+            _ => Err(Stuck),
+        }
+    }
+
+    /// A surrogate counts only as the first of a pair with its second right behind it.
+    fn unicode_escape(&mut self) -> Result<(), Stuck> {
+        let start = self.at;
+        match self.hex4()? {
+            0xdc00..=0xdfff => {
+                self.at = start;
+                Err(Stuck)
+            }
+            0xd800..=0xdbff => {
+                self.expect(b'\\')?;
+                let second = self.at;
+                match self.hex4()? {
+                    0xdc00..=0xdfff => Ok(()),
+                    _ => {
+                        self.at = second;
+                        Err(Stuck)
+                    }
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn hex4(&mut self) -> Result<u32, Stuck> {
+        self.expect(b'u')?;
+        let mut value = 0;
+        for _ in 0..4 {
+            let digit = self.peek().and_then(|byte| char::from(byte).to_digit(16)).ok_or(Stuck)?;
+            self.at += 1;
+            value = value << 4 | digit;
+        }
+        Ok(value)
+    }
+}
+
+/// How many bytes at the front of `bytes` need no look inside a string: neither quote nor backslash
+/// nor a control character. Eight at a time, and 32 in long strings.
+fn plain_run(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = bytes[at..].first_chunk::<8>() {
+        let special = special_bytes(u64::from_le_bytes(*word));
+        if special != 0 {
+            return at + special.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+        if at == 32 {
+            at += plain_blocks(&bytes[at..]);
+        }
+    }
+    let is_special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+    at + bytes[at..].iter().position(is_special).unwrap_or(bytes.len() - at)
+}
+
+/// The bytes in whole blocks of 32 that are plain. Written so that the compiler uses vectors.
+fn plain_blocks(bytes: &[u8]) -> usize {
+    let is_special = |&byte: &u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
+    let blocks = bytes.chunks_exact(32);
+    32 * blocks.take_while(|block| !block.iter().fold(false, |any, byte| any | is_special(byte))).count()
+}
+
+/// The high bit of each byte of `word` that is a quote, a backslash or a control character. Bits
+/// above the lowest one may be false (borrows run upwards); the lowest never is.
+fn special_bytes(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word;
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    (zero_bytes(word ^ ONES * u64::from(b'"')) | zero_bytes(word ^ ONES * u64::from(b'\\')) | below_space)
+        & HIGHS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(line: &str) -> Result<Envelope<'_>, Broken> {
+        Envelope::scan(line.as_bytes())
+    }
+
+    #[test]
+    fn finds_the_fields() {
+        let line = r#" {"message_id":"1","message_type":"x_reply","from":null,"extra":[1,{"to":2}],"to":"a","body":{"to":"no","in_reply_to" : 7 }} "#;
+        let envelope = scan(line).expect("valid");
+        assert_eq!(envelope.raw(Field::MessageId), Some("\"1\""));
+        assert_eq!(envelope.raw(Field::From), Some("null"));
+        assert_eq!(envelope.raw(Field::To), Some("\"a\""));
+        assert_eq!(envelope.raw(Field::Topic), None);
+        assert_eq!(envelope.in_reply_to(), Some("7"));
+        assert_eq!(envelope.doubled(), None);
+    }
+
+    #[test]
+    fn names_the_byte_at_fault() {
+        for (line, column) in [
+            ("", 1),
+            ("{", 2),
+            (r#"{"a":01}"#, 7),
+            (r#"{"a":1,}"#, 8),
+            (r#"{"a":"b"#, 8),
+            (r#"{"a":"\x"}"#, 8),
+            (r#"{"a":"\ud800"}"#, 13),
+            (r#"{"a":"\udc00"}"#, 8),
+            (r#"{"a":"\ud800\u0041"}"#, 14),
+            (r#"{"a":1} x"#, 9),
+            (r#"{"a":tru}"#, 9),
+            ("{\"a\":\"\u{1}\"}", 7),
+            (r#"{"a":-}"#, 7),
+            (r#"{"a":1.}"#, 8),
+            (r#"{'a':1}"#, 2),
+        ] {
+            assert_eq!(scan(line).err(), Some(Broken::BadJson { column }), "{line}");
+        }
+        assert_eq!(Envelope::scan(b"{\"a\":\"\xff\"}").err(), Some(Broken::BadJson { column: 7 }));
+        assert_eq!(Envelope::scan(b"{\"a\":\"\0\"}").err(), Some(Broken::BadJson { column: 7 }));
+    }
+
+    #[test]
+    fn only_objects() {
+        for line in ["1", "null", "[]", "\"a\"", "[{}]", "true"] {
+            assert_eq!(scan(line).err(), Some(Broken::NotAnObject), "{line}");
+        }
+        assert!(matches!(scan("[").err(), Some(Broken::BadJson { .. })));
+    }
+
+    #[test]
+    fn nesting_up_to_the_limit() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            for body in ["body", "other"] {
+                let line = |levels: usize| {
+                    let inner = levels - 1;
+                    format!("{{\"{body}\":{}1{}}}", open.repeat(inner), close.repeat(inner))
+                };
+                assert!(scan(&line(DEPTH_MAX)).is_ok(), "{body} {open}");
+                assert!(scan(&line(DEPTH_MAX + 1)).is_err(), "{body} {open}");
+            }
+        }
+        assert_eq!(scan(&format!("{}{}", "[".repeat(128), "]".repeat(128))).err(), Some(Broken::NotAnObject));
+        assert!(matches!(scan(&"[".repeat(100_000)).err(), Some(Broken::BadJson { .. })));
+    }
+
+    #[test]
+    fn doubled_fields_in_any_spelling() {
+        assert_eq!(scan(r#"{"to":1,"t\u006f":2}"#).expect("valid").doubled(), Some(Field::To));
+        assert_eq!(scan(r#"{"x":1,"x":2,"body":{"to":1,"to":2}}"#).expect("valid").doubled(), None);
+    }
+
+    #[test]
+    fn special_bytes_are_found_wherever_they_stand() {
+        for length in 0..100 {
+            for special in [0u8, 0x1f, b'"', b'\\'] {
+                for at in 0..length {
+                    let mut bytes = vec![b'x'; length];
+                    bytes[at] = special;
+                    assert_eq!(plain_run(&bytes), at);
+                }
+            }
+            assert_eq!(plain_run(&vec![0x7f; length]), length);
+            assert_eq!(plain_run(&vec![0xff; length]), length);
+        }
+    }
+
+    #[test]
+    fn leaves_with_what_is_added() {
+        let line = r#" { "from":null,"message_type":"signal"}"#;
+        let envelope = scan(line).expect("valid");
+        let write = |outgoing: &Outgoing<'_>| {
+            let mut out = Vec::new();
+            outgoing.write_to(&mut out);
+            assert_eq!(out.len(), outgoing.len());
+            String::from_utf8(out).expect("UTF-8")
+        };
+        let mut outgoing = envelope.outgoing();
+        assert_eq!(write(&outgoing), format!("{line}\n"));
+        outgoing.from = Some((envelope.from_range(), b"\":7\""));
+        assert_eq!(write(&outgoing), " { \"from\":\":7\",\"message_type\":\"signal\"}\n");
+        outgoing.added = b"\"message_id\":\"x\",";
+        outgoing.sender = b"\"sender\":{},";
+        assert_eq!(
+            write(&outgoing),
+            " {\"message_id\":\"x\",\"sender\":{}, \"from\":\":7\",\"message_type\":\"signal\"}\n"
+        );
+    }
+}

@@ -1,0 +1,10 @@
+//! Knows how messages stand on the wire (PROTOCOL.md sections 1, 2 and 10): bytes into lines, lines
+//! into fields, fields back into lines.
+//! Never: what a message means or where it goes.
+
+pub mod code;
+pub mod control;
+pub mod envelope;
+pub mod frame;
+pub mod json;
+pub mod message;
