@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod clock;
+pub mod core;
 pub mod limits;
 pub mod name;
 pub mod topic;

@@ -191,12 +191,18 @@ pub struct Outgoing<'a> {
     /// `message_type`, so one more member always follows.
     pub added: &'a [u8],
     /// The same for the member `sender`, which goes to some receivers only.
-    pub sender: &'a [u8],
+    sender: &'a [u8],
     /// What to write in place of the value of `from`, and where that stands.
     pub from: Option<(std::ops::Range<usize>, &'a [u8])>,
 }
 
 impl Outgoing<'_> {
+    /// The same line with the member `sender` (with a comma behind it) at its front; none where
+    /// that is empty.
+    pub fn with_sender<'b>(&'b self, sender: &'b [u8]) -> Outgoing<'b> {
+        Outgoing { sender, ..self.clone() }
+    }
+
     /// Appends the line and its LF.
     pub fn write_to(&self, out: &mut Vec<u8>) {
         let line = self.line.as_bytes();
@@ -590,9 +596,8 @@ mod tests {
         outgoing.from = Some((envelope.from_range(), b"\":7\""));
         assert_eq!(write(&outgoing), " { \"from\":\":7\",\"message_type\":\"signal\"}\n");
         outgoing.added = b"\"message_id\":\"x\",";
-        outgoing.sender = b"\"sender\":{},";
         assert_eq!(
-            write(&outgoing),
+            write(&outgoing.with_sender(b"\"sender\":{},")),
             " {\"message_id\":\"x\",\"sender\":{}, \"from\":\":7\",\"message_type\":\"signal\"}\n"
         );
     }

@@ -93,6 +93,14 @@ impl<'a> Object<'a> {
         self
     }
 
+    /// Members that are written already, without the brace behind them.
+    pub fn members(&mut self, members: &[u8]) {
+        if !std::mem::take(&mut self.empty) && !members.is_empty() {
+            self.out.push(b',');
+        }
+        self.out.extend_from_slice(members);
+    }
+
     /// Closes the object.
     pub fn end(&mut self) {
         self.out.push(b'}');

@@ -17,12 +17,16 @@ pub struct Refusal {
     pub code: Code,
     /// What was wrong, which field, which value, and what would be right.
     pub error: String,
+    /// Of `bad_json`: the first byte at fault, counted from 1.
+    pub column: Option<usize>,
+    /// Of `denied`: the filter that said so.
+    pub filter: Option<String>,
 }
 
 impl Refusal {
     /// A refusal with its sentence.
     pub fn new(code: Code, error: impl Into<String>) -> Refusal {
-        Refusal { code, error: error.into() }
+        Refusal { code, error: error.into(), column: None, filter: None }
     }
 
     /// `bad_field`: the field, its value as it stood in the line, and what would be right.
@@ -65,6 +69,16 @@ impl<'a> Id<'a> {
             return Ok(Id { integer: true, text: Cow::Borrowed(raw) });
         }
         Err(Refusal::bad_field(field, raw, "a string of 1 to 255 bytes or an integer of up to 255 digits"))
+    }
+
+    /// The same id, borrowed from this one.
+    pub fn borrowed(&self) -> Id<'_> {
+        Id { integer: self.integer, text: Cow::Borrowed(&self.text) }
+    }
+
+    /// The same id, owned.
+    pub fn into_owned(self) -> Id<'static> {
+        Id { integer: self.integer, text: Cow::Owned(self.text.into_owned()) }
     }
 
     /// Appends the id as it stands in JSON.

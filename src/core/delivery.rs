@@ -1,0 +1,427 @@
+//! Knows how lines get into outboxes and out of them, and what becomes of those that never do
+//! (PROTOCOL.md section 4).
+//! Never: who the receivers are, or why.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::clock::Now;
+use crate::core::outbox::Class;
+use crate::core::session::Session;
+use crate::core::{Core, Effect, Reason, SessionKey};
+use crate::wire::code::Code;
+use crate::wire::envelope::{Envelope, Outgoing};
+use crate::wire::json::{Object, write_string};
+use crate::wire::message::{Id, Refusal, Told};
+
+/// An outbox that has grown to this is written before the turn ends, while it is warm.
+const EARLY_WRITE_BYTES: usize = 256 * 1024;
+/// A line of this size that goes to several receivers is copied once, and shared.
+const SHARED_BYTES_MIN: usize = 4096;
+/// What is kept of emptied buffers: each at most the first, all together at most the second.
+const SPARE_BYTES_MAX: usize = 1024 * 1024;
+const SPARES_MAX: usize = 8;
+/// The second count's bound while memory is short: enough for the answers to one read.
+const ANSWER_BYTES_UNDER_PRESSURE: usize = 64 * 1024;
+
+/// A request as its asker has to be answered, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AskedBy<'a> {
+    /// Where the reply goes: the request's `from`, as stamped.
+    pub(super) from: &'a str,
+    /// What it is in reply to; none where the id itself is at fault.
+    pub(super) id: Option<&'a Id<'a>>,
+    pub(super) message_type: &'a str,
+}
+
+impl Core {
+    /// Puts one line of `sender`'s into the outbox of each of `receivers`, which are there and
+    /// have room.
+    pub(super) fn deliver(
+        &mut self,
+        sender: SessionKey,
+        class: Class,
+        receivers: &[SessionKey],
+        line: &Outgoing<'_>,
+    ) {
+        let shares = receivers.len() > 1 && line.len() >= SHARED_BYTES_MIN;
+        // What is shared with and without the member `sender`.
+        let mut frames: [Option<Rc<[u8]>>; 2] = [None, None];
+        for &receiver in receivers {
+            let Some(session) = self.sessions.get(receiver) else { continue };
+            let wants_sender = session.wants_sender;
+            if session.missed > 0 {
+                self.say_lagged(receiver);
+            }
+            let member = if wants_sender { self.sender_member(sender) } else { None };
+            let line = line.with_sender(member.as_deref().unwrap_or_default());
+            if shares {
+                let frame = match &frames[usize::from(wants_sender)] {
+                    Some(frame) => frame.clone(),
+                    None => self.share(&line, &mut frames[usize::from(wants_sender)]),
+                };
+                self.push(receiver, class, |session| session.outbox.push_shared(sender, class, frame));
+            } else {
+                self.push(receiver, class, |session| session.outbox.push(sender, class, &line));
+            }
+            self.stats.delivered += 1;
+        }
+    }
+
+    fn share(&mut self, line: &Outgoing<'_>, place: &mut Option<Rc<[u8]>>) -> Rc<[u8]> {
+        let mut bytes = Vec::with_capacity(line.len());
+        line.write_to(&mut bytes);
+        self.memory_bytes += bytes.len();
+        place.insert(Rc::from(bytes)).clone()
+    }
+
+    fn sender_member(&mut self, sender: SessionKey) -> Option<Rc<[u8]>> {
+        self.sessions.get_mut(sender).map(Session::sender_member)
+    }
+
+    /// Says a line of the daemon's own, which `write` writes without its LF. Where the second
+    /// count is full the connection is ended instead.
+    pub(super) fn say(&mut self, to: SessionKey, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(session) = self.sessions.get(to) else { return };
+        if session.broke {
+            return;
+        }
+        if session.missed > 0 {
+            self.say_lagged(to);
+        }
+        if self.answers_are_full(to) {
+            self.doomed.push((to, Reason::Stalled));
+            return;
+        }
+        self.push_own(to, Class::Daemon, write);
+    }
+
+    /// Whether one more answer would pass the bound of the second count.
+    pub(super) fn answers_are_full(&self, to: SessionKey) -> bool {
+        let most = self.answer_bytes_max();
+        self.sessions.get(to).is_none_or(|session| session.outbox.answer_bytes() >= most)
+    }
+
+    fn answer_bytes_max(&self) -> usize {
+        match self.is_overloaded() {
+            true => ANSWER_BYTES_UNDER_PRESSURE.min(self.limits.max_queue_bytes),
+            false => self.limits.max_queue_bytes,
+        }
+    }
+
+    fn push_own(&mut self, to: SessionKey, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
+        self.push(to, class, |session| {
+            session.outbox.push_own(class, |bytes| {
+                write(bytes);
+                bytes.push(b'\n');
+            })
+        });
+    }
+
+    fn push(&mut self, to: SessionKey, class: Class, push: impl FnOnce(&mut Session) -> usize) {
+        let choked_at = self.answer_bytes_max() / 2;
+        let Some(session) = self.sessions.get_mut(to) else { return };
+        if let Some(leaving) = &mut session.leaving
+            && session.outbox.is_empty()
+        {
+            (leaving.since, leaving.taken) = (self.now.mono, session.taken);
+        }
+        let before = session.outbox.footprint();
+        if session.outbox.wants_buffer()
+            && let Some(buffer) = self.spare.pop()
+        {
+            session.outbox.lend(buffer);
+        }
+        push(session);
+        self.memory_bytes = self.memory_bytes + session.outbox.footprint() - before;
+        self.stats.lines_out += 1;
+        let queued = session.outbox.queue_bytes();
+        self.stats.queue_bytes_max = self.stats.queue_bytes_max.max(queued);
+        if matches!(class, Class::Reply | Class::Daemon) && session.outbox.answer_bytes() > choked_at {
+            session.choked = true;
+        }
+        if !session.dirty {
+            session.dirty = true;
+            self.dirty.push_back(to);
+        }
+        if queued >= EARLY_WRITE_BYTES && !session.large {
+            session.large = true;
+            self.large.push(to);
+        }
+    }
+
+    /// Takes note that `count` bytes of what [`Core::transmit`] gave have been written.
+    pub fn wrote(&mut self, key: SessionKey, count: usize, now: Now) {
+        self.now = now;
+        let choked_at = self.answer_bytes_max() / 2;
+        let half = self.limits.max_queue_bytes / 2;
+        let roll_call_at = self.roll_call_room() / 2;
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let before = session.outbox.footprint();
+        let mut freed = 0;
+        session.outbox.wrote(count, |bytes| freed += bytes);
+        session.taken += count as u64;
+        session.large = false;
+        self.stats.bytes_out += count as u64;
+        if let Some(mut buffer) = session.outbox.reclaim()
+            && self.spare.len() < SPARES_MAX
+            && buffer.capacity() <= SPARE_BYTES_MAX
+        {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+        if session.outbox.is_empty() {
+            session.pressure_mark = None;
+        }
+        // A buffer only ever shrinks here.
+        self.memory_bytes -= before - session.outbox.footprint() + freed;
+        if session.choked && session.outbox.answer_bytes() <= choked_at {
+            session.choked = false;
+            self.effects.push_back(Effect::Resume(key));
+        } else if session.roll_call.is_some() && session.outbox.answer_bytes() <= roll_call_at {
+            self.effects.push_back(Effect::Resume(key));
+        }
+        let is_leaving = session.leaving.is_some() && session.outbox.is_empty();
+        if session.missed > 0 && session.outbox.direct_bytes() < half {
+            self.say_lagged(key);
+        }
+        self.relieve(key);
+        if is_leaving {
+            self.leaving.push(key);
+        }
+        self.settle();
+    }
+
+    /// Gives up what a receiver has not taken. Each sender is told once of what was no request (the
+    /// fate of a request is told by its reply).
+    pub(super) fn give_up(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let mut outbox = std::mem::take(&mut session.outbox);
+        let receiver = session.unique_id.clone();
+        self.memory_bytes -= outbox.footprint();
+        let mut fates = Fates::default();
+        let (mut freed, mut lines) = (0, 0);
+        outbox.give_up(
+            |sender, class, line| {
+                lines += u64::from(sender.is_some());
+                match (sender, class) {
+                    (Some(sender), Class::Direct | Class::Reply) => fates.add(sender, line),
+                    _ => {}
+                }
+            },
+            |bytes| freed += bytes,
+        );
+        self.memory_bytes -= freed;
+        self.stats.delivered -= lines;
+        for Fate { sender, first, count } in fates.list {
+            self.tell_undelivered(sender, &receiver, first.as_ref(), count);
+        }
+    }
+
+    /// Tells a sender that `count` messages were not handed to `receiver`, `first` the first one.
+    pub(super) fn tell_undelivered(
+        &mut self,
+        sender: SessionKey,
+        receiver: &str,
+        first: Option<&Id<'_>>,
+        count: u64,
+    ) {
+        if self.sessions.get(sender).is_none_or(|session| session.broke) {
+            self.stats.untold += count;
+            return;
+        }
+        let what = if count == 1 { "a message was" } else { "messages were" };
+        let refusal = Refusal::new(
+            Code::NodeGone,
+            format!("{count} {what} not delivered: the connection {receiver} is gone"),
+        );
+        self.say_error(sender, None, &refusal, first, |body| {
+            body.number("count", count);
+        });
+    }
+
+    /// Says an `error` line to `address`, or to where the connection is addressed by default.
+    pub(super) fn say_error(
+        &mut self,
+        to: SessionKey,
+        address: Option<&str>,
+        refusal: &Refusal,
+        in_reply_to: Option<&Id<'_>>,
+        extra: impl FnOnce(&mut Object<'_>),
+    ) {
+        let own = self.address_of(to);
+        self.stats.error(refusal.code);
+        self.say(to, |out| write_error(out, address.unwrap_or(&own), refusal, in_reply_to, extra));
+    }
+
+    /// Says the reply to a request, with what `extra` adds to its body.
+    pub(super) fn say_reply(
+        &mut self,
+        to: SessionKey,
+        asked: AskedBy<'_>,
+        extra: impl FnOnce(&mut Object<'_>),
+    ) {
+        self.own_ids += 1;
+        let id = self.own_ids;
+        self.say(to, |out| {
+            write_reply(out, id, asked, |body| {
+                body.null("error");
+                extra(body);
+            });
+        });
+    }
+
+    /// Says the error reply to a request.
+    pub(super) fn say_error_reply(&mut self, to: SessionKey, asked: AskedBy<'_>, refusal: &Refusal) {
+        self.stats.error(refusal.code);
+        self.own_ids += 1;
+        let id = self.own_ids;
+        self.say(to, |out| write_reply(out, id, asked, |body| write_refusal(body, refusal)));
+    }
+
+    /// Says a signal of the daemon's own, `extra` being what stands in its body behind the event.
+    pub(super) fn say_signal(&mut self, to: SessionKey, event: &str, extra: impl FnOnce(&mut Object<'_>)) {
+        let (address, id) = self.signal_head(to);
+        self.say(to, |out| write_signal(out, id, &address, event, extra));
+    }
+
+    /// Says a signal under the rule for topics: its receiver has room for it.
+    pub(super) fn say_topic_signal(
+        &mut self,
+        to: SessionKey,
+        event: &str,
+        extra: impl FnOnce(&mut Object<'_>),
+    ) {
+        if self.sessions.get(to).is_some_and(|session| session.missed > 0) {
+            self.say_lagged(to);
+        }
+        let (address, id) = self.signal_head(to);
+        self.push_own(to, Class::Topic, |out| write_signal(out, id, &address, event, extra));
+    }
+
+    /// Tells a subscriber how many messages it has missed, ahead of what comes next.
+    pub(super) fn say_lagged(&mut self, to: SessionKey) {
+        let (address, id) = self.signal_head(to);
+        let Some(session) = self.sessions.get_mut(to) else { return };
+        let count = std::mem::take(&mut session.missed);
+        if !session.broke {
+            self.push_own(to, Class::Daemon, |out| {
+                write_signal(out, id, &address, "lagged", |body| {
+                    body.number("count", count);
+                });
+            });
+        }
+    }
+
+    fn signal_head(&mut self, to: SessionKey) -> (Rc<str>, u64) {
+        self.own_ids += 1;
+        (self.address_of(to), self.own_ids)
+    }
+
+    /// What a connection's messages are stamped with where it says nothing else: its first node ID,
+    /// else its unique id.
+    pub(super) fn address_of(&self, key: SessionKey) -> Rc<str> {
+        let Some(session) = self.sessions.get(key) else { return Rc::from("") };
+        let first = session.names.first().and_then(|&node| self.registry.get(node));
+        first.map_or_else(|| session.unique_id.clone(), |node| node.name.clone())
+    }
+}
+
+/// The messages of several senders that one receiver did not take.
+#[derive(Default)]
+struct Fates {
+    /// In the order of their first messages.
+    list: Vec<Fate>,
+    places: HashMap<SessionKey, usize>,
+}
+
+struct Fate {
+    sender: SessionKey,
+    first: Option<Id<'static>>,
+    count: u64,
+}
+
+impl Fates {
+    fn add(&mut self, sender: SessionKey, line: &[u8]) {
+        let Ok(envelope) = Envelope::scan(line) else { return };
+        let told = Told::of(&envelope);
+        if told.request_type.is_some() {
+            return;
+        }
+        let place = *self.places.entry(sender).or_insert(self.list.len());
+        if place == self.list.len() {
+            let first = told.id.and_then(Result::ok).map(Id::into_owned);
+            self.list.push(Fate { sender, first, count: 0 });
+        }
+        self.list[place].count += 1;
+    }
+}
+
+/// Writes an `error` line, without its LF.
+pub(super) fn write_error(
+    out: &mut Vec<u8>,
+    to: &str,
+    refusal: &Refusal,
+    in_reply_to: Option<&Id<'_>>,
+    extra: impl FnOnce(&mut Object<'_>),
+) {
+    let mut line = Object::begin(out);
+    line.string("message_type", "error").null("from").string("to", to);
+    line.object("body", |body| {
+        write_refusal(body, refusal);
+        write_in_reply_to(body, in_reply_to);
+        extra(body);
+    });
+    line.end();
+}
+
+fn write_reply(out: &mut Vec<u8>, id: u64, asked: AskedBy<'_>, fill: impl FnOnce(&mut Object<'_>)) {
+    let mut line = Object::begin(out);
+    write_own_id(&mut line, id);
+    // The type may need escapes, and `_reply` goes inside its quotes.
+    let message_type = line.key("message_type");
+    write_string(message_type, asked.message_type);
+    message_type.pop();
+    message_type.extend_from_slice(b"_reply\"");
+    line.null("from").string("to", asked.from);
+    line.object("body", |body| {
+        write_in_reply_to(body, asked.id);
+        fill(body);
+    });
+    line.end();
+}
+
+fn write_signal(out: &mut Vec<u8>, id: u64, to: &str, event: &str, extra: impl FnOnce(&mut Object<'_>)) {
+    let mut line = Object::begin(out);
+    write_own_id(&mut line, id);
+    line.string("message_type", "signal").null("from").string("to", to);
+    line.object("body", |body| {
+        body.string("event", event);
+        extra(body);
+    });
+    line.end();
+}
+
+fn write_own_id(line: &mut Object<'_>, id: u64) {
+    let out = line.key("message_id");
+    out.extend_from_slice(b"\":0-");
+    out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
+    out.push(b'"');
+}
+
+fn write_refusal(body: &mut Object<'_>, refusal: &Refusal) {
+    body.string("error", &refusal.error).string("code", refusal.code.word());
+    if let Some(column) = refusal.column {
+        body.number("column", column);
+    }
+    if let Some(filter) = &refusal.filter {
+        body.string("filter", filter);
+    }
+}
+
+fn write_in_reply_to(body: &mut Object<'_>, id: Option<&Id<'_>>) {
+    match id {
+        Some(id) => id.write_to(body.key("in_reply_to")),
+        None => drop(body.null("in_reply_to")),
+    }
+}

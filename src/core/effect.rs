@@ -1,0 +1,119 @@
+//! Knows what the core tells its shell, and what the shell tells the core.
+//! Never: how either is carried out.
+
+use std::fmt;
+
+use crate::core::SessionKey;
+
+/// A fact that the shell hands in.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// These bytes came from the session's peer, in this order.
+    Received {
+        /// Whose bytes.
+        session: SessionKey,
+        /// Borrowed for the call; what has to be kept is copied.
+        bytes: &'a [u8],
+    },
+    /// Nothing more will come: the peer has closed its writing side, or all of it.
+    Ended {
+        /// Whose.
+        session: SessionKey,
+    },
+    /// Nothing more can be written: the connection was reset or hung up. `Ended` follows when all
+    /// that had come before it has been handed in.
+    Broke {
+        /// Whose.
+        session: SessionKey,
+    },
+    /// The session's turn after an [`Effect::Resume`].
+    Resumed {
+        /// Whose.
+        session: SessionKey,
+    },
+    /// Nothing but that time has passed.
+    TimePassed,
+    /// New bounds hold from now on.
+    LimitsChanged(Box<crate::limits::Limits>),
+    /// The daemon is to end: everyone is told.
+    StopAsked,
+}
+
+/// An order to the shell.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Hand in [`Input::Resumed`] when the session's turn comes, and read from it again.
+    Resume(SessionKey),
+    /// Close the connection. The session is over, and its key dead.
+    Close(SessionKey),
+    /// Something that an administrator may want to read.
+    Note(Note),
+}
+
+/// How much a note matters, as in syslog(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The daemon failed at something.
+    Error,
+    /// A peer misbehaves, or something runs short.
+    Warning,
+    /// Normal, but worth a look.
+    Notice,
+    /// Comings and goings.
+    Info,
+    /// For who debugs a client.
+    Debug,
+}
+
+/// A record for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Note {
+    /// How much it matters.
+    pub level: Level,
+    /// What happened, as one fixed word.
+    pub event: &'static str,
+    /// The unique number of the connection that it is about.
+    pub number: Option<u64>,
+    /// What happened, for people, on one line.
+    pub text: String,
+}
+
+/// Why a connection ends; `Display` is the protocol's word, where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The node ID was given up, and the connection goes on.
+    Unregistered,
+    /// The peer ended it: closed, half-closed, reset.
+    Lost,
+    /// The node ID was taken over, and the connection goes on.
+    Replaced,
+    /// An administrator closed it.
+    Killed,
+    /// It read too slowly.
+    Stalled,
+    /// It sent nothing but broken lines.
+    Broken,
+    /// The daemon ends.
+    Shutdown,
+}
+
+impl Reason {
+    /// The word in a `node_down` signal.
+    pub fn word(self) -> &'static str {
+        match self {
+            Reason::Unregistered => "unregistered",
+            Reason::Lost => "lost",
+            Reason::Replaced => "replaced",
+            Reason::Killed => "killed",
+            Reason::Stalled => "stalled",
+            Reason::Broken => "broken",
+            Reason::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}

@@ -1,0 +1,189 @@
+//! Knows how connections come and go, and how the daemon ends (PROTOCOL.md sections 4, 5 and 7).
+//! Never: why somebody leaves; that is handed in.
+
+use crate::core::peer::Peer;
+use crate::core::registry::Status;
+use crate::core::session::{Backlog, Leaving};
+use crate::core::timers::Timer;
+use crate::core::{Core, Effect, Level, Reason, SessionKey};
+use crate::limits::STALL_BYTES_MIN;
+use crate::wire::code::Code;
+use crate::wire::message::Refusal;
+
+impl Core {
+    pub(super) fn admit_connection(&self, peer: &Peer) -> Result<(), Refusal> {
+        let of_user = self.users.get(&peer.user()).copied().unwrap_or(0);
+        let (all, mine) = (self.limits.max_connections, self.limits.max_connections_per_uid);
+        let error = if self.stopping {
+            "the daemon is ending".to_owned()
+        } else if self.sessions.len() >= all {
+            format!("there are {all} connections already, which is max_connections")
+        } else if of_user >= mine {
+            format!("this user has {mine} connections already, which is max_connections_per_uid")
+        } else if self.is_overloaded() {
+            return Err(self.out_of_memory());
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::new(Code::Overloaded, error))
+    }
+
+    /// Nothing can be written to the peer any more. What it sent before is handled still.
+    pub(super) fn broke(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.broke = true;
+        session.roll_call = None;
+        self.give_up(key);
+        self.effects.push_back(Effect::Resume(key));
+        self.leaving.push(key);
+    }
+
+    /// Ends a session at once: what it has not taken is given up, before anybody hears of it.
+    pub(super) fn end_now(&mut self, key: SessionKey, reason: Reason) {
+        self.give_up(key);
+        self.leave(key, reason);
+        self.close(key);
+    }
+
+    /// Takes a session away from everybody else. It stays until it has got what it is owed.
+    pub(super) fn leave(&mut self, key: SessionKey, reason: Reason) {
+        let (now, patience) = (self.now, self.limits.stall_timeout);
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        if session.leaving.is_some() {
+            return;
+        }
+        session.leaving = Some(Leaving { since: now.mono, taken: session.taken });
+        session.backlog = Backlog::default();
+        session.roll_call = None;
+        session.holdings = 0;
+        session.subscriptions = 0;
+        let number = session.number;
+        let names = std::mem::take(&mut session.names);
+        self.timers.set(now.mono + patience, Timer::Leaving(key));
+        if let Some(held) = self.drop_held(key) {
+            self.stats.untold += 1;
+            self.pass_on(held.receiver);
+        }
+        let mut node_ids = Vec::new();
+        for node in names {
+            node_ids.extend(self.registry.get(node).map(|node| node.name.clone()));
+            self.registry.unregister(node, key, Status::Lost, now.wall);
+        }
+        self.topics.session_left(key, number);
+        self.watch.session_left(key, number);
+        let gone = Refusal::new(Code::NodeGone, "all who could have answered have left");
+        for (asked, replied) in self.requests.receiver_left(key) {
+            self.end_request(&asked, replied, &gone);
+        }
+        self.release_waiters(key);
+        for node_id in &node_ids {
+            self.tell_down(node_id, number, reason);
+        }
+        self.note_left(number, &node_ids, reason);
+        self.account(key);
+        match reason {
+            Reason::Killed => self.at_once.push(key),
+            _ => self.leaving.push(key),
+        }
+    }
+
+    fn note_left(&mut self, number: u64, node_ids: &[std::rc::Rc<str>], reason: Reason) {
+        let level = if node_ids.is_empty() { Level::Debug } else { Level::Info };
+        let names = node_ids.join(", ");
+        let text =
+            if names.is_empty() { format!("left ({reason})") } else { format!("left ({reason}): {names}") };
+        self.note(level, "left", Some(number), text);
+    }
+
+    /// Closes a session that is leaving, where it has got all that it is owed or can be given no
+    /// more.
+    pub(super) fn close_if_settled(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get(key) else { return };
+        let is_settled = session.outbox.is_empty() && self.requests.asked_by(key) == 0;
+        if session.leaving.is_some() && (session.broke || is_settled) {
+            self.close(key);
+        }
+    }
+
+    /// Closes those that were to have one more try to write, which the shell has made by now.
+    pub fn reap(&mut self) {
+        for key in std::mem::take(&mut self.at_once) {
+            self.close(key);
+        }
+        self.settle();
+    }
+
+    /// Looks whether a session that is leaving takes what it is owed.
+    pub(super) fn check_leaving(&mut self, key: SessionKey) {
+        let (now, patience) = (self.now.mono, self.limits.stall_timeout);
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let Some(leaving) = &mut session.leaving else { return };
+        if session.outbox.is_empty() {
+            // It waits for answers; what comes then has its own time.
+            leaving.since = now;
+        } else if now >= leaving.since + patience {
+            if session.taken - leaving.taken < STALL_BYTES_MIN {
+                return self.close(key);
+            }
+            *leaving = Leaving { since: now, taken: session.taken };
+        }
+        let next = leaving.since + patience;
+        self.timers.set(next, Timer::Leaving(key));
+    }
+
+    fn close(&mut self, key: SessionKey) {
+        self.give_up(key);
+        for _ in 0..self.requests.asker_left(key) {
+            self.request_closed(key);
+        }
+        let Some(session) = self.sessions.remove(key) else { return };
+        self.memory_bytes -= session.counted;
+        self.by_number.remove(&session.number);
+        if let Some(count) = self.users.get_mut(&session.peer.user()) {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(&session.peer.user());
+            }
+        }
+        self.note(Level::Debug, "closed", Some(session.number), "is closed".to_owned());
+        self.effects.push_back(Effect::Close(key));
+    }
+
+    /// Ends the service: whoever waits for anything is told, and everybody of the end. What is
+    /// queued can still be written.
+    pub(super) fn stop(&mut self) {
+        let gone = Refusal::new(Code::NodeGone, "the daemon is ending");
+        let mut all: Vec<_> = self.sessions.iter().map(|(key, session)| (session.number, key)).collect();
+        all.sort_unstable();
+        for &(_, key) in &all {
+            if let Some(held) = self.drop_held(key) {
+                self.refuse_held(key, &held, &gone);
+            }
+        }
+        for key in self.requests.keys() {
+            if let Some((asked, replied)) = self.requests.expire(key) {
+                self.end_request(&asked, replied, &gone);
+            }
+        }
+        let nodes = self.registry.nodes_after(None, "");
+        let nodes: Vec<_> = nodes.map(|(_, node)| (node.name.clone(), node.instances.clone())).collect();
+        for (node_id, instances) in nodes {
+            for instance in instances {
+                self.tell_down(&node_id, instance.number, Reason::Shutdown);
+            }
+        }
+        for &(_, key) in &all {
+            self.say_signal(key, "shutdown", |_| {});
+        }
+        self.stopping = true;
+    }
+
+    /// How many messages of peers nobody will get any more, where the daemon ends now.
+    pub fn undelivered(&mut self) -> u64 {
+        let before = self.stats.delivered;
+        for key in self.sessions.keys().collect::<Vec<_>>() {
+            self.give_up(key);
+        }
+        before - self.stats.delivered
+    }
+}

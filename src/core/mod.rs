@@ -1,0 +1,286 @@
+//! Knows the whole service as a state machine: facts go in, orders and bytes come out.
+//! Never: opens, reads, writes or logs anything, or asks what time it is.
+//!
+//! A shell hands in what happened ([`Core::open`], [`Core::handle`]), writes what
+//! [`Core::transmit`] gives to those that [`Core::next_dirty`] names, tells with [`Core::wrote`] how
+//! much of it the kernel took, and carries out [`Core::next_effect`]. Time is a value that comes with
+//! each call; [`Core::next_deadline`] says when the core wants to be called at the latest.
+//!
+//! The way of a line, from top to bottom: `intake` (frame, envelope, whose it is) → `gate` → `route`
+//! or `control` → `delivery` (into outboxes) → `transmit`.
+
+mod control;
+mod delivery;
+mod effect;
+mod gate;
+mod intake;
+mod leave;
+mod news;
+mod outbox;
+mod peer;
+mod registry;
+mod report;
+mod requests;
+mod route;
+mod session;
+mod stats;
+mod timers;
+mod topics;
+mod waiting;
+mod watch;
+
+use std::collections::{HashMap, VecDeque};
+use std::io::IoSlice;
+use std::time::Duration;
+
+use slotmap::SlotMap;
+
+use crate::clock::Now;
+use crate::limits::Limits;
+
+pub use effect::{Effect, Input, Level, Note, Reason};
+pub use gate::{Gate, Judged, OpenGate, Verdict};
+pub use peer::{Identity, Peer, Transport, User};
+pub use stats::Stats;
+
+use session::Session;
+use timers::Timer;
+
+slotmap::new_key_type! {
+    /// One connection's session. A key is never used again.
+    pub struct SessionKey;
+}
+
+/// What the daemon says of itself.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Of the program: `0.1.0`.
+    pub version: &'static str,
+    /// What `%n` becomes.
+    pub host: String,
+    /// How long queues are drained at the end; for `whoami`.
+    pub drain_timeout: Duration,
+}
+
+/// The service.
+#[derive(Debug)]
+pub struct Core {
+    about: About,
+    limits: Limits,
+    now: Now,
+    started: Now,
+    sessions: SlotMap<SessionKey, Session>,
+    by_number: HashMap<u64, SessionKey>,
+    users: HashMap<User, usize>,
+    registry: registry::Registry,
+    topics: topics::Topics,
+    requests: requests::Requests,
+    watch: watch::Watch,
+    timers: timers::Timers,
+    stats: Stats,
+    /// All that peers make the daemon keep, but for open requests and nodes.
+    memory_bytes: usize,
+    /// A [`Timer::Pressure`] is set.
+    under_pressure: bool,
+    /// Sessions that hold a line.
+    paused: usize,
+    stopping: bool,
+    /// The last ticket and the last id of a message of the daemon's own.
+    tickets: u64,
+    own_ids: u64,
+
+    dirty: VecDeque<SessionKey>,
+    large: Vec<SessionKey>,
+    effects: VecDeque<Effect>,
+    /// Sessions to end when the line in hand has been handled.
+    doomed: Vec<(SessionKey, Reason)>,
+    /// Leaving sessions that may have got all that they are owed.
+    leaving: Vec<SessionKey>,
+    /// Killed sessions, which are closed after one more try to write.
+    at_once: Vec<SessionKey>,
+    /// Work done for the session in hand beyond its bytes, in entries looked at.
+    effort: usize,
+
+    /// Buffers of outboxes that have been emptied.
+    spare: Vec<Vec<u8>>,
+    scratch: intake::Scratch,
+    receivers: Vec<SessionKey>,
+}
+
+impl Core {
+    /// A service without connections.
+    pub fn new(about: About, limits: Limits, now: Now) -> Core {
+        Core {
+            about,
+            limits,
+            now,
+            started: now,
+            sessions: SlotMap::with_key(),
+            by_number: HashMap::new(),
+            users: HashMap::new(),
+            registry: Default::default(),
+            topics: Default::default(),
+            requests: Default::default(),
+            watch: Default::default(),
+            timers: Default::default(),
+            stats: Stats::default(),
+            memory_bytes: 0,
+            under_pressure: false,
+            paused: 0,
+            stopping: false,
+            tickets: 0,
+            own_ids: 0,
+            dirty: VecDeque::new(),
+            large: Vec::new(),
+            effects: VecDeque::new(),
+            doomed: Vec::new(),
+            leaving: Vec::new(),
+            at_once: Vec::new(),
+            effort: 0,
+            spare: Vec::new(),
+            scratch: Default::default(),
+            receivers: Vec::new(),
+        }
+    }
+
+    /// Takes a new connection. `number` makes its unique id and must never have been used before.
+    /// Where there is no room for it, gives the line to tell its peer before it is closed.
+    pub fn open(&mut self, number: u64, peer: Peer, now: Now) -> Result<SessionKey, Vec<u8>> {
+        self.now = now;
+        if let Err(refusal) = self.admit_connection(&peer) {
+            self.stats.connections_refused += 1;
+            self.stats.error(refusal.code);
+            self.note(
+                Level::Warning,
+                "refused",
+                Some(number),
+                format!("a connection was refused: {}", refusal.error),
+            );
+            let mut line = Vec::new();
+            delivery::write_error(&mut line, &format!(":{number}"), &refusal, None, |_| {});
+            return Err(line);
+        }
+        self.stats.connections_total += 1;
+        *self.users.entry(peer.user()).or_default() += 1;
+        self.note(Level::Debug, "opened", Some(number), format!("connected over {}", peer.transport.word()));
+        let session = self.sessions.insert(Session::new(number, peer));
+        self.by_number.insert(number, session);
+        Ok(session)
+    }
+
+    /// Takes note of a fact. What it leads to is told by the other methods.
+    pub fn handle(&mut self, input: Input<'_>, now: Now, gate: &mut dyn Gate) {
+        self.now = now;
+        self.effort = 0;
+        if self.stopping && !matches!(input, Input::Broke { .. } | Input::TimePassed) {
+            return;
+        }
+        match input {
+            Input::Received { session, bytes } => self.received(session, bytes, gate),
+            Input::Ended { session } => self.ended(session, gate),
+            Input::Broke { session } => self.broke(session),
+            Input::Resumed { session } => self.resumed(session, gate),
+            Input::TimePassed => self.time_passed(),
+            Input::LimitsChanged(limits) => self.limits = *limits,
+            Input::StopAsked => self.stop(),
+        }
+        self.settle();
+    }
+
+    /// Whether bytes of this session can be handled now. Where not, an [`Effect::Resume`] will come.
+    pub fn wants_bytes(&self, session: SessionKey) -> bool {
+        self.sessions
+            .get(session)
+            .is_some_and(|session| !session.is_blocked() && session.backlog.is_empty() && !session.ended)
+    }
+
+    /// The next session that has something to be written.
+    pub fn next_dirty(&mut self) -> Option<SessionKey> {
+        loop {
+            let key = self.dirty.pop_front()?;
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.dirty = false;
+                return Some(key);
+            }
+        }
+    }
+
+    /// The next session with so much to be written that it should not wait for the end of the turn.
+    pub fn next_large(&mut self) -> Option<SessionKey> {
+        self.large.pop()
+    }
+
+    /// Puts what is to be written to a session next into `slices`, and says how many it filled.
+    pub fn transmit<'a>(&'a self, session: SessionKey, slices: &mut [IoSlice<'a>]) -> usize {
+        self.sessions.get(session).map_or(0, |session| session.outbox.transmit(slices))
+    }
+
+    /// What the core orders next.
+    pub fn next_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`Input::TimePassed`] is wanted at the latest.
+    pub fn next_deadline(&mut self) -> Option<Duration> {
+        let requests = &self.requests;
+        self.timers.skip_stale(|timer| !matches!(timer, Timer::Request(key) if !requests.contains(key)));
+        self.timers.next()
+    }
+
+    /// Whether nobody is owed anything any more that could still be written.
+    pub fn is_drained(&self) -> bool {
+        self.sessions.values().all(|session| session.outbox.is_empty() || session.broke)
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Work done in the last call beyond its bytes, in bytes' worth.
+    pub fn effort_bytes(&self) -> usize {
+        const ENTRY_BYTES: usize = 50;
+        self.effort * ENTRY_BYTES
+    }
+
+    /// Takes note of how long a turn of the loop took.
+    pub fn turned(&mut self, took: Duration) {
+        self.stats.turns += 1;
+        self.stats.longest_turn = self.stats.longest_turn.max(took);
+    }
+
+    /// What has been counted so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    fn note(&mut self, level: Level, event: &'static str, number: Option<u64>, text: String) {
+        self.effects.push_back(Effect::Note(Note { level, event, number, text }));
+    }
+
+    fn time_passed(&mut self) {
+        while let Some(timer) = self.timers.due(self.now.mono) {
+            match timer {
+                Timer::Request(key) => self.request_expired(key),
+                Timer::Held(session, ticket) => self.held_expired(session, ticket),
+                Timer::Stall(session) => self.check_stall(session),
+                Timer::Leaving(session) => self.check_leaving(session),
+                Timer::Pressure => self.check_pressure(),
+            }
+            self.settle();
+        }
+    }
+
+    /// Carries out what the line in hand has led to beyond itself, until nothing is left of it.
+    fn settle(&mut self) {
+        loop {
+            if let Some((session, reason)) = self.doomed.pop() {
+                self.end_now(session, reason);
+            } else if let Some(session) = self.leaving.pop() {
+                self.close_if_settled(session);
+            } else {
+                return;
+            }
+        }
+    }
+}

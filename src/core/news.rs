@@ -1,0 +1,144 @@
+//! Knows who is told of the coming and going of nodes, and of tapped messages (PROTOCOL.md section 7).
+//! Never: changes what it tells of.
+
+use std::rc::Rc;
+
+use crate::core::delivery::AskedBy;
+use crate::core::registry::Instance;
+use crate::core::session::RollCall;
+use crate::core::watch::Tapped;
+use crate::core::{Core, Reason, SessionKey, Verdict};
+use crate::wire::envelope::Outgoing;
+use crate::wire::message::Id;
+
+/// A roll call goes on while less than this part of the second count is used.
+const ROLL_CALL_PART: usize = 4;
+
+impl Core {
+    /// Tells the monitors of `node_id` that an instance came.
+    pub(super) fn tell_up(&mut self, node_id: &str, number: u64) {
+        for monitor in self.monitors_of(node_id) {
+            self.say_signal(monitor, "node_up", |body| {
+                body.string("node_id", node_id).string("unique_id", &format!(":{number}"));
+            });
+        }
+    }
+
+    /// Tells the monitors of `node_id` that an instance went.
+    pub(super) fn tell_down(&mut self, node_id: &str, number: u64, reason: Reason) {
+        for monitor in self.monitors_of(node_id) {
+            self.say_signal(monitor, "node_down", |body| {
+                body.string("node_id", node_id).string("unique_id", &format!(":{number}"));
+                body.string("reason", reason.word());
+            });
+        }
+    }
+
+    /// The monitors that have to be told: not those whose roll call has yet to come to this node,
+    /// unless another monitor of theirs wants it.
+    fn monitors_of(&mut self, node_id: &str) -> Vec<SessionKey> {
+        let mut monitors = self.watch.monitors_of(node_id);
+        self.effort += 1 + self.watch.pattern_count() + monitors.len();
+        monitors.retain(|&monitor| {
+            let Some(session) = self.sessions.get(monitor) else { return false };
+            let Some(roll_call) = &session.roll_call else { return true };
+            let told = roll_call.after.as_deref().is_some_and(|after| node_id <= after);
+            told || self.watch.monitors_beside(session.number, node_id, &roll_call.pattern)
+        });
+        monitors
+    }
+
+    /// Begins to tell a new monitor which nodes are there; the reply comes behind.
+    pub(super) fn begin_roll_call(&mut self, session: SessionKey, pattern: &str, asked: AskedBy<'_>) {
+        let Some(id) = asked.id else { return };
+        let roll_call = RollCall {
+            pattern: pattern.into(),
+            after: None,
+            id: Id::into_owned(id.clone()),
+            from: asked.from.into(),
+        };
+        if let Some(session) = self.sessions.get_mut(session) {
+            session.roll_call = Some(Box::new(roll_call));
+        }
+        self.go_on_with_roll_call(session);
+    }
+
+    /// Tells of as many nodes as there is room for. Where not all have been told, the session
+    /// stays blocked, and goes on when its queue has drained.
+    pub(super) fn go_on_with_roll_call(&mut self, key: SessionKey) {
+        let Some(mut roll_call) = self.sessions.get_mut(key).and_then(|session| session.roll_call.take())
+        else {
+            return;
+        };
+        let room = self.roll_call_room();
+        loop {
+            let queued = self.sessions.get(key).map_or(0, |session| session.outbox.answer_bytes());
+            if queued >= room {
+                return self.suspend_roll_call(key, roll_call);
+            }
+            let Some((name, instances)) = self.next_of_roll_call(&roll_call) else { break };
+            for Instance { number, .. } in &instances {
+                self.say_signal(key, "node_up", |body| {
+                    body.string("node_id", &name).string("unique_id", &format!(":{number}"));
+                });
+            }
+            roll_call.after = Some(name);
+        }
+        let asked = AskedBy { from: &roll_call.from, id: Some(&roll_call.id), message_type: "monitor" };
+        self.say_reply(key, asked, |_| {});
+    }
+
+    /// Up to how many bytes of answers a roll call fills a queue.
+    pub(super) fn roll_call_room(&self) -> usize {
+        self.limits.max_queue_bytes / ROLL_CALL_PART
+    }
+
+    fn suspend_roll_call(&mut self, key: SessionKey, roll_call: Box<RollCall>) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.roll_call = Some(roll_call);
+        }
+    }
+
+    fn next_of_roll_call(&mut self, roll_call: &RollCall) -> Option<(Rc<str>, Vec<Instance>)> {
+        let prefix = crate::name::literal_prefix(&roll_call.pattern);
+        let mut looked_at = 0;
+        let found = self
+            .registry
+            .nodes_after(roll_call.after.as_deref(), prefix)
+            .inspect(|_| looked_at += 1)
+            .find(|(_, node)| {
+                !node.instances.is_empty() && crate::name::matches(&roll_call.pattern, &node.name)
+            })
+            .map(|(_, node)| (node.name.clone(), node.instances.clone()));
+        self.effort += looked_at;
+        found
+    }
+
+    /// Copies a message to those who tap it. `line` is as it leaves.
+    pub(super) fn tap(
+        &mut self,
+        sender: SessionKey,
+        message: Tapped<'_>,
+        line: &Outgoing<'_>,
+        verdict: &Verdict,
+    ) {
+        let mut bytes = Vec::new();
+        line.write_to(&mut bytes);
+        bytes.pop();
+        let text = String::from_utf8_lossy(&bytes);
+        for tap in self.watch.taps_of(sender, message) {
+            if self.has_topic_room(tap) {
+                self.say_topic_signal(tap, "tap", |body| {
+                    body.string("verdict", verdict.word()).string("line", &text);
+                });
+            } else {
+                self.miss(tap);
+            }
+        }
+    }
+
+    /// Whether anybody taps at all.
+    pub(super) fn has_taps(&self) -> bool {
+        self.watch.has_taps()
+    }
+}

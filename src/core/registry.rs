@@ -1,0 +1,418 @@
+//! Knows which node IDs there are, who holds them, and what is remembered of those that are gone
+//! (PROTOCOL.md sections 3, 4 and 8).
+//! Never: tells anybody; each change is returned, and its caller spreads the news.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::rc::Rc;
+use std::time::Duration;
+
+use slotmap::SlotMap;
+
+use crate::core::SessionKey;
+use crate::core::peer::User;
+use crate::wire::control::Delivery;
+
+slotmap::new_key_type! {
+    /// One node. The key dies with the node, so that a remembered key never means another one.
+    pub(crate) struct NodeKey;
+}
+
+/// All nodes that are here or remembered.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    nodes: SlotMap<NodeKey, Node>,
+    /// Names come from peers, so the map is the standard library's, keyed in each process anew.
+    by_name: HashMap<Rc<str>, NodeKey>,
+    /// The same in the order of their names, for listings.
+    in_order: BTreeMap<Rc<str>, NodeKey>,
+    /// The nodes with endpoints, the oldest registration first.
+    known: BTreeMap<u64, NodeKey>,
+    registrations: u64,
+    here: usize,
+    bytes: usize,
+}
+
+/// A node ID and its instances.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) name: Rc<str>,
+    /// In the order in which they came; none where the node is gone and remembered.
+    pub(crate) instances: Vec<Instance>,
+    pub(crate) delivery: Delivery,
+    exclusive: bool,
+    /// How many messages were shared out, for taking turns.
+    pub(crate) turn: usize,
+    pub(crate) endpoints: Vec<Box<str>>,
+    /// An object as it was sent.
+    pub(crate) meta: Option<Box<str>>,
+    /// Why it is gone, where it is.
+    pub(crate) status: Status,
+    /// Since 1970.
+    pub(crate) last_seen: Duration,
+    known: Option<u64>,
+}
+
+/// One connection that holds a node ID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Instance {
+    pub(crate) session: SessionKey,
+    pub(crate) number: u64,
+    pub(crate) user: User,
+    /// Since 1970.
+    pub(crate) since: Duration,
+}
+
+/// Whether a node is here, or how it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// It has instances.
+    Up,
+    /// Its last instance unregistered.
+    Down,
+    /// Its last instance's connection ended.
+    Lost,
+}
+
+impl Status {
+    /// The word on the wire.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Status::Up => "up",
+            Status::Down => "down",
+            Status::Lost => "lost",
+        }
+    }
+}
+
+/// What a connection asks for when it registers.
+#[derive(Debug)]
+pub(crate) struct Claim<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) instance: Instance,
+    pub(crate) delivery: Option<Delivery>,
+    pub(crate) exclusive: Option<bool>,
+    pub(crate) replace: bool,
+    /// Whether connections of several users may share the node ID.
+    pub(crate) shared_by_any: bool,
+    pub(crate) endpoints: Option<Vec<Box<str>>>,
+    /// Given as null: `Some(None)`.
+    pub(crate) meta: Option<Option<Box<str>>>,
+}
+
+/// What a registration has changed.
+#[derive(Debug)]
+pub(crate) struct Registered {
+    pub(crate) node: NodeKey,
+    /// False where the connection held the node ID already.
+    pub(crate) joined: bool,
+    /// Those it was taken from, in the order in which they had come.
+    pub(crate) ousted: Vec<Instance>,
+}
+
+/// Why a claim is refused; nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// By connections of another user.
+    ByOthers,
+    /// By one that holds it alone.
+    Exclusively,
+    /// It cannot be had exclusively while there are others.
+    Shared,
+    /// Its instances share messages in this other way.
+    Delivery(Delivery),
+}
+
+impl Registry {
+    /// How many nodes have instances.
+    pub(crate) fn here(&self) -> usize {
+        self.here
+    }
+
+    /// The node of this name, here or remembered.
+    pub(crate) fn find(&self, name: &str) -> Option<NodeKey> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The node of this key, where it is still the same.
+    pub(crate) fn get(&self, key: NodeKey) -> Option<&Node> {
+        self.nodes.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: NodeKey) -> Option<&mut Node> {
+        self.nodes.get_mut(key)
+    }
+
+    /// The memory that all nodes take.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Registers, or says why not.
+    pub(crate) fn register(&mut self, claim: Claim<'_>, known_max: usize) -> Result<Registered, Taken> {
+        let key = self.find(claim.name);
+        if let Some(node) = key.and_then(|key| self.nodes.get(key)) {
+            check(node, &claim)?;
+        }
+        let key = key.unwrap_or_else(|| self.insert(claim.name));
+        let node = &mut self.nodes[key];
+        self.bytes -= node.footprint();
+        let session = claim.instance.session;
+        let joined = !node.instances.iter().any(|instance| instance.session == session);
+        let was_here = !node.instances.is_empty();
+        let mut ousted = Vec::new();
+        if claim.replace {
+            ousted = node.instances.extract_if(.., |instance| instance.session != session).collect();
+        }
+        match claim.delivery {
+            Some(delivery) => node.delivery = delivery,
+            None if !was_here => node.delivery = Delivery::All,
+            None => {}
+        }
+        if joined {
+            node.exclusive = claim.exclusive.unwrap_or(false);
+            node.instances.push(claim.instance);
+        } else if let Some(exclusive) = claim.exclusive {
+            node.exclusive = exclusive;
+        }
+        node.status = Status::Up;
+        self.here += usize::from(!was_here);
+        if let Some(meta) = claim.meta {
+            node.meta = meta;
+        }
+        let remembers = claim.endpoints.is_some();
+        if let Some(endpoints) = claim.endpoints {
+            node.endpoints = endpoints;
+        }
+        self.bytes += node.footprint();
+        if remembers {
+            self.remember(key, known_max);
+        }
+        Ok(Registered { node: key, joined, ousted })
+    }
+
+    fn insert(&mut self, name: &str) -> NodeKey {
+        let name: Rc<str> = Rc::from(name);
+        let key = self.nodes.insert(Node {
+            name: name.clone(),
+            instances: Vec::new(),
+            delivery: Delivery::All,
+            exclusive: false,
+            turn: 0,
+            endpoints: Vec::new(),
+            meta: None,
+            status: Status::Down,
+            last_seen: Duration::ZERO,
+            known: None,
+        });
+        self.bytes += self.nodes[key].footprint();
+        self.by_name.insert(name.clone(), key);
+        self.in_order.insert(name, key);
+        key
+    }
+
+    /// Keeps a node with endpoints in mind beyond its instances, the youngest `most` of them.
+    fn remember(&mut self, key: NodeKey, most: usize) {
+        let node = &mut self.nodes[key];
+        if let Some(old) = node.known.take() {
+            self.known.remove(&old);
+        }
+        if node.endpoints.is_empty() {
+            return;
+        }
+        self.registrations += 1;
+        node.known = Some(self.registrations);
+        self.known.insert(self.registrations, key);
+        while self.known.len() > most {
+            let Some((_, oldest)) = self.known.pop_first() else { return };
+            self.nodes[oldest].known = None;
+            if self.nodes[oldest].instances.is_empty() {
+                self.forget(oldest);
+            }
+        }
+    }
+
+    fn forget(&mut self, key: NodeKey) {
+        if let Some(node) = self.nodes.remove(key) {
+            self.bytes -= node.footprint();
+            self.by_name.remove(&node.name);
+            self.in_order.remove(&node.name);
+        }
+    }
+
+    /// Takes a node ID from a connection; false where it does not hold it. `status` is what
+    /// becomes of a node that this was the last instance of.
+    pub(crate) fn unregister(
+        &mut self,
+        key: NodeKey,
+        session: SessionKey,
+        status: Status,
+        now: Duration,
+    ) -> bool {
+        let Some(node) = self.nodes.get_mut(key) else { return false };
+        let Some(at) = node.instances.iter().position(|instance| instance.session == session) else {
+            return false;
+        };
+        node.instances.remove(at);
+        self.bytes -= size_of::<Instance>();
+        if node.instances.is_empty() {
+            node.status = status;
+            node.last_seen = now;
+            node.exclusive = false;
+            self.here -= 1;
+            if node.known.is_none() {
+                self.forget(key);
+            }
+        }
+        true
+    }
+
+    /// The nodes behind `after` in the order of their names, from `prefix` on.
+    pub(crate) fn nodes_after<'a>(
+        &'a self,
+        after: Option<&str>,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (NodeKey, &'a Node)> {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        self.in_order
+            .range::<str, _>((from, Bound::Unbounded))
+            .take_while(move |(name, _)| name.starts_with(prefix))
+            .map(|(_, &key)| (key, &self.nodes[key]))
+    }
+}
+
+impl Node {
+    /// About what it takes: its record and texts, and its places in the maps.
+    fn footprint(&self) -> usize {
+        const MAP_BYTES: usize = 96;
+        let texts: usize = self.endpoints.iter().map(|endpoint| endpoint.len() + size_of::<Box<str>>()).sum();
+        let meta = self.meta.as_ref().map_or(0, |meta| meta.len());
+        let instances = self.instances.len() * size_of::<Instance>();
+        size_of::<Node>() + MAP_BYTES + self.name.len() + texts + meta + instances
+    }
+}
+
+fn check(node: &Node, claim: &Claim<'_>) -> Result<(), Taken> {
+    let mine = |instance: &Instance| instance.session == claim.instance.session;
+    let mut others = node.instances.iter().filter(|instance| !mine(instance)).peekable();
+    if others.peek().is_none() {
+        return Ok(());
+    }
+    let one_user = others.all(|instance| instance.user == claim.instance.user);
+    if claim.replace {
+        return if one_user { Ok(()) } else { Err(Taken::ByOthers) };
+    }
+    if !one_user && !claim.shared_by_any {
+        return Err(Taken::ByOthers);
+    }
+    if node.exclusive {
+        return Err(Taken::Exclusively);
+    }
+    if claim.exclusive == Some(true) {
+        return Err(Taken::Shared);
+    }
+    match claim.delivery {
+        Some(delivery) if delivery != node.delivery => Err(Taken::Delivery(node.delivery)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sessions() -> [SessionKey; 3] {
+        let mut sessions: SlotMap<SessionKey, ()> = SlotMap::with_key();
+        std::array::from_fn(|_| sessions.insert(()))
+    }
+
+    fn claim(name: &str, session: SessionKey, uid: u32) -> Claim<'_> {
+        let instance = Instance { session, number: 0, user: User::Uid(uid), since: Duration::ZERO };
+        Claim {
+            name,
+            instance,
+            delivery: None,
+            exclusive: None,
+            replace: false,
+            shared_by_any: false,
+            endpoints: None,
+            meta: None,
+        }
+    }
+
+    #[test]
+    fn one_user_per_node_unless_any_may_share() {
+        let [a, b, c] = sessions();
+        let mut registry = Registry::default();
+        assert!(registry.register(claim("n", a, 1), 9).is_ok_and(|done| done.joined));
+        assert!(registry.register(claim("n", a, 1), 9).is_ok_and(|done| !done.joined));
+        assert!(registry.register(claim("n", b, 1), 9).is_ok());
+        assert_eq!(registry.register(claim("n", c, 2), 9).err(), Some(Taken::ByOthers));
+        assert!(registry.register(Claim { shared_by_any: true, ..claim("n", c, 2) }, 9).is_ok());
+        let replace = Claim { replace: true, shared_by_any: true, ..claim("n", a, 1) };
+        assert_eq!(registry.register(replace, 9).err(), Some(Taken::ByOthers));
+    }
+
+    #[test]
+    fn delivery_and_exclusive() {
+        let [a, b, _] = sessions();
+        let mut registry = Registry::default();
+        let one = |session| Claim { delivery: Some(Delivery::One), ..claim("n", session, 1) };
+        let all = |session| Claim { delivery: Some(Delivery::All), ..claim("n", session, 1) };
+        let alone = |session| Claim { exclusive: Some(true), ..claim("n", session, 1) };
+        let node = registry.register(claim("n", a, 1), 9).expect("new").node;
+        assert!(registry.register(one(a), 9).is_ok(), "an only instance may change it");
+        assert_eq!(registry.register(all(b), 9).err(), Some(Taken::Delivery(Delivery::One)));
+        assert!(registry.register(claim("n", b, 1), 9).is_ok(), "who names none takes the node's");
+        assert_eq!(registry.register(all(a), 9).err(), Some(Taken::Delivery(Delivery::One)));
+        assert_eq!(registry.register(alone(a), 9).err(), Some(Taken::Shared));
+        registry.unregister(node, b, Status::Down, Duration::ZERO);
+        assert!(registry.register(alone(a), 9).is_ok());
+        assert_eq!(registry.register(one(b), 9).err(), Some(Taken::Exclusively));
+        let taken = registry.register(Claim { replace: true, ..claim("n", b, 1) }, 9).expect("taken over");
+        assert_eq!(taken.ousted.iter().map(|instance| instance.session).collect::<Vec<_>>(), [a]);
+        assert!(registry.register(claim("n", a, 1), 9).is_ok(), "the new one did not ask to be alone");
+        registry.unregister(node, a, Status::Down, Duration::ZERO);
+        registry.unregister(node, b, Status::Down, Duration::ZERO);
+        assert_eq!((registry.find("n"), registry.kept_bytes()), (None, 0));
+        let node = registry.register(claim("n", a, 1), 9).expect("new").node;
+        assert_eq!(registry.get(node).map(|node| node.delivery), Some(Delivery::All));
+    }
+
+    #[test]
+    fn the_youngest_with_endpoints_are_remembered() {
+        let [a, ..] = sessions();
+        let mut registry = Registry::default();
+        for name in ["x", "y", "z", "plain"] {
+            let endpoints = (name != "plain").then(|| vec!["unix:/x".into()]);
+            let node = registry.register(Claim { endpoints, ..claim(name, a, 1) }, 2).expect("new").node;
+            assert!(registry.unregister(node, a, Status::Lost, Duration::from_secs(5)));
+            assert!(!registry.unregister(node, a, Status::Lost, Duration::ZERO));
+        }
+        let names: Vec<_> = registry.nodes_after(None, "").map(|(_, node)| &*node.name).collect();
+        assert_eq!(names, ["y", "z"]);
+        assert_eq!(registry.here(), 0);
+        let y = registry.find("y").and_then(|key| registry.get(key)).expect("remembered");
+        assert_eq!((y.status, y.last_seen), (Status::Lost, Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn in_order() {
+        let [a, ..] = sessions();
+        let mut registry = Registry::default();
+        for name in ["b.2", "a", "b.1", "c"] {
+            registry.register(claim(name, a, 1), 9).expect("new");
+        }
+        let names = |after, prefix| {
+            registry.nodes_after(after, prefix).map(|(_, node)| &*node.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(None, ""), ["a", "b.1", "b.2", "c"]);
+        assert_eq!(names(Some("b.1"), ""), ["b.2", "c"]);
+        assert_eq!(names(Some("a"), "b."), ["b.1", "b.2"]);
+        assert_eq!(names(Some("b.1"), "b."), ["b.2"]);
+        assert_eq!(names(Some("c"), "b."), [""; 0]);
+    }
+}

@@ -1,0 +1,437 @@
+//! Knows every open request: who asked, who owes an answer, until when (PROTOCOL.md section 5).
+//! Never: how a message is routed, or how an answer is worded.
+
+use std::hash::BuildHasher;
+
+use hashbrown::HashTable;
+use slotmap::{SecondaryMap, SlotMap};
+
+use crate::core::SessionKey;
+use crate::wire::message::Id;
+
+slotmap::new_key_type! {
+    /// One open request.
+    pub(crate) struct RequestKey;
+    /// One receiver's debt of an answer to one request.
+    struct LegKey;
+}
+
+/// All open requests. A request has a leg for each receiver that has neither replied nor left.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    requests: SlotMap<RequestKey, Request>,
+    legs: SlotMap<LegKey, Leg>,
+    /// By asker and id: an asker's ids are unique among its open requests.
+    by_asker: HashTable<RequestKey>,
+    /// By receiver, `from` and id: what a reply names.
+    by_receiver: HashTable<LegKey>,
+    sessions: SecondaryMap<SessionKey, Ends>,
+    bytes: usize,
+    /// Keyed anew in each process: peers choose the ids.
+    hasher: std::hash::RandomState,
+}
+
+#[derive(Debug)]
+struct Request {
+    what: Asked,
+    /// How many receivers it was handed to.
+    handed: u32,
+    /// How many of them still owe an answer.
+    owing: u32,
+    replied: bool,
+    /// Its newest leg; the others are its siblings.
+    leg: Option<LegKey>,
+    links: Links<RequestKey>,
+}
+
+/// A request as its asker has to be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Who asked.
+    pub(crate) asker: SessionKey,
+    /// Its `from` as stamped, where the answer goes.
+    pub(crate) from: Box<str>,
+    /// Its `message_id`.
+    pub(crate) id: Id<'static>,
+    /// Its `message_type`.
+    pub(crate) message_type: Box<str>,
+}
+
+#[derive(Debug)]
+struct Leg {
+    request: RequestKey,
+    receiver: SessionKey,
+    /// In the list of the receiver.
+    links: Links<LegKey>,
+    /// In the list of the request.
+    siblings: Links<LegKey>,
+}
+
+/// The neighbours in a list.
+#[derive(Debug)]
+struct Links<K> {
+    previous: Option<K>,
+    next: Option<K>,
+}
+
+/// The newest entries of one session's two lists, and their sizes.
+#[derive(Debug, Default)]
+struct Ends {
+    asked: Option<RequestKey>,
+    /// Receivers over all its open requests.
+    asked_count: usize,
+    owed: Option<LegKey>,
+    owed_count: usize,
+}
+
+/// What a reply has settled.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Answered {
+    pub(crate) asker: SessionKey,
+    /// The request, where this was the last answer it waited for.
+    pub(crate) closed: bool,
+}
+
+impl Requests {
+    /// How many requests are open.
+    pub(crate) fn len(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Whether the request is still open.
+    pub(crate) fn contains(&self, key: RequestKey) -> bool {
+        self.requests.contains_key(key)
+    }
+
+    /// How many receivers the open requests of `asker` were handed to, in all.
+    pub(crate) fn asked_by(&self, asker: SessionKey) -> usize {
+        self.sessions.get(asker).map_or(0, |ends| ends.asked_count)
+    }
+
+    /// How many answers `receiver` owes.
+    pub(crate) fn owed_by(&self, receiver: SessionKey) -> usize {
+        self.sessions.get(receiver).map_or(0, |ends| ends.owed_count)
+    }
+
+    /// Whether `asker` has an open request of this id.
+    pub(crate) fn is_open(&self, asker: SessionKey, id: &Id<'_>) -> bool {
+        self.find_asked(asker, id).is_some()
+    }
+
+    /// Whether `receiver` owes an answer to a request of this `from` and id.
+    pub(crate) fn is_owed(&self, receiver: SessionKey, from: &str, id: &Id<'_>) -> bool {
+        self.find_leg(receiver, from, id).is_some()
+    }
+
+    /// Whether `receiver` owes `asker` an answer to its request of this id.
+    pub(crate) fn is_owed_to(&self, receiver: SessionKey, asker: SessionKey, id: &Id<'_>) -> bool {
+        self.find_leg_to(receiver, asker, id).is_some()
+    }
+
+    /// The memory that all open requests take.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Opens a request that is handed to `receivers` (at least one, none twice).
+    pub(crate) fn open(&mut self, what: Asked, receivers: &[SessionKey]) -> RequestKey {
+        let asker = what.asker;
+        let hash = hash_asked(&self.hasher, asker, &what.id);
+        self.bytes += footprint(&what, receivers.len());
+        let ends = entry(&mut self.sessions, asker);
+        let (previous, handed) = (ends.asked, receivers.len());
+        ends.asked_count += handed;
+        let key = self.requests.insert(Request {
+            what,
+            handed: handed as u32,
+            owing: handed as u32,
+            replied: false,
+            leg: None,
+            links: Links { previous, next: None },
+        });
+        ends.asked = Some(key);
+        if let Some(previous) = previous {
+            self.requests[previous].links.next = Some(key);
+        }
+        let (requests, hasher) = (&self.requests, &self.hasher);
+        self.by_asker.insert_unique(hash, key, |&key| {
+            let what = &requests[key].what;
+            hash_asked(hasher, what.asker, &what.id)
+        });
+        for &receiver in receivers {
+            self.open_leg(key, receiver);
+        }
+        key
+    }
+
+    fn open_leg(&mut self, request: RequestKey, receiver: SessionKey) {
+        let ends = entry(&mut self.sessions, receiver);
+        let previous = ends.owed;
+        ends.owed_count += 1;
+        let sibling = self.requests[request].leg;
+        let links = Links { previous, next: None };
+        let siblings = Links { previous: sibling, next: None };
+        let key = self.legs.insert(Leg { request, receiver, links, siblings });
+        if let Some(sibling) = sibling {
+            self.legs[sibling].siblings.next = Some(key);
+        }
+        ends.owed = Some(key);
+        if let Some(previous) = previous {
+            self.legs[previous].links.next = Some(key);
+        }
+        self.requests[request].leg = Some(key);
+        let hash = self.hash_leg(key);
+        let (requests, legs, hasher) = (&self.requests, &self.legs, &self.hasher);
+        self.by_receiver.insert_unique(hash, key, |&key| {
+            let what = &requests[legs[key].request].what;
+            hash_owed(hasher, legs[key].receiver, &what.from, &what.id)
+        });
+    }
+
+    /// Settles what `receiver` owes to the address `to`: `from` of a request, as it was stamped.
+    pub(crate) fn answer(&mut self, receiver: SessionKey, to: &str, id: &Id<'_>) -> Option<Answered> {
+        let leg = self.find_leg(receiver, to, id)?;
+        Some(self.settle(leg))
+    }
+
+    /// Settles what `receiver` owes to the connection `asker`.
+    pub(crate) fn answer_asker(
+        &mut self,
+        receiver: SessionKey,
+        asker: SessionKey,
+        id: &Id<'_>,
+    ) -> Option<Answered> {
+        let leg = self.find_leg_to(receiver, asker, id)?;
+        Some(self.settle(leg))
+    }
+
+    fn settle(&mut self, leg: LegKey) -> Answered {
+        let key = self.remove_leg(leg);
+        let request = &mut self.requests[key];
+        request.replied = true;
+        let (asker, closed) = (request.what.asker, request.owing == 0);
+        if closed {
+            self.remove(key);
+        }
+        Answered { asker, closed }
+    }
+
+    /// Strikes `receiver` off all requests. Gives those that are over by this, the oldest first,
+    /// and whether somebody had replied.
+    pub(crate) fn receiver_left(&mut self, receiver: SessionKey) -> Vec<(Asked, bool)> {
+        let mut over = Vec::new();
+        while let Some(leg) = self.sessions.get(receiver).and_then(|ends| ends.owed) {
+            let key = self.remove_leg(leg);
+            let request = &self.requests[key];
+            if request.owing == 0 {
+                let replied = request.replied;
+                over.extend(self.remove(key).map(|what| (what, replied)));
+            }
+        }
+        over.reverse();
+        over
+    }
+
+    /// Forgets the requests of an asker that is gone for good.
+    pub(crate) fn asker_left(&mut self, asker: SessionKey) -> usize {
+        let mut forgotten = 0;
+        while let Some(key) = self.sessions.get(asker).and_then(|ends| ends.asked) {
+            self.remove(key);
+            forgotten += 1;
+        }
+        self.sessions.remove(asker);
+        forgotten
+    }
+
+    /// Ends a request whose time has come. Gives it where nobody had replied.
+    pub(crate) fn expire(&mut self, key: RequestKey) -> Option<(Asked, bool)> {
+        let replied = self.requests.get(key)?.replied;
+        self.remove(key).map(|what| (what, replied))
+    }
+
+    /// Every open request, in no order that means anything.
+    pub(crate) fn keys(&self) -> Vec<RequestKey> {
+        self.requests.keys().collect()
+    }
+
+    fn remove_leg(&mut self, key: LegKey) -> RequestKey {
+        let hash = self.hash_leg(key);
+        if let Ok(found) = self.by_receiver.find_entry(hash, |&other| other == key) {
+            found.remove();
+        }
+        let Some(leg) = self.legs.remove(key) else { return RequestKey::default() };
+        if let Some(next) = leg.links.next {
+            self.legs[next].links.previous = leg.links.previous;
+        }
+        if let Some(previous) = leg.links.previous {
+            self.legs[previous].links.next = leg.links.next;
+        }
+        if let Some(ends) = self.sessions.get_mut(leg.receiver) {
+            ends.owed_count -= 1;
+            if ends.owed == Some(key) {
+                ends.owed = leg.links.previous;
+            }
+        }
+        if let Some(next) = leg.siblings.next {
+            self.legs[next].siblings.previous = leg.siblings.previous;
+        }
+        if let Some(previous) = leg.siblings.previous {
+            self.legs[previous].siblings.next = leg.siblings.next;
+        }
+        let request = &mut self.requests[leg.request];
+        request.owing -= 1;
+        if request.leg == Some(key) {
+            request.leg = leg.siblings.previous;
+        }
+        leg.request
+    }
+
+    fn remove(&mut self, key: RequestKey) -> Option<Asked> {
+        while let Some(leg) = self.requests.get(key).and_then(|request| request.leg) {
+            self.remove_leg(leg);
+        }
+        let asked = &self.requests.get(key)?.what;
+        let hash = hash_asked(&self.hasher, asked.asker, &asked.id);
+        if let Ok(found) = self.by_asker.find_entry(hash, |&other| other == key) {
+            found.remove();
+        }
+        let request = self.requests.remove(key)?;
+        self.bytes -= footprint(&request.what, request.handed as usize);
+        if let Some(next) = request.links.next {
+            self.requests[next].links.previous = request.links.previous;
+        }
+        if let Some(previous) = request.links.previous {
+            self.requests[previous].links.next = request.links.next;
+        }
+        if let Some(ends) = self.sessions.get_mut(request.what.asker) {
+            ends.asked_count -= request.handed as usize;
+            if ends.asked == Some(key) {
+                ends.asked = request.links.previous;
+            }
+        }
+        Some(request.what)
+    }
+
+    fn find_asked(&self, asker: SessionKey, id: &Id<'_>) -> Option<RequestKey> {
+        let is_it = |&key: &RequestKey| {
+            let what = &self.requests[key].what;
+            what.asker == asker && what.id == *id
+        };
+        self.by_asker.find(hash_asked(&self.hasher, asker, id), is_it).copied()
+    }
+
+    fn find_leg(&self, receiver: SessionKey, from: &str, id: &Id<'_>) -> Option<LegKey> {
+        let is_it = |&key: &LegKey| {
+            let leg = &self.legs[key];
+            let what = &self.requests[leg.request].what;
+            leg.receiver == receiver && *what.from == *from && what.id == *id
+        };
+        self.by_receiver.find(hash_owed(&self.hasher, receiver, from, id), is_it).copied()
+    }
+
+    fn find_leg_to(&self, receiver: SessionKey, asker: SessionKey, id: &Id<'_>) -> Option<LegKey> {
+        let request = self.find_asked(asker, id)?;
+        let leg = self.find_leg(receiver, &self.requests[request].what.from, id)?;
+        // Another asker of the same `from` may have used the id towards this receiver.
+        (self.legs[leg].request == request).then_some(leg)
+    }
+
+    fn hash_leg(&self, key: LegKey) -> u64 {
+        let leg = &self.legs[key];
+        let what = &self.requests[leg.request].what;
+        hash_owed(&self.hasher, leg.receiver, &what.from, &what.id)
+    }
+}
+
+/// About what a request takes: its record and texts, and for each receiver a leg, with their places
+/// in the tables.
+fn footprint(what: &Asked, handed: usize) -> usize {
+    const TABLE_BYTES: usize = 24;
+    let texts = what.from.len() + what.id.text.len() + what.message_type.len();
+    size_of::<Request>() + TABLE_BYTES + texts + handed * (size_of::<Leg>() + TABLE_BYTES)
+}
+
+fn entry(sessions: &mut SecondaryMap<SessionKey, Ends>, key: SessionKey) -> &mut Ends {
+    if !sessions.contains_key(key) {
+        sessions.insert(key, Ends::default());
+    }
+    &mut sessions[key]
+}
+
+fn hash_asked(hasher: &std::hash::RandomState, asker: SessionKey, id: &Id<'_>) -> u64 {
+    hasher.hash_one((asker, id.integer, &*id.text))
+}
+
+fn hash_owed(hasher: &std::hash::RandomState, receiver: SessionKey, from: &str, id: &Id<'_>) -> u64 {
+    hasher.hash_one((receiver, from, id.integer, &*id.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sessions() -> [SessionKey; 4] {
+        let mut sessions: SlotMap<SessionKey, ()> = SlotMap::with_key();
+        std::array::from_fn(|_| sessions.insert(()))
+    }
+
+    fn id(text: &str) -> Id<'static> {
+        Id { integer: false, text: text.to_owned().into() }
+    }
+
+    fn asked(asker: SessionKey, from: &str, text: &str) -> Asked {
+        Asked { asker, from: from.into(), id: id(text), message_type: "ask".into() }
+    }
+
+    #[test]
+    fn the_last_answer_closes() {
+        let [a, b, c, _] = sessions();
+        let mut requests = Requests::default();
+        requests.open(asked(a, "a", "1"), &[b, c]);
+        assert!(requests.is_open(a, &id("1")) && requests.is_owed(b, "a", &id("1")));
+        assert_eq!((requests.asked_by(a), requests.owed_by(b), requests.owed_by(c)), (2, 1, 1));
+        assert_eq!(requests.answer(a, "a", &id("1")), None);
+        assert_eq!(requests.answer(b, "x", &id("1")), None);
+        assert_eq!(requests.answer(b, "a", &id("1")), Some(Answered { asker: a, closed: false }));
+        assert_eq!(requests.answer(b, "a", &id("1")), None);
+        assert_eq!(requests.answer_asker(c, a, &id("1")), Some(Answered { asker: a, closed: true }));
+        assert_eq!((requests.len(), requests.asked_by(a), requests.owed_by(c)), (0, 0, 0));
+        assert_eq!(requests.kept_bytes(), 0);
+        assert!(requests.by_asker.is_empty() && requests.by_receiver.is_empty() && requests.legs.is_empty());
+    }
+
+    #[test]
+    fn the_number_of_an_asker_finds_no_other_askers_request() {
+        let [a, a2, b, c] = sessions();
+        let mut requests = Requests::default();
+        requests.open(asked(a, "a", "1"), &[b]);
+        requests.open(asked(a2, "a", "1"), &[c]);
+        assert_eq!(requests.answer_asker(b, a2, &id("1")), None);
+        assert!(requests.answer_asker(b, a, &id("1")).is_some());
+    }
+
+    #[test]
+    fn leaving_ends_what_nobody_else_can_answer() {
+        let [a, b, c, _] = sessions();
+        let mut requests = Requests::default();
+        requests.open(asked(a, "a", "1"), &[b]);
+        requests.open(asked(a, "a", "2"), &[b, c]);
+        requests.open(asked(c, "c", "3"), &[b]);
+        let over: Vec<_> = requests.receiver_left(b).into_iter().map(|(what, _)| what.id).collect();
+        assert_eq!(over, [id("1"), id("3")]);
+        assert_eq!(requests.receiver_left(c), [(asked(a, "a", "2"), false)]);
+        assert_eq!(requests.len(), 0);
+    }
+
+    #[test]
+    fn an_asker_that_is_gone_is_forgotten() {
+        let [a, b, c, _] = sessions();
+        let mut requests = Requests::default();
+        let first = requests.open(asked(a, "a", "1"), &[b, c]);
+        let second = requests.open(asked(a, "a", "2"), &[c]);
+        assert_eq!(requests.expire(second), Some((asked(a, "a", "2"), false)));
+        assert_eq!(requests.asker_left(a), 1);
+        assert!(!requests.contains(first));
+        assert_eq!((requests.owed_by(b), requests.owed_by(c), requests.legs.len()), (0, 0, 0));
+    }
+}

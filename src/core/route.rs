@@ -1,0 +1,453 @@
+//! Knows who gets a message, or why nobody does (PROTOCOL.md sections 4 to 6).
+//! Never: how a message gets into a queue, or what it says.
+
+use std::time::Duration;
+
+use crate::core::delivery::AskedBy;
+use crate::core::outbox::Class;
+use crate::core::registry::{Instance, NodeKey};
+use crate::core::requests::{Asked, RequestKey};
+use crate::core::session::{Held, LastTo};
+use crate::core::timers::Timer;
+use crate::core::{Core, SessionKey};
+use crate::name::NodeAddress;
+use crate::wire::code::Code;
+use crate::wire::control::Delivery;
+use crate::wire::envelope::Outgoing;
+use crate::wire::message::{Id, Kind, Message, Refusal, Target, excerpt};
+
+/// A message that has been let in, on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Parcel<'a> {
+    pub(super) sender: SessionKey,
+    pub(super) message: &'a Message<'a>,
+    /// As stamped.
+    pub(super) from: &'a str,
+    /// As given, or assigned.
+    pub(super) id: &'a Id<'a>,
+    /// The line as it leaves.
+    pub(super) line: Outgoing<'a>,
+    /// Of a request: when it is over.
+    pub(super) deadline: Duration,
+    /// Its place in the row, where it has waited.
+    pub(super) ticket: Option<u64>,
+    /// The receiver that it waited for, and which has room for it now.
+    pub(super) favoured: Option<SessionKey>,
+}
+
+impl<'a> Parcel<'a> {
+    fn is_request(&self) -> bool {
+        self.message.kind == Kind::Request
+    }
+
+    pub(super) fn asked(&'a self) -> AskedBy<'a> {
+        AskedBy { from: self.from, id: Some(self.id), message_type: &self.message.message_type }
+    }
+}
+
+/// What became of a message to its receivers.
+enum Outcome {
+    Delivered,
+    Refused(Refusal),
+    /// A request of this id is open already.
+    Doubled,
+    /// This receiver has no room for it.
+    WaitsFor(SessionKey),
+}
+
+impl Core {
+    /// Sends a message where it is to go.
+    pub(super) fn route(&mut self, parcel: &Parcel<'_>) {
+        match (&parcel.message.kind, &parcel.message.target) {
+            (Kind::Reply(answered), target) => self.route_reply(parcel, answered, target),
+            (Kind::Signal, Target::Daemon) => {}
+            (Kind::Request, Target::Daemon) => self.control(parcel),
+            (_, Target::Address(to)) => self.route_to_address(parcel, to),
+            (_, Target::Topic(topic)) => self.route_to_topic(parcel, topic),
+        }
+    }
+
+    fn route_to_address(&mut self, parcel: &Parcel<'_>, to: &str) {
+        let mut receivers = std::mem::take(&mut self.receivers);
+        receivers.clear();
+        let outcome = match self.find_receivers(parcel, to, &mut receivers) {
+            Err(refusal) => Outcome::Refused(refusal),
+            Ok(()) => self.hand_over(parcel, &receivers),
+        };
+        self.receivers = receivers;
+        self.conclude(parcel, outcome);
+    }
+
+    fn find_receivers(
+        &mut self,
+        parcel: &Parcel<'_>,
+        to: &str,
+        receivers: &mut Vec<SessionKey>,
+    ) -> Result<(), Refusal> {
+        let last = self.sessions.get(parcel.sender).and_then(|session| session.last_to.as_ref());
+        let node = match last {
+            Some(last) if *last.to == *to && self.registry.get(last.node).is_some() => Some(last.node),
+            _ => match NodeAddress::parse(to).map_err(|why| bad_address(to, why))? {
+                NodeAddress::Node(name) => {
+                    let node = self.registry.find(name);
+                    self.remember(parcel.sender, to, node);
+                    node
+                }
+                NodeAddress::Unique(number) => {
+                    let is_here =
+                        |key: &SessionKey| self.sessions.get(*key).is_some_and(|session| session.is_here());
+                    receivers.extend(self.by_number.get(&number).copied().filter(is_here));
+                    None
+                }
+            },
+        };
+        if let Some(node) = node {
+            self.pick_instances(parcel, node, receivers);
+        }
+        match (receivers.is_empty(), parcel.ticket) {
+            (false, _) => Ok(()),
+            (true, None) => {
+                Err(Refusal::new(Code::NoSuchNode, format!("nobody is there as \"{}\"", excerpt(to))))
+            }
+            (true, Some(_)) => Err(Refusal::new(
+                Code::NodeGone,
+                format!("\"{}\" has left while the message waited for room in its queue", excerpt(to)),
+            )),
+        }
+    }
+
+    /// Remembers where the message goes: the next one is likely to go there too. The key of a node
+    /// dies with it, so what is remembered can be stale, but never wrong.
+    fn remember(&mut self, sender: SessionKey, to: &str, node: Option<NodeKey>) {
+        if let (Some(session), Some(node)) = (self.sessions.get_mut(sender), node) {
+            session.last_to = Some(LastTo { to: to.into(), node });
+        }
+    }
+
+    fn pick_instances(&mut self, parcel: &Parcel<'_>, key: NodeKey, receivers: &mut Vec<SessionKey>) {
+        let Some(node) = self.registry.get(key) else { return };
+        match node.delivery {
+            Delivery::All => {
+                self.effort += node.instances.len() - usize::from(!node.instances.is_empty());
+                receivers.extend(node.instances.iter().map(|instance| instance.session));
+            }
+            Delivery::One => {
+                let (next, instances) = (node.turn, &node.instances);
+                self.effort += instances.len();
+                let picked = match &parcel.message.key {
+                    Some(key) => pick_by_key(instances, key),
+                    None => self.pick_idle(instances, next, parcel.favoured),
+                };
+                let Some(at) = picked else { return };
+                receivers.push(instances[at].session);
+                if let Some(node) = self.registry.get_mut(key) {
+                    node.turn = at + 1;
+                }
+            }
+        }
+    }
+
+    /// Of the instances with room (or of all, where none has) the one with the fewest open
+    /// requests; of equal ones the first from `next` on.
+    fn pick_idle(&self, instances: &[Instance], next: usize, favoured: Option<SessionKey>) -> Option<usize> {
+        let count = instances.len();
+        let rank = |turn: usize| {
+            let at = (next + turn) % count;
+            let session = instances[at].session;
+            (!self.has_room(session, favoured), self.requests.owed_by(session), turn, at)
+        };
+        (0..count).map(rank).min().map(|(.., at)| at)
+    }
+
+    /// Hands a request or signal to all of `receivers`, or to none.
+    fn hand_over(&mut self, parcel: &Parcel<'_>, receivers: &[SessionKey]) -> Outcome {
+        if parcel.is_request() {
+            if receivers.iter().any(|&receiver| self.requests.is_owed(receiver, parcel.from, parcel.id)) {
+                return Outcome::Doubled;
+            }
+            if let Err(refusal) = self.check_request_count(parcel.sender, receivers.len()) {
+                return Outcome::Refused(refusal);
+            }
+        }
+        if self.is_overloaded() {
+            return Outcome::Refused(self.out_of_memory());
+        }
+        if let Some(&full) = receivers.iter().find(|&&receiver| !self.has_room(receiver, parcel.favoured)) {
+            let never_waits = self.sessions.get(parcel.sender).is_some_and(|session| session.never_waits);
+            return match never_waits {
+                false => Outcome::WaitsFor(full),
+                true => Outcome::Refused(Refusal::new(
+                    Code::Overloaded,
+                    "the queue of a receiver is full, and this connection registered with \"overflow\":\"fail\"",
+                )),
+            };
+        }
+        if parcel.is_request() {
+            self.open_request(parcel, receivers);
+        }
+        self.deliver(parcel.sender, Class::Direct, receivers, &parcel.line);
+        Outcome::Delivered
+    }
+
+    fn check_request_count(&self, asker: SessionKey, more: usize) -> Result<(), Refusal> {
+        let (open, most) = (self.requests.asked_by(asker), self.limits.max_requests);
+        if open + more <= most {
+            return Ok(());
+        }
+        let error = format!("{open} requests are open, {more} more would pass max_requests, which is {most}");
+        Err(Refusal::new(Code::TooManyRequests, error))
+    }
+
+    pub(super) fn out_of_memory(&self) -> Refusal {
+        let error = format!(
+            "the daemon is short of memory: what it keeps for all its peers has passed max_memory_bytes, which is {}",
+            self.limits.max_memory_bytes
+        );
+        Refusal::new(Code::Overloaded, error)
+    }
+
+    fn open_request(&mut self, parcel: &Parcel<'_>, receivers: &[SessionKey]) {
+        let what = Asked {
+            asker: parcel.sender,
+            from: parcel.from.into(),
+            id: parcel.id.clone().into_owned(),
+            message_type: (*parcel.message.message_type).into(),
+        };
+        let key = self.requests.open(what, receivers);
+        self.timers.set(parcel.deadline, Timer::Request(key));
+    }
+
+    /// Opens a request that nobody has heard of: its asker waits in vain.
+    pub(super) fn open_unheard(&mut self, parcel: &Parcel<'_>) {
+        match self.check_request_count(parcel.sender, 1) {
+            Ok(()) => self.open_request(parcel, &[]),
+            Err(refusal) => self.refuse(parcel, &refusal),
+        }
+    }
+
+    /// Tells the sender what it has to be told, or makes it wait.
+    fn conclude(&mut self, parcel: &Parcel<'_>, outcome: Outcome) {
+        match outcome {
+            Outcome::Delivered => {}
+            Outcome::Refused(refusal) => self.refuse(parcel, &refusal),
+            Outcome::Doubled => self.refuse_double(parcel.sender, parcel.from, parcel.id),
+            Outcome::WaitsFor(receiver) => {
+                let mut line = Vec::new();
+                parcel.line.write_to(&mut line);
+                line.pop();
+                let ticket = parcel.ticket.unwrap_or_else(|| self.next_ticket());
+                let deadline = parcel.is_request().then_some(parcel.deadline);
+                self.hold(parcel.sender, Held { line, ticket, receiver, deadline });
+            }
+        }
+    }
+
+    /// Tells the sender that its message goes nowhere: a request by its reply, all else by an error.
+    pub(super) fn refuse(&mut self, parcel: &Parcel<'_>, refusal: &Refusal) {
+        match parcel.is_request() {
+            true => self.say_error_reply(parcel.sender, parcel.asked(), refusal),
+            false => self.say_error(parcel.sender, Some(parcel.from), refusal, Some(parcel.id), |_| {}),
+        }
+    }
+
+    /// Tells the sender of a doubled id; never by a reply, which would be taken for the answer to
+    /// the request that is open.
+    pub(super) fn refuse_double(&mut self, sender: SessionKey, from: &str, id: &Id<'_>) {
+        let error = format!(
+            "\"message_id\" is \"{}\", which is the id of a request that is still open",
+            excerpt(&id.text)
+        );
+        self.say_error(sender, Some(from), &Refusal::new(Code::DuplicateId, error), Some(id), |_| {});
+    }
+
+    fn route_to_topic(&mut self, parcel: &Parcel<'_>, topic: &str) {
+        let mut receivers = std::mem::take(&mut self.receivers);
+        receivers.clear();
+        let (sessions, half) = (&self.sessions, self.limits.max_queue_bytes / 2);
+        let has_room = |key| {
+            sessions.get(key).is_some_and(|session: &super::Session| session.outbox.direct_bytes() < half)
+        };
+        self.topics.pick(topic, has_room, &mut receivers);
+        self.effort += receivers.len();
+        let outcome = self.publish(parcel, topic, &mut receivers);
+        self.receivers = receivers;
+        self.conclude(parcel, outcome);
+    }
+
+    fn publish(&mut self, parcel: &Parcel<'_>, topic: &str, receivers: &mut Vec<SessionKey>) -> Outcome {
+        if receivers.is_empty() {
+            return match parcel.is_request() {
+                false => Outcome::Delivered,
+                true => Outcome::Refused(Refusal::new(
+                    Code::NoSubscribers,
+                    format!("nobody subscribes to \"{}\"", excerpt(topic)),
+                )),
+            };
+        }
+        if parcel.is_request() {
+            if receivers.iter().any(|&receiver| self.requests.is_owed(receiver, parcel.from, parcel.id)) {
+                return Outcome::Doubled;
+            }
+            let with_room = receivers.iter().filter(|&&receiver| self.has_topic_room(receiver)).count();
+            if let Err(refusal) = self.check_request_count(parcel.sender, with_room) {
+                return Outcome::Refused(refusal);
+            }
+        }
+        receivers.retain(|&receiver| {
+            let has_room = self.has_topic_room(receiver);
+            if !has_room {
+                self.miss(receiver);
+            }
+            has_room
+        });
+        if parcel.is_request() {
+            if receivers.is_empty() {
+                let error = format!("every subscriber of \"{}\" reads too slowly to get it", excerpt(topic));
+                return Outcome::Refused(Refusal::new(Code::Overloaded, error));
+            }
+            self.open_request(parcel, receivers);
+        }
+        self.deliver(parcel.sender, Class::Topic, receivers, &parcel.line);
+        Outcome::Delivered
+    }
+
+    fn route_reply(&mut self, parcel: &Parcel<'_>, id: &Id<'_>, target: &Target<'_>) {
+        let Some((to, asker)) = self.asker_of(parcel.sender, id, target) else {
+            let error = format!(
+                "\"body.in_reply_to\" is \"{}\": no such request is open here from \"to\" (it may be answered already, over, or another's to answer)",
+                excerpt(&id.text)
+            );
+            return self.refuse(parcel, &Refusal::new(Code::NoSuchRequest, error));
+        };
+        if self.is_overloaded() {
+            // The request stays open: its answer may be sent again.
+            let refusal = self.out_of_memory();
+            return self.refuse(parcel, &refusal);
+        }
+        let settled = match asker {
+            None => self.requests.answer(parcel.sender, to, id),
+            Some(asker) => self.requests.answer_asker(parcel.sender, asker, id),
+        };
+        let Some(settled) = settled else { return };
+        if settled.closed {
+            self.request_closed(settled.asker);
+        }
+        let is_full = self.answers_are_full(settled.asker);
+        self.deliver(parcel.sender, Class::Reply, &[settled.asker], &parcel.line);
+        if is_full {
+            // With the reply in its queue, so that this sender too is told that it came to nothing.
+            self.doomed.push((settled.asker, super::Reason::Stalled));
+        }
+    }
+
+    /// Finds the request that a reply of `receiver`'s answers: by the address that it was sent
+    /// from, or by the asker's unique id, which is given then.
+    fn asker_of<'t>(
+        &self,
+        receiver: SessionKey,
+        id: &Id<'_>,
+        target: &'t Target<'_>,
+    ) -> Option<(&'t str, Option<SessionKey>)> {
+        let Target::Address(to) = target else { return None };
+        if self.requests.is_owed(receiver, to, id) {
+            return Some((to, None));
+        }
+        let NodeAddress::Unique(number) = NodeAddress::parse(to).ok()? else { return None };
+        let asker = *self.by_number.get(&number).filter(|_| !to.contains('#'))?;
+        self.requests.is_owed_to(receiver, asker, id).then_some((&**to, Some(asker)))
+    }
+
+    /// Takes note that a request is over.
+    pub(super) fn request_closed(&mut self, asker: SessionKey) {
+        let requests = &self.requests;
+        self.timers.gone_stale(|timer| !matches!(timer, Timer::Request(key) if !requests.contains(key)));
+        if self.sessions.get(asker).is_some_and(|session| session.leaving.is_some()) {
+            self.leaving.push(asker);
+        }
+    }
+
+    /// Ends a request that nobody can answer any more, or that nobody answered in time.
+    pub(super) fn end_request(&mut self, what: &Asked, replied: bool, refusal: &Refusal) {
+        if !replied {
+            let asked = AskedBy { from: &what.from, id: Some(&what.id), message_type: &what.message_type };
+            self.say_error_reply(what.asker, asked, refusal);
+        }
+        self.request_closed(what.asker);
+    }
+
+    pub(super) fn request_expired(&mut self, key: RequestKey) {
+        if let Some((what, replied)) = self.requests.expire(key) {
+            self.end_request(&what, replied, &timed_out());
+        }
+    }
+
+    /// A request that waited for room has waited long enough.
+    pub(super) fn held_expired(&mut self, sender: SessionKey, ticket: u64) {
+        let held = self.sessions.get(sender).and_then(|session| session.held.as_ref());
+        if held.is_none_or(|held| held.ticket != ticket) {
+            return;
+        }
+        if let Some(held) = self.drop_held(sender) {
+            self.refuse_held(sender, &held, &timed_out());
+            self.pass_on(held.receiver);
+            self.account(sender);
+            self.effects.push_back(super::Effect::Resume(sender));
+        }
+    }
+}
+
+fn timed_out() -> Refusal {
+    Refusal::new(Code::Timeout, "nobody answered in time")
+}
+
+fn bad_address(to: &str, why: crate::name::BadName) -> Refusal {
+    Refusal::new(
+        Code::BadField,
+        format!("\"to\" is \"{}\", which {why}; right are NODE, NODE#PORT, :N", excerpt(to)),
+    )
+}
+
+/// Rendezvous hashing: of all instances the one that ranks highest for this key, so that one that
+/// leaves moves its own keys only.
+fn pick_by_key(instances: &[Instance], key: &str) -> Option<usize> {
+    // FNV-1a, then SplitMix64's finisher: fixed, so that the choice outlives a restart.
+    let fnv = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let rank = |number: u64| {
+        let mut mixed = fnv ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    };
+    (0..instances.len()).max_by_key(|&at| (rank(instances[at].number), instances[at].number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::User;
+
+    #[test]
+    fn a_key_moves_only_with_its_instance() {
+        let instance = |number| Instance {
+            session: SessionKey::default(),
+            number,
+            user: User::Anonymous,
+            since: Duration::ZERO,
+        };
+        let all: Vec<_> = (1..=5).map(instance).collect();
+        let mut moved = 0;
+        let mut shares = [0; 5];
+        for key in (0..1000).map(|n| format!("key-{n}")) {
+            let picked = all[pick_by_key(&all, &key).expect("one")].number;
+            shares[picked as usize - 1] += 1;
+            let without_3: Vec<_> = all.iter().filter(|instance| instance.number != 3).cloned().collect();
+            let then = without_3[pick_by_key(&without_3, &key).expect("one")].number;
+            moved += usize::from(then != picked);
+            assert!(then == picked || picked == 3, "{key}");
+        }
+        assert_eq!(moved, shares[2]);
+        assert!(shares.iter().all(|share| (130..280).contains(share)), "{shares:?}");
+    }
+}

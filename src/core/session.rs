@@ -1,0 +1,229 @@
+//! Knows one connection's state: what it sent and is not handled yet, what it is owed, what it
+//! waits for, what it holds.
+//! Never: another connection's state.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::core::SessionKey;
+use crate::core::outbox::Outbox;
+use crate::core::peer::{Identity, Peer};
+use crate::core::registry::NodeKey;
+use crate::wire::frame::Deframer;
+use crate::wire::json::Object;
+use crate::wire::message::Id;
+
+/// One connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Its unique number.
+    pub(crate) number: u64,
+    /// `:N`.
+    pub(crate) unique_id: Rc<str>,
+    pub(crate) peer: Peer,
+    /// The node IDs that it holds, in the order in which it took them.
+    pub(crate) names: Vec<NodeKey>,
+    /// Subscriptions, monitors and taps.
+    pub(crate) subscriptions: usize,
+    /// Its messages that find no room are refused instead of waiting.
+    pub(crate) never_waits: bool,
+    /// Messages to it carry `sender`.
+    pub(crate) wants_sender: bool,
+    /// The member `sender` for messages from it, once somebody wanted it.
+    sender_member: Option<Rc<[u8]>>,
+    /// How many ids it was given for messages without one.
+    pub(crate) assigned_ids: u64,
+
+    pub(crate) frame: Deframer,
+    /// Bytes behind a line that could not be handled yet.
+    pub(crate) backlog: Backlog,
+    /// A judged line that waits for room.
+    pub(crate) held: Option<Box<Held>>,
+    /// It asked without reading: more than half of its second count is used.
+    pub(crate) choked: bool,
+    /// It has had its share of the work of this turn.
+    pub(crate) weary: bool,
+    /// A `monitor` whose first news are not all said yet.
+    pub(crate) roll_call: Option<Box<RollCall>>,
+    /// Nothing more comes from its peer.
+    pub(crate) ended: bool,
+    pub(crate) broken_lines: u32,
+
+    pub(crate) outbox: Outbox,
+    /// Nothing can be written to its peer any more.
+    pub(crate) broke: bool,
+    /// Topic messages missed since the last `lagged`.
+    pub(crate) missed: u64,
+    /// Bytes that its peer has taken.
+    pub(crate) taken: u64,
+    /// What it had taken when memory was short, with something waiting for it.
+    pub(crate) pressure_mark: Option<u64>,
+    /// Senders that wait for room here.
+    pub(crate) congestion: Option<Box<Congestion>>,
+    /// It is gone for everybody, and only gets what it is still owed.
+    pub(crate) leaving: Option<Leaving>,
+    /// It is in the list of those to be written to.
+    pub(crate) dirty: bool,
+    /// It is in the list of those to be written to at once.
+    pub(crate) large: bool,
+
+    /// What it keeps of `max_memory_bytes`, without its outbox.
+    pub(crate) counted: usize,
+    /// The part of that for its registrations and subscriptions.
+    pub(crate) holdings: usize,
+    pub(crate) last_to: Option<LastTo>,
+}
+
+/// Bytes that are to be handled later; those before `at` have been.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) at: usize,
+}
+
+impl Backlog {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+}
+
+/// A line that waits for room in a receiver's queue; judged, stamped, in no queue yet.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// As it will leave, without its LF.
+    pub(crate) line: Vec<u8>,
+    /// Where it is in the row of all that ever waited.
+    pub(crate) ticket: u64,
+    /// The receiver that it waits for.
+    pub(crate) receiver: SessionKey,
+    /// A request's: when it is over.
+    pub(crate) deadline: Option<Duration>,
+}
+
+/// What a receiver is while senders wait for room in its queue.
+#[derive(Debug)]
+pub(crate) struct Congestion {
+    /// By ticket: first come, first served.
+    pub(crate) waiters: BTreeMap<u64, SessionKey>,
+    /// The queue has drained to half, and the first waiter has been told to go on.
+    pub(crate) relieved: bool,
+    /// Since when the peer's progress is watched.
+    pub(crate) since: Duration,
+    /// What it had taken then.
+    pub(crate) taken: u64,
+}
+
+/// What a session that is gone for everybody still waits for.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    /// Since when its progress is watched: it began to leave, or to have something to take.
+    pub(crate) since: Duration,
+    /// What it had taken then.
+    pub(crate) taken: u64,
+}
+
+/// The nodes that a new monitor is told of first, in the order of their names.
+#[derive(Debug)]
+pub(crate) struct RollCall {
+    pub(crate) pattern: Box<str>,
+    /// The last node it was told of; news of those behind it are left to the roll call.
+    pub(crate) after: Option<Rc<str>>,
+    /// The `monitor` that is answered at the end: its id and `from`.
+    pub(crate) id: Id<'static>,
+    pub(crate) from: Box<str>,
+}
+
+/// Where the last message went: most go where the one before went.
+#[derive(Debug)]
+pub(crate) struct LastTo {
+    pub(crate) to: Box<str>,
+    pub(crate) node: NodeKey,
+}
+
+impl Session {
+    pub(crate) fn new(number: u64, peer: Peer) -> Session {
+        Session {
+            number,
+            unique_id: Rc::from(format!(":{number}")),
+            peer,
+            names: Vec::new(),
+            subscriptions: 0,
+            never_waits: false,
+            wants_sender: false,
+            sender_member: None,
+            assigned_ids: 0,
+            frame: Deframer::default(),
+            backlog: Backlog::default(),
+            held: None,
+            choked: false,
+            weary: false,
+            roll_call: None,
+            ended: false,
+            broken_lines: 0,
+            outbox: Outbox::default(),
+            broke: false,
+            missed: 0,
+            taken: 0,
+            pressure_mark: None,
+            congestion: None,
+            leaving: None,
+            dirty: false,
+            large: false,
+            counted: 0,
+            holdings: 0,
+            last_to: None,
+        }
+    }
+
+    /// Whether nothing more of what it sent can be handled now.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.held.is_some()
+            || (self.choked && !self.broke)
+            || self.weary
+            || self.roll_call.is_some()
+            || self.leaving.is_some()
+    }
+
+    /// Whether nothing of what it sent is left, but for a line without its end.
+    pub(crate) fn is_done(&self) -> bool {
+        self.backlog.is_empty() && self.held.is_none() && self.roll_call.is_none() && self.leaving.is_none()
+    }
+
+    /// Whether others can address it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.leaving.is_none()
+    }
+
+    /// What it keeps of `max_memory_bytes` now, without its outbox.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.frame.kept_bytes()
+            + self.backlog.bytes.capacity()
+            + self.held.as_ref().map_or(0, |held| held.line.capacity())
+            + self.holdings
+    }
+
+    /// Writes who this is: `unique_id`, then `uid`, `gid` and `pid`, or `user`.
+    pub(crate) fn write_identity(&self, object: &mut Object<'_>) {
+        object.string("unique_id", &self.unique_id);
+        match &self.peer.identity {
+            Identity::Kernel { uid, gid, pid } => {
+                object.number("uid", *uid).number("gid", *gid).number("pid", *pid);
+            }
+            Identity::Anonymous => {}
+        }
+    }
+
+    /// The member `sender` for messages from this session, with a comma behind it.
+    pub(crate) fn sender_member(&mut self) -> Rc<[u8]> {
+        if let Some(member) = &self.sender_member {
+            return member.clone();
+        }
+        let mut out = Vec::from(&b"\"sender\":"[..]);
+        let mut object = Object::begin(&mut out);
+        self.write_identity(&mut object);
+        object.end();
+        out.push(b',');
+        self.sender_member.insert(Rc::from(out)).clone()
+    }
+}

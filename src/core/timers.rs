@@ -1,0 +1,106 @@
+//! Knows what is due when.
+//! Never: whether it still matters; whoever is told looks for itself.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+use crate::core::SessionKey;
+use crate::core::requests::RequestKey;
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Timer {
+    /// An open request has waited long enough.
+    Request(RequestKey),
+    /// A held request (of this session, with this ticket) has waited long enough.
+    Held(SessionKey, u64),
+    /// Whether a receiver that senders wait for has taken enough.
+    Stall(SessionKey),
+    /// Whether one that is leaving still takes what it is owed.
+    Leaving(SessionKey),
+    /// Whether receivers take anything, while memory is short.
+    Pressure,
+}
+
+/// Deadlines in order. Those of requests that were answered in time stay until they are half of
+/// all, so that an answer costs no search.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    heap: BinaryHeap<Reverse<(Duration, u64, Timer)>>,
+    set: u64,
+    stale: usize,
+}
+
+impl Timers {
+    pub(crate) fn set(&mut self, at: Duration, timer: Timer) {
+        self.set += 1;
+        self.heap.push(Reverse((at, self.set, timer)));
+    }
+
+    /// The first deadline.
+    pub(crate) fn next(&self) -> Option<Duration> {
+        self.heap.peek().map(|Reverse((at, _, _))| *at)
+    }
+
+    /// Takes the first timer that is due at `now`; of equal ones the one that was set first.
+    pub(crate) fn due(&mut self, now: Duration) -> Option<Timer> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse((_, _, timer))| timer)
+    }
+
+    /// Takes note that one more timer is stale; `matters` tells which are not.
+    pub(crate) fn gone_stale(&mut self, matters: impl Fn(Timer) -> bool) {
+        const STALE_MIN: usize = 64;
+        self.stale += 1;
+        if self.stale > STALE_MIN && self.stale > self.heap.len() / 2 {
+            self.stale = 0;
+            self.heap.retain(|Reverse((_, _, timer))| matters(*timer));
+        }
+    }
+
+    /// Drops timers from the front that do not matter any more, so that nobody is woken for them.
+    pub(crate) fn skip_stale(&mut self, matters: impl Fn(Timer) -> bool) {
+        while let Some(Reverse((_, _, timer))) = self.heap.peek() {
+            if matters(*timer) {
+                return;
+            }
+            self.heap.pop();
+            self.stale = self.stale.saturating_sub(1);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slotmap::SlotMap;
+
+    #[test]
+    fn due_in_order_and_stale_ones_go() {
+        let mut requests: SlotMap<RequestKey, ()> = SlotMap::with_key();
+        let mut timers = Timers::default();
+        let at = Duration::from_secs;
+        let keys: Vec<_> = (0..1000).map(|_| requests.insert(())).collect();
+        for (second, &key) in keys.iter().enumerate() {
+            timers.set(at(second as u64 / 2), Timer::Request(key));
+        }
+        assert_eq!(timers.due(at(0)), Some(Timer::Request(keys[0])));
+        assert_eq!(timers.due(at(0)), Some(Timer::Request(keys[1])));
+        assert_eq!(timers.due(at(0)), None);
+        for key in &keys[2..900] {
+            requests.remove(*key);
+            timers.gone_stale(|timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
+        }
+        assert!(timers.len() < 400, "{}", timers.len());
+        timers.skip_stale(|timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
+        assert_eq!(timers.next(), Some(at(450)));
+    }
+}

@@ -1,0 +1,407 @@
+//! Knows who subscribes to what, and picks who gets a topic's message (PROTOCOL.md section 6).
+//! Never: what is sent, or what becomes of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
+use slotmap::{SecondaryMap, SlotMap};
+
+use crate::core::SessionKey;
+
+slotmap::new_key_type! {
+    struct BranchKey;
+}
+
+/// All subscriptions, as a tree of tokens: what a topic does not match costs nothing.
+#[derive(Debug)]
+pub(crate) struct Topics {
+    branches: SlotMap<BranchKey, Branch>,
+    root: BranchKey,
+    /// The subscriptions of each session, to end them with it.
+    sessions: SecondaryMap<SessionKey, Vec<(Box<str>, Option<Rc<str>>)>>,
+    groups: HashMap<Rc<str>, Group>,
+    count: usize,
+    /// Scratch for one message's matches.
+    found: Vec<Subscriber>,
+}
+
+/// What shares one run of tokens from the root.
+#[derive(Debug, Default)]
+struct Branch {
+    above: Option<(BranchKey, Box<str>)>,
+    tokens: HashMap<Box<str>, BranchKey>,
+    /// Patterns that end here, ordered by number and group.
+    here: Vec<Subscriber>,
+    /// Patterns that end here with one more token, `>`.
+    rest: Vec<Subscriber>,
+}
+
+/// One subscription, seen from its pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subscriber {
+    /// The connection's unique number.
+    pub(crate) number: u64,
+    pub(crate) session: SessionKey,
+    pub(crate) group: Option<Rc<str>>,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    subscriptions: usize,
+    /// The number of the member that got the last message.
+    last: u64,
+}
+
+impl Default for Topics {
+    fn default() -> Topics {
+        let mut branches = SlotMap::with_key();
+        let root = branches.insert(Branch::default());
+        Topics {
+            branches,
+            root,
+            sessions: SecondaryMap::new(),
+            groups: HashMap::new(),
+            count: 0,
+            found: Vec::new(),
+        }
+    }
+}
+
+impl Topics {
+    /// How many subscriptions there are.
+    pub(crate) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Adds a subscription; false where the session has it already.
+    pub(crate) fn subscribe(
+        &mut self,
+        session: SessionKey,
+        number: u64,
+        pattern: &str,
+        group: Option<&str>,
+    ) -> bool {
+        let branch = self.grow(pattern);
+        let group = group.map(|name| match self.groups.get_key_value(name) {
+            Some((name, _)) => name.clone(),
+            None => Rc::from(name),
+        });
+        let list = self.branches[branch].list(is_rest(pattern));
+        let place = match place(list, number, group.as_deref()) {
+            Ok(_) => return false,
+            Err(place) => place,
+        };
+        list.insert(place, Subscriber { number, session, group: group.clone() });
+        if let Some(name) = &group {
+            self.groups.entry(name.clone()).or_default().subscriptions += 1;
+        }
+        if !self.sessions.contains_key(session) {
+            self.sessions.insert(session, Vec::new());
+        }
+        self.sessions[session].push((pattern.into(), group));
+        self.count += 1;
+        true
+    }
+
+    /// Ends a subscription; false where there is no such one.
+    pub(crate) fn unsubscribe(
+        &mut self,
+        session: SessionKey,
+        number: u64,
+        pattern: &str,
+        group: Option<&str>,
+    ) -> bool {
+        let Some(own) = self.sessions.get_mut(session) else { return false };
+        let Some(at) = own.iter().position(|(own, theirs)| **own == *pattern && theirs.as_deref() == group)
+        else {
+            return false;
+        };
+        own.swap_remove(at);
+        self.remove(number, pattern, group);
+        true
+    }
+
+    /// Ends all subscriptions of a session.
+    pub(crate) fn session_left(&mut self, session: SessionKey, number: u64) {
+        for (pattern, group) in self.sessions.remove(session).unwrap_or_default() {
+            self.remove(number, &pattern, group.as_deref());
+        }
+    }
+
+    fn remove(&mut self, number: u64, pattern: &str, group: Option<&str>) {
+        let Some(branch) = self.find(pattern) else { return };
+        let list = self.branches[branch].list(is_rest(pattern));
+        if let Ok(at) = place(list, number, group) {
+            list.remove(at);
+            self.count -= 1;
+        }
+        if let Some(name) = group
+            && let Some(shared) = self.groups.get_mut(name)
+        {
+            shared.subscriptions -= 1;
+            if shared.subscriptions == 0 {
+                self.groups.remove(name);
+            }
+        }
+        self.prune(branch);
+    }
+
+    /// Everyone who would get a message published to `topic`, one entry for each connection and
+    /// group (none: plainly), ordered by number.
+    pub(crate) fn subscribers(&self, topic: &str) -> Vec<Subscriber> {
+        let mut found = Vec::new();
+        self.collect(topic, &mut found);
+        found
+    }
+
+    /// Picks the receivers of one message to `topic` into `receivers`, ordered by number: all who
+    /// subscribe plainly, and of each group without one among them the next in turn that has
+    /// room, or the next in turn where none has. A connection is picked once.
+    pub(crate) fn pick(
+        &mut self,
+        topic: &str,
+        has_room: impl Fn(SessionKey) -> bool,
+        receivers: &mut Vec<SessionKey>,
+    ) {
+        let mut found = std::mem::take(&mut self.found);
+        self.collect(topic, &mut found);
+        if found.iter().all(|subscriber| subscriber.group.is_none()) {
+            receivers.extend(found.iter().map(|subscriber| subscriber.session));
+        } else {
+            self.pick_with_groups(&found, has_room, receivers);
+        }
+        found.clear();
+        self.found = found;
+    }
+
+    fn pick_with_groups(
+        &mut self,
+        found: &[Subscriber],
+        has_room: impl Fn(SessionKey) -> bool,
+        receivers: &mut Vec<SessionKey>,
+    ) {
+        let mut picked = BTreeMap::new();
+        let mut groups: BTreeMap<&Rc<str>, Vec<&Subscriber>> = BTreeMap::new();
+        for subscriber in found {
+            match &subscriber.group {
+                None => drop(picked.insert(subscriber.number, subscriber.session)),
+                Some(group) => groups.entry(group).or_default().push(subscriber),
+            }
+        }
+        for (name, members) in groups {
+            if members.iter().any(|member| picked.contains_key(&member.number)) {
+                continue;
+            }
+            let Some(group) = self.groups.get_mut(name) else { continue };
+            let after = members.partition_point(|member| member.number <= group.last);
+            let in_turn = || members[after..].iter().chain(&members[..after]);
+            if let Some(next) = in_turn().find(|member| has_room(member.session)).or_else(|| in_turn().next())
+            {
+                group.last = next.number;
+                picked.insert(next.number, next.session);
+            }
+        }
+        receivers.extend(picked.into_values());
+    }
+
+    fn collect(&self, topic: &str, found: &mut Vec<Subscriber>) {
+        let mut lists = 0;
+        self.descend(self.root, Some(topic), found, &mut lists);
+        if lists > 1 {
+            found.sort_unstable_by(|a, b| a.place().cmp(&b.place()));
+            found.dedup();
+        }
+    }
+
+    /// `topic` is what is left of it below `branch`; none where it ends there. The tree is at most
+    /// 128 deep: a topic has at most 255 bytes.
+    fn descend(
+        &self,
+        branch: BranchKey,
+        topic: Option<&str>,
+        found: &mut Vec<Subscriber>,
+        lists: &mut usize,
+    ) {
+        let branch = &self.branches[branch];
+        let Some(topic) = topic else {
+            *lists += usize::from(!branch.here.is_empty());
+            found.extend_from_slice(&branch.here);
+            return;
+        };
+        *lists += usize::from(!branch.rest.is_empty());
+        found.extend_from_slice(&branch.rest);
+        let (token, below) = split(topic);
+        for token in [token, "*"] {
+            if let Some(&branch) = branch.tokens.get(token) {
+                self.descend(branch, below, found, lists);
+            }
+        }
+    }
+
+    fn find(&self, pattern: &str) -> Option<BranchKey> {
+        tokens(pattern).try_fold(self.root, |branch, token| self.branches[branch].tokens.get(token).copied())
+    }
+
+    fn grow(&mut self, pattern: &str) -> BranchKey {
+        let mut at = self.root;
+        for token in tokens(pattern) {
+            at = match self.branches[at].tokens.get(token) {
+                Some(&branch) => branch,
+                None => {
+                    let above = Some((at, token.into()));
+                    let branch = self.branches.insert(Branch { above, ..Branch::default() });
+                    self.branches[at].tokens.insert(token.into(), branch);
+                    branch
+                }
+            };
+        }
+        at
+    }
+
+    /// Cuts a branch that bears nothing any more, and those above it likewise.
+    fn prune(&mut self, mut at: BranchKey) {
+        while self.branches[at].is_bare() {
+            let Some((above, token)) = self.branches[at].above.take() else { return };
+            self.branches[above].tokens.remove(&token);
+            self.branches.remove(at);
+            at = above;
+        }
+    }
+}
+
+impl Branch {
+    fn list(&mut self, rest: bool) -> &mut Vec<Subscriber> {
+        if rest { &mut self.rest } else { &mut self.here }
+    }
+
+    fn is_bare(&self) -> bool {
+        self.here.is_empty() && self.rest.is_empty() && self.tokens.is_empty()
+    }
+}
+
+impl Subscriber {
+    fn place(&self) -> (u64, Option<&str>) {
+        (self.number, self.group.as_deref())
+    }
+}
+
+fn place(list: &[Subscriber], number: u64, group: Option<&str>) -> Result<usize, usize> {
+    list.binary_search_by(|subscriber| subscriber.place().cmp(&(number, group)))
+}
+
+fn is_rest(pattern: &str) -> bool {
+    pattern == ">" || pattern.ends_with(".>")
+}
+
+/// The tokens that lead to a pattern's branch: all of them, but for a last `>`.
+fn tokens(pattern: &str) -> impl Iterator<Item = &str> {
+    let leading = match pattern.strip_suffix('>') {
+        Some("") => None,
+        Some(leading) if leading.ends_with('.') => leading.strip_suffix('.'),
+        _ => Some(pattern),
+    };
+    leading.into_iter().flat_map(|leading| leading.split('.'))
+}
+
+fn split(topic: &str) -> (&str, Option<&str>) {
+    match topic.split_once('.') {
+        Some((token, below)) => (token, Some(below)),
+        None => (topic, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sessions() -> [SessionKey; 4] {
+        let mut sessions: SlotMap<SessionKey, ()> = SlotMap::with_key();
+        std::array::from_fn(|_| sessions.insert(()))
+    }
+
+    fn pick(topics: &mut Topics, topic: &str) -> Vec<SessionKey> {
+        let mut receivers = Vec::new();
+        topics.pick(topic, |_| true, &mut receivers);
+        receivers
+    }
+
+    #[test]
+    fn wildcards() {
+        let [a, ..] = sessions();
+        for (pattern, topic, matches) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a", false),
+            ("a.b", "a.b.c", false),
+            ("*", "a", true),
+            ("*", "a.b", false),
+            ("a.*.c", "a.b.c", true),
+            ("a.*.c", "a.b.d", false),
+            (">", "a", true),
+            (">", "a.b", true),
+            ("a.>", "a", false),
+            ("a.>", "a.b", true),
+            ("a.>", "a.b.c", true),
+            ("*.>", "a.b", true),
+            ("*.>", "a", false),
+            ("a>", "a>", true),
+            ("a>", "a.b", false),
+        ] {
+            let mut topics = Topics::default();
+            assert!(topics.subscribe(a, 1, pattern, None));
+            assert!(!topics.subscribe(a, 1, pattern, None), "once is enough");
+            assert_eq!(!pick(&mut topics, topic).is_empty(), matches, "{pattern} {topic}");
+            assert!(topics.unsubscribe(a, 1, pattern, None));
+            assert!(!topics.unsubscribe(a, 1, pattern, None));
+            assert_eq!(topics.branches.len(), 1, "{pattern}: nothing is left");
+        }
+    }
+
+    #[test]
+    fn one_message_for_overlapping_subscriptions() {
+        let [a, b, ..] = sessions();
+        let mut topics = Topics::default();
+        for pattern in ["a.b", "a.*", ">"] {
+            topics.subscribe(b, 2, pattern, None);
+        }
+        topics.subscribe(a, 1, "a.>", None);
+        assert_eq!(pick(&mut topics, "a.b"), [a, b]);
+        topics.session_left(b, 2);
+        assert_eq!(topics.len(), 1);
+        assert_eq!(pick(&mut topics, "a.b"), [a]);
+        topics.session_left(a, 1);
+        assert_eq!((topics.len(), topics.branches.len()), (0, 1));
+    }
+
+    #[test]
+    fn groups_take_turns() {
+        let [a, b, c, d] = sessions();
+        let mut topics = Topics::default();
+        topics.subscribe(a, 1, "t", Some("g"));
+        topics.subscribe(b, 2, ">", Some("g"));
+        topics.subscribe(c, 3, "*", Some("g"));
+        assert_eq!((0..4).map(|_| pick(&mut topics, "t")[0]).collect::<Vec<_>>(), [a, b, c, a]);
+        let mut receivers = Vec::new();
+        topics.pick("t", |session| session != b, &mut receivers);
+        topics.pick("t", |_| false, &mut receivers);
+        assert_eq!(receivers, [c, a], "who has no room is passed over, while another has some");
+        topics.subscribe(d, 4, "t", None);
+        assert_eq!(pick(&mut topics, "t"), [b, d]);
+        topics.subscribe(c, 3, "t", None);
+        assert_eq!(pick(&mut topics, "t"), [c, d], "who subscribes plainly too counts for its group");
+        assert_eq!(topics.subscribers("t").len(), 5);
+        for (session, number) in [(a, 1), (b, 2), (c, 3), (d, 4)] {
+            topics.session_left(session, number);
+        }
+        assert!(topics.groups.is_empty());
+    }
+
+    #[test]
+    fn one_member_may_stand_for_two_groups() {
+        let [a, b, ..] = sessions();
+        let mut topics = Topics::default();
+        topics.subscribe(a, 1, "t", Some("g"));
+        topics.subscribe(a, 1, "t", Some("h"));
+        topics.subscribe(b, 2, "t", Some("h"));
+        assert_eq!(pick(&mut topics, "t"), [a]);
+    }
+}
