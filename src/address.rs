@@ -2,6 +2,7 @@
 //! Never: opens a socket or asks a name server.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The longest path or abstract name of a Unix socket that every Linux takes (unix(7): 108 bytes
@@ -49,7 +50,50 @@ impl Address {
         }
         tcp(text, text.strip_prefix("tcp:").unwrap_or(text))
     }
+
+    /// Whether a daemon may listen here as far as the text alone tells. A host name says nothing
+    /// before it is resolved: whoever binds asks [`Address::check_local_ip`] for what it came to.
+    pub fn check_local(&self) -> Result<(), Exposed> {
+        match self {
+            Address::Tcp(Host::Any, _) => Err(Exposed(format!("{self} is every address of the machine"))),
+            Address::Tcp(Host::Name(host), _) => match host.parse() {
+                Ok(ip) => self.check_local_ip(ip),
+                Err(_) => Ok(()),
+            },
+            Address::Unix(_) | Address::Abstract(_) => Ok(()),
+        }
+    }
+
+    /// Whether a daemon may listen at `ip`, which the host of this address stands for.
+    pub fn check_local_ip(&self, ip: IpAddr) -> Result<(), Exposed> {
+        // ::ffff:127.0.0.1 is 127.0.0.1 to the kernel.
+        if ip.to_canonical().is_loopback() {
+            return Ok(());
+        }
+        let also = match self {
+            Address::Tcp(Host::Name(host), _) if host.parse::<IpAddr>().is_err() => format!(" ({ip})"),
+            _ => String::new(),
+        };
+        Err(Exposed(format!("{self}{also} is no loopback address")))
+    }
 }
+
+/// Why a daemon must not listen at a TCP address: others than this machine's users could reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposed(String);
+
+impl fmt::Display for Exposed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: TCP that other machines can reach needs authentication, which this version does not offer; \
+             right are tcp:127.0.0.1:PORT, tcp:[::1]:PORT, tcp:localhost:PORT",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for Exposed {}
 
 fn unix(text: &str, path: &str) -> Result<Address, BadAddress> {
     let bad = |why: String| Err(BadAddress(format!("\"{text}\" is no address of a Unix socket: {why}")));
@@ -129,6 +173,31 @@ mod tests {
         ] {
             assert_eq!(Address::parse(text).map(|address| address.to_string()).as_deref(), Ok(shown));
         }
+    }
+
+    #[test]
+    fn only_loopback_is_local() {
+        let check = |text: &str| Address::parse(text).unwrap().check_local();
+        for text in
+            ["unix:/run/x", "unix:@x", "127.0.0.1:1", "127.9.9.9:*", "[::1]:1", "[::ffff:127.0.0.1]:1"]
+        {
+            assert_eq!(check(text), Ok(()));
+        }
+        for text in
+            ["*", "*:1", "0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[2001:db8::1]:1", "[::ffff:192.0.2.1]:1"]
+        {
+            let error = check(text).expect_err(text).to_string();
+            assert!(error.contains("authentication") && error.contains("tcp:[::1]:PORT"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_judged_by_what_it_resolves_to() {
+        let address = Address::parse("box.example:4040").unwrap();
+        assert_eq!(address.check_local(), Ok(()));
+        assert_eq!(address.check_local_ip([127, 0, 1, 1].into()), Ok(()));
+        let error = address.check_local_ip([192, 0, 2, 7].into()).expect_err("exposed").to_string();
+        assert!(error.starts_with("tcp:box.example:4040 (192.0.2.7) is no loopback address: "), "{error}");
     }
 
     #[test]

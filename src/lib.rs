@@ -2,6 +2,8 @@
 
 pub mod address;
 pub mod clock;
+#[cfg(feature = "daemon")]
+pub mod config;
 pub mod core;
 pub mod limits;
 pub mod name;

@@ -1,0 +1,56 @@
+//! Knows how faults of a configuration are told: each with its place, all at once, in order.
+//! Never: what is a fault.
+
+use std::fmt;
+
+/// All that is wrong with a configuration, for the person who wrote it: one fault a line, as
+/// `FILE:LINE: KEY: what is wrong; what would be right`, or with an option of the command line in
+/// place of file and line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(Vec<Problem>);
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Problem {
+    /// Its line in the file; `usize::MAX` for what is not in the file.
+    pub line: usize,
+    /// The whole sentence, its place included.
+    pub text: String,
+}
+
+impl Problem {
+    /// A fault outside of the file.
+    pub(super) fn outside(text: String) -> Problem {
+        Problem { line: usize::MAX, text }
+    }
+}
+
+impl ConfigError {
+    /// Puts the faults in the order of their lines, each once. None is no error.
+    pub(super) fn check(mut problems: Vec<Problem>) -> Result<(), ConfigError> {
+        // Profiles share their parents, and so their parents' faults.
+        problems.sort();
+        problems.dedup();
+        if problems.is_empty() { Ok(()) } else { Err(ConfigError(problems)) }
+    }
+}
+
+impl From<Problem> for ConfigError {
+    fn from(problem: Problem) -> ConfigError {
+        ConfigError(vec![problem])
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.0.iter().enumerate() {
+            if n > 0 {
+                f.write_str("\n")?;
+            }
+            f.write_str(&problem.text)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,259 @@
+//! Knows the file as text: its sections, the line of each key, and what is no TOML or no setting.
+//! Never: which section counts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::error::Problem;
+use super::quantity::MIB;
+use super::setting::{self, Setting};
+use super::value::{Value, Wrong};
+
+/// Largest file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = MIB;
+
+/// A text and the name of the file that it is of.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'t> {
+    pub path: &'t Path,
+    pub text: &'t str,
+}
+
+/// The sections of a file.
+pub(super) struct Sections<'t> {
+    /// The settings above every table.
+    pub globals: Vec<Entry<'t>>,
+    /// The tables `[profile.NAME]`.
+    pub profiles: BTreeMap<String, Profile<'t>>,
+}
+
+/// A table `[profile.NAME]`.
+pub(super) struct Profile<'t> {
+    pub settings: Vec<Entry<'t>>,
+    /// The profile that it overlays, and where that is said.
+    pub parent: Option<(String, Place<'t>)>,
+}
+
+/// A setting with the value that it is given.
+pub(super) struct Entry<'t> {
+    pub setting: &'static Setting,
+    pub value: Value<'t>,
+    pub place: Place<'t>,
+}
+
+/// Where a value is given.
+pub(super) enum Place<'t> {
+    /// In a file, under a key in full (`profile.NAME.KEY`) at a range of the text.
+    File(Source<'t>, String, Range<usize>),
+    /// By `--set KEY=...`.
+    Set(&'t str),
+}
+
+impl Place<'_> {
+    /// A fault of the value given here.
+    pub(super) fn problem(&self, wrong: Wrong) -> Problem {
+        match self {
+            Place::File(source, key, at) => {
+                source.problem(wrong.span.as_ref().unwrap_or(at), key, &wrong.text)
+            }
+            Place::Set(_) => Problem::outside(format!("{self}: {}", wrong.text)),
+        }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::File(source, key, at) => {
+                write!(f, "{}:{}: {key}", source.path.display(), line(source.text, at.start))
+            }
+            Place::Set(key) => write!(f, "--set {key}"),
+        }
+    }
+}
+
+/// The text of the file at `path`.
+pub(super) fn load(path: &Path) -> Result<String, Problem> {
+    let wrong = |why: String| Problem::outside(format!("{}: {why}", path.display()));
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(wrong(format!("is no configuration: it is longer than {FILE_BYTES_MAX} bytes")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good =
+            String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
+        let line = line(&good, good.len());
+        Problem { line, text: format!("{}:{line}: is no UTF-8 text, as TOML must be", path.display()) }
+    })
+}
+
+impl<'t> Source<'t> {
+    /// Takes the text apart. Where it is no TOML that is the error; every other fault is added to
+    /// `problems`.
+    pub(super) fn sections(self, problems: &mut Vec<Problem>) -> Result<Sections<'t>, Problem> {
+        let mut root = DeTable::parse(self.text).map_err(|error| self.no_toml(&error))?.into_inner();
+        let profiles = root.remove_entry("profile");
+        let mut sections = Sections { globals: self.entries("", root, problems), profiles: BTreeMap::new() };
+        let Some((key, profiles)) = profiles else {
+            return Ok(sections);
+        };
+        let DeValue::Table(profiles) = profiles.into_inner() else {
+            problems.push(self.problem(&key.span(), "profile", "must be a table: [profile.NAME]"));
+            return Ok(sections);
+        };
+        for (name, table) in profiles {
+            let key = format!("profile.{}", name.get_ref());
+            let DeValue::Table(table) = table.into_inner() else {
+                problems.push(self.problem(
+                    &name.span(),
+                    &key,
+                    &format!("must be a table of settings: [{key}]"),
+                ));
+                continue;
+            };
+            let profile = self.profile(&key, table, problems);
+            sections.profiles.insert(name.into_inner().into_owned(), profile);
+        }
+        Ok(sections)
+    }
+
+    fn profile(self, key: &str, mut table: DeTable<'t>, problems: &mut Vec<Problem>) -> Profile<'t> {
+        let prefix = format!("{key}.");
+        let mut parent = None;
+        if let Some((key, value)) = table.remove_entry("parent") {
+            let place = self.place(&prefix, &key);
+            match value.into_inner() {
+                DeValue::String(name) => parent = Some((name.into_owned(), place)),
+                _ => problems.push(self.problem(
+                    &key.span(),
+                    &format!("{prefix}parent"),
+                    "must be the name of another profile, in quotes",
+                )),
+            }
+        }
+        Profile { settings: self.entries(&prefix, table, problems), parent }
+    }
+
+    fn entries(self, prefix: &str, table: DeTable<'t>, problems: &mut Vec<Problem>) -> Vec<Entry<'t>> {
+        let mut entries = Vec::new();
+        for (key, value) in table {
+            let place = self.place(prefix, &key);
+            match setting::find(key.get_ref()) {
+                Ok(setting) => entries.push(Entry { setting, value, place }),
+                Err(text) => problems.push(place.problem(Wrong { span: None, text })),
+            }
+        }
+        entries
+    }
+
+    fn place(self, prefix: &str, key: &Spanned<DeString<'t>>) -> Place<'t> {
+        Place::File(self, format!("{prefix}{}", key.get_ref()), key.span())
+    }
+
+    fn problem(self, at: &Range<usize>, key: &str, text: &str) -> Problem {
+        let line = line(self.text, at.start);
+        Problem { line, text: format!("{}:{line}: {key}: {text}", self.path.display()) }
+    }
+
+    fn no_toml(self, error: &toml::de::Error) -> Problem {
+        let at = error.span().map_or(0, |span| span.start.min(self.text.len()));
+        let line = line(self.text, at);
+        let before = &self.text.as_bytes()[..at];
+        let column = at - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) + 1;
+        let (path, why) = (self.path.display(), error.message());
+        Problem { line, text: format!("{path}:{line}: is no TOML at column {column}: {why}") }
+    }
+}
+
+/// The number of the line that has the byte at `at`.
+fn line(text: &str, at: usize) -> usize {
+    let before = &text.as_bytes()[..at.min(text.len())];
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sections of a text, and all that is wrong with it.
+    fn read(text: &str) -> (Option<Sections<'_>>, Vec<String>) {
+        let source = Source { path: Path::new("t.toml"), text };
+        let mut problems = Vec::new();
+        let sections = source.sections(&mut problems).map_err(|problem| problems.push(problem)).ok();
+        (sections, problems.into_iter().map(|problem| problem.text).collect())
+    }
+
+    #[test]
+    fn a_file_has_globals_and_profiles() {
+        let text = "log_level = 'info'\nprofile.a.parent = 'b'\n[profile.'b c']\nmax_names = 1\nhost = 'x'\n";
+        let (sections, problems) = read(text);
+        let sections = sections.unwrap();
+        assert_eq!(problems, [""; 0]);
+        assert_eq!(sections.globals.len(), 1);
+        assert_eq!(sections.profiles["a"].parent.as_ref().unwrap().0, "b");
+        let places: Vec<_> =
+            sections.profiles["b c"].settings.iter().map(|entry| entry.place.to_string()).collect();
+        assert_eq!(places, ["t.toml:5: profile.b c.host", "t.toml:4: profile.b c.max_names"]);
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_with_line_and_column() {
+        for (text, told) in [
+            ("host = \"a\"\nmax_names 5\n", "t.toml:2: is no TOML at column 11: "),
+            ("max_names = 1\n\nmax_names = 2", "t.toml:3: is no TOML at column 1: duplicate key"),
+            ("[profile.a]\n[profile.a]\n", "t.toml:2: is no TOML at column 10: duplicate key"),
+            ("[profile.a]\nhost = 'x\n", "t.toml:2: is no TOML at column "),
+            ("listen = [", "t.toml:1: is no TOML at column "),
+        ] {
+            let (sections, problems) = read(text);
+            assert!(sections.is_none(), "{text}");
+            assert!(problems[0].starts_with(told), "{}", problems[0]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_setting_is_told_with_its_line() {
+        for (text, told) in [
+            ("\nmax_lines = 1", "t.toml:2: max_lines: is no setting; did you mean max_names?"),
+            ("\n\n[limits]\nmax_names = 1", "t.toml:3: limits: is no setting; there are listen, "),
+            ("parent = 'a'", "t.toml:1: parent: is no setting; there are listen, "),
+            ("[profile.a]\nhosts = 'x'", "t.toml:2: profile.a.hosts: is no setting; did you mean host?"),
+            ("[profile.a.b]\n", "t.toml:1: profile.a.b: is no setting; there are listen, "),
+            ("\nprofile = 'a'", "t.toml:2: profile: must be a table: [profile.NAME]"),
+            ("[profile]\nhost = 'a'", "t.toml:2: profile.host: must be a table of settings: [profile.host]"),
+            ("[[profile.a]]\n", "t.toml:1: profile.a: must be a table of settings: [profile.a]"),
+            ("[profile.a]\nparent = 1", "t.toml:2: profile.a.parent: must be the name of another profile"),
+        ] {
+            let (_, problems) = read(text);
+            assert!(problems[0].starts_with(told), "{}", problems[0]);
+            assert_eq!(problems.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.toml");
+        let told = |problem: Result<String, Problem>| {
+            let text = problem.expect_err("fault").text;
+            text.strip_prefix(&path.display().to_string()).unwrap().to_owned()
+        };
+        assert!(told(load(&path)).starts_with(": cannot be read: No such file"));
+        std::fs::write(&path, b"host = 'a'\nlog_level = '\xff'").unwrap();
+        assert_eq!(told(load(&path)), ":2: is no UTF-8 text, as TOML must be");
+        std::fs::write(&path, " ".repeat((1 << 20) + 1)).unwrap();
+        assert_eq!(told(load(&path)), ": is no configuration: it is longer than 1048576 bytes");
+        std::fs::write(&path, " ".repeat(1 << 20)).unwrap();
+        assert_eq!(load(&path).map(|text| text.len()), Ok(1 << 20));
+    }
+}

@@ -1,0 +1,310 @@
+//! Knows what overlays what: defaults, globals, profiles, the command line.
+//! Never: how a value is written.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::Config;
+use super::command_line::CommandLine;
+use super::error::{ConfigError, Problem};
+use super::file::{self, Entry, Place, Sections, Source};
+use super::value::Wrong;
+use super::{profile, rule, setting};
+
+impl Config {
+    /// The configuration that the command line asks for, with the file that it names. The profile is
+    /// that of the command line, or else the one named as `host_name`, where there is one. Every
+    /// profile of the file is checked, chosen or not.
+    pub fn load(command_line: &CommandLine, host_name: &str) -> Result<Config, ConfigError> {
+        match (&command_line.config, &command_line.profile) {
+            (Some(path), _) => Config::from_text(path, &file::load(path)?, command_line, host_name),
+            (None, Some(profile)) => Err(ConfigError::from(Problem::outside(format!(
+                "--profile {profile}: profiles are in the file, and none is given; it needs --config FILE"
+            )))),
+            (None, None) => Config::from_text(Path::new(""), "", command_line, host_name),
+        }
+    }
+
+    /// As [`Config::load`], with `text` for the contents of the file; `path` is its name in errors.
+    pub fn from_text(
+        path: &Path,
+        text: &str,
+        command_line: &CommandLine,
+        host_name: &str,
+    ) -> Result<Config, ConfigError> {
+        let mut problems = Vec::new();
+        let source = Source { path, text };
+        let sections = source.sections(&mut problems)?;
+        let given = given(command_line, &mut problems);
+        let chosen = profile::choose(&sections, source, command_line, host_name, &mut problems);
+        check_values(&sections, &given, &mut problems);
+        for exposed in command_line.listen.iter().filter_map(|address| address.check_local().err()) {
+            problems.push(Problem::outside(format!("--listen {exposed}")));
+        }
+        let chains = profile::chains(&sections, &mut problems);
+        ConfigError::check(problems)?;
+
+        let mut problems = Vec::new();
+        let mut merged = Merged::default();
+        merged.lay(&sections.globals, &mut problems);
+        for (_, layers) in chains.iter().filter(|(name, _)| Some(**name) != chosen) {
+            let mut other = merged.clone();
+            layers.iter().for_each(|layer| other.lay(layer, &mut problems));
+            rule::check(&other, &mut problems);
+        }
+        if let Some(layers) = chosen.and_then(|name| chains.get(name)) {
+            layers.iter().for_each(|layer| merged.lay(layer, &mut problems));
+        }
+        merged.lay(&given, &mut problems);
+        rule::check(&merged, &mut problems);
+        ConfigError::check(problems)?;
+
+        let mut config = merged.config;
+        if !command_line.listen.is_empty() {
+            config.listen.clone_from(&command_line.listen);
+        }
+        if command_line.state_dir.is_some() {
+            config.state_dir.clone_from(&command_line.state_dir);
+        }
+        Ok(config)
+    }
+}
+
+/// What `--set` gives. A value that is no TOML is a string, so that the shell's quotes are enough.
+fn given<'t>(command_line: &'t CommandLine, problems: &mut Vec<Problem>) -> Vec<Entry<'t>> {
+    let mut entries = Vec::new();
+    for (key, text) in &command_line.set {
+        let place = Place::Set(key);
+        let bare = |_| Spanned::new(0..text.len(), DeValue::String(Cow::Borrowed(text.as_str())));
+        match setting::find(key) {
+            Ok(setting) => {
+                let value = DeValue::parse(text).unwrap_or_else(bare);
+                entries.push(Entry { setting, value, place });
+            }
+            Err(text) => problems.push(place.problem(Wrong { span: None, text })),
+        }
+    }
+    entries
+}
+
+/// Reads every value once, whether it will count or not.
+fn check_values(sections: &Sections<'_>, given: &[Entry<'_>], problems: &mut Vec<Problem>) {
+    let mut scratch = Merged::default();
+    scratch.lay(&sections.globals, problems);
+    for profile in sections.profiles.values() {
+        scratch.lay(&profile.settings, problems);
+    }
+    scratch.lay(given, problems);
+}
+
+/// A configuration in the making.
+#[derive(Clone, Default)]
+pub(super) struct Merged<'e> {
+    pub config: Config,
+    /// Where a setting got its value, if not by default.
+    pub set_by: BTreeMap<&'static str, &'e Place<'e>>,
+}
+
+impl<'e> Merged<'e> {
+    fn lay(&mut self, layer: &'e [Entry<'_>], problems: &mut Vec<Problem>) {
+        for Entry { setting, value, place } in layer {
+            match (setting.set)(&mut self.config, value) {
+                Ok(()) => {
+                    self.set_by.insert(setting.name, place);
+                }
+                Err(wrong) => problems.push(place.problem(wrong)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use super::super::LogLevel;
+    use super::super::setting::SETTINGS;
+    use super::*;
+    use crate::limits::SharedNames;
+
+    /// What comes of a text and arguments on a machine called `alpha`.
+    pub(crate) fn read(text: &str, arguments: &[&str]) -> Result<Config, String> {
+        let command_line = CommandLine::parse(std::iter::once(&"telexd").chain(arguments)).unwrap();
+        Config::from_text(Path::new("t.toml"), text, &command_line, "alpha")
+            .map_err(|error| error.to_string())
+    }
+
+    pub(crate) fn told(text: &str, arguments: &[&str]) -> String {
+        read(text, arguments).expect_err(text)
+    }
+
+    #[test]
+    fn every_setting_is_taken_and_refused_by_its_name() {
+        for (line, shown, wrong) in [
+            ("listen = ['unix:/x']", r#"["unix:/x"]"#, "['*:1']"),
+            ("state_dir = '/x'", r#""/x""#, "''"),
+            ("host = 'x'", r#""x""#, "':x'"),
+            ("socket_mode = '600'", r#""0600""#, "'888'"),
+            ("socket_group = 'x'", r#""x""#, "5"),
+            ("log_level = 'debug'", r#""debug""#, "'verbose'"),
+            ("drain_timeout = 7", r#""7s""#, "'2h'"),
+            ("turn_bytes = 65536", r#""64KiB""#, "65535"),
+            ("max_line_bytes = 1024", r#""1KiB""#, "1023"),
+            ("max_queue_bytes = '1GiB'", r#""1GiB""#, "4095"),
+            ("max_memory_bytes = '1TiB'", r#""1TiB""#, "'2TiB'"),
+            ("max_connections = 1000000", "1000000", "1000001"),
+            ("max_connections_per_uid = 1", "1", "0"),
+            ("max_names = 1", "1", "0"),
+            ("max_requests = 1", "1", "0"),
+            ("max_subscriptions = 1", "1", "'1'"),
+            ("max_known_nodes = 1", "1", "0"),
+            ("request_timeout = '1h'", r#""1h""#, "3601"),
+            ("stall_timeout = 0.5", r#""500ms""#, "0"),
+            ("shared_names = 'any'", r#""any""#, "true"),
+        ] {
+            let (name, value) = line.split_once(" = ").unwrap();
+            let wanted = format!("{name} = {shown}\n");
+            let file = read(line, &[]).unwrap();
+            assert!(file.to_string().contains(&wanted), "{line}: {file}");
+            assert_eq!(read("", &["--set", line]), Ok(file.clone()), "{line}");
+            assert_eq!(read(&format!("[profile.alpha]\n{name} = {value}"), &[]), Ok(file), "{line}");
+            let error = told(&format!("\n{name} = {wrong}"), &[]);
+            assert!(error.starts_with(&format!("t.toml:2: {name}: ")), "{error}");
+            let error = told("", &["--set", &format!("{name}={wrong}")]);
+            assert!(error.starts_with(&format!("--set {name}: ")), "{error}");
+            let error = told(&format!("[profile.other]\n{name} = {wrong}"), &[]);
+            assert!(error.starts_with(&format!("t.toml:2: profile.other.{name}: ")), "{error}");
+        }
+        assert_eq!(SETTINGS.len(), 20, "a setting is missing above");
+    }
+
+    #[test]
+    fn a_fault_reads_as_a_sentence() {
+        assert_eq!(
+            told("max_line_bytes = \"lots\"", &[]),
+            "t.toml:1: max_line_bytes: is \"lots\"; it must be a number of bytes from 1KiB to 64MiB, such as 65536, \
+             \"64KiB\", \"1MiB\" or \"1GiB\""
+        );
+    }
+
+    #[test]
+    fn all_faults_are_told_in_the_order_of_their_lines() {
+        let text = "max_names = 0\nfoo = 1\nlisten = [\n  'unix:/x',\n  'nowhere',\n]\nhost = 5\n[profile.a]\nparent = 'b'";
+        let error = told(text, &["--set", "bar=1", "--listen", "0.0.0.0:1"]);
+        let starts: Vec<&str> = error.lines().map(|line| &line[..line.len().min(16)]).collect();
+        assert_eq!(
+            starts,
+            [
+                "t.toml:1: max_na",
+                "t.toml:2: foo: i",
+                "t.toml:5: listen",
+                "t.toml:7: host: ",
+                "t.toml:9: profil",
+                "--listen tcp:0.0",
+                "--set bar: is no",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_refused_makes_no_further_faults() {
+        let values = "max_line_bytes = 'lots'\nmax_queue_bytes = '2MiB'";
+        for text in [values.to_owned(), format!("[profile.other]\n{values}")] {
+            let error = told(&text, &[]);
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+        let error = told(&format!("[profile.other]\nparent = 'nobody'\n{values}"), &[]);
+        assert_eq!(error.lines().count(), 2, "{error}");
+    }
+
+    #[test]
+    fn the_command_line_counts_most() {
+        let text = "listen = ['unix:/file']\nstate_dir = '/file'\nlog_level = 'error'\n[profile.alpha]\nlog_level = 'notice'";
+        let config = read(text, &[]).unwrap();
+        assert_eq!((config.log_level, config.state_dir), (LogLevel::Notice, Some("/file".into())));
+        let set = ["--set", "log_level=warning", "--set", "log_level=debug", "--set", "listen=['unix:/set']"];
+        let config = read(text, &set).unwrap();
+        assert_eq!((config.log_level, config.listen[0].to_string()), (LogLevel::Debug, "unix:/set".into()));
+        let options = ["--listen", "unix:/a", "--listen", "127.0.0.1:0", "--state-dir", "/option"];
+        let config = read(text, &[&set[..], &options[..]].concat()).unwrap();
+        let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["unix:/a", "tcp:127.0.0.1:0"]);
+        assert_eq!(config.state_dir, Some("/option".into()));
+    }
+
+    #[test]
+    fn what_is_set_is_toml_or_a_bare_text() {
+        let set = [
+            "--set=request_timeout=2m",
+            "--set=stall_timeout=3",
+            "--set=shared_names=\"any\"",
+            "--set=socket_mode=0600",
+        ];
+        let config = read("", &set).unwrap();
+        assert_eq!(config.limits.request_timeout, Duration::from_secs(120));
+        assert_eq!(config.limits.stall_timeout, Duration::from_secs(3));
+        assert_eq!((config.limits.shared_names, config.socket_mode), (SharedNames::Any, 0o600));
+        assert!(
+            told("", &["--set", "listen=unix:/x"])
+                .starts_with("--set listen: is \"unix:/x\"; it must be a list")
+        );
+        assert_eq!(
+            told("", &["--set", "max_name=1"]),
+            "--set max_name: is no setting; did you mean max_names?"
+        );
+        assert!(
+            told("", &["--set", "profile.a.host=x"])
+                .starts_with("--set profile.a.host: is no setting; there are")
+        );
+    }
+
+    #[test]
+    fn tcp_for_other_machines_is_refused() {
+        for (text, arguments, place) in [
+            ("listen = ['unix:/x', '*:4040']", &[][..], "t.toml:1: listen: tcp:*:4040 is every address"),
+            (
+                "[profile.a]\nlisten = ['[::]:1']",
+                &[],
+                "t.toml:2: profile.a.listen: tcp:[::]:1 is no loopback address",
+            ),
+            (
+                "",
+                &["--set", "listen=['192.0.2.1:1']"],
+                "--set listen: tcp:192.0.2.1:1 is no loopback address",
+            ),
+            ("", &["--listen", "*:1"], "--listen tcp:*:1 is every address"),
+        ] {
+            let error = told(text, arguments);
+            assert!(error.starts_with(place), "{error}");
+            assert!(
+                error.contains("needs authentication, which this version does not offer; right are tcp:127")
+            );
+        }
+        assert!(read("listen = ['localhost:1', '127.0.0.1:*', 'box.example:1']", &[]).is_ok());
+    }
+
+    #[test]
+    fn the_file_is_read_where_it_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.toml");
+        std::fs::write(&path, "[profile.alpha]\nmax_names = 7\n").unwrap();
+        let mut command_line = CommandLine { config: Some(path.clone()), ..CommandLine::default() };
+        assert_eq!(Config::load(&command_line, "alpha").unwrap().limits.max_names, 7);
+        assert_eq!(Config::load(&command_line, "beta"), Ok(Config::default()));
+        std::fs::remove_file(&path).unwrap();
+        let error = Config::load(&command_line, "alpha").expect_err("no file").to_string();
+        assert!(error.starts_with(&format!("{}: cannot be read: ", path.display())), "{error}");
+        command_line.config = None;
+        assert_eq!(Config::load(&command_line, "alpha"), Ok(Config::default()));
+        command_line.profile = Some("alpha".into());
+        let error = Config::load(&command_line, "alpha").expect_err("no file").to_string();
+        assert_eq!(
+            error,
+            "--profile alpha: profiles are in the file, and none is given; it needs --config FILE"
+        );
+    }
+}

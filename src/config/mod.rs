@@ -1,0 +1,231 @@
+//! Knows the daemon's settings: as plain data, from the defaults, the file and the command line.
+//! Never: acts on a setting, or asks the system anything but for the file.
+
+mod command_line;
+mod error;
+mod file;
+mod merge;
+mod profile;
+mod quantity;
+mod rule;
+mod setting;
+mod value;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::limits::Limits;
+
+pub use command_line::{BadUsage, CommandLine, HELP, Task};
+pub use error::ConfigError;
+
+/// What the daemon is told to be. `Display` gives all that is set as the TOML of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen; empty: the daemon's own choice.
+    pub listen: Vec<Address>,
+    /// Where the state is kept; none: the daemon's own choice.
+    pub state_dir: Option<PathBuf>,
+    /// What `%n` becomes in a node ID; none: the machine's host name.
+    pub host: Option<String>,
+    /// Permissions of Unix sockets in the file system.
+    pub socket_mode: u32,
+    /// The group that Unix sockets in the file system are given to, by name; none: the daemon's.
+    pub socket_group: Option<String>,
+    /// The least severe messages that are logged.
+    pub log_level: LogLevel,
+    /// How long a daemon that stops waits for its peers to take what is queued for them.
+    pub drain_timeout: Duration,
+    /// Bytes that one turn of the loop may take from peers.
+    pub turn_bytes: usize,
+    /// The bounds put on peers.
+    pub limits: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: Vec::new(),
+            state_dir: None,
+            host: None,
+            socket_mode: 0o660,
+            socket_group: None,
+            log_level: LogLevel::Info,
+            drain_timeout: Duration::from_secs(5),
+            turn_bytes: 1 << 20,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// How severe a message is, by the words of syslog; the most severe is the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the words are those of syslog(3)")]
+pub enum LogLevel {
+    Error,
+    Warning,
+    Notice,
+    Info,
+    Debug,
+}
+
+/// The names of the settings in which two configurations differ.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Those that a running daemon can take over.
+    pub live: Vec<&'static str>,
+    /// Those that count from the next start on.
+    pub restart: Vec<&'static str>,
+}
+
+impl Config {
+    /// What is different in `other`, in the order of the settings.
+    pub fn differences(&self, other: &Config) -> Differences {
+        let mut differences = Differences::default();
+        for setting in setting::SETTINGS.iter().filter(|setting| !(setting.same)(self, other)) {
+            let names = if setting.live { &mut differences.live } else { &mut differences.restart };
+            names.push(setting.name);
+        }
+        differences
+    }
+}
+
+impl fmt::Display for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for setting in setting::SETTINGS {
+            if let Some(value) = (setting.show)(self) {
+                writeln!(f, "{} = {value}", setting.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::setting::SETTINGS;
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../etc/telexd.toml");
+
+    fn read(text: &str, profile: Option<&str>) -> Config {
+        let command_line = CommandLine { profile: profile.map(str::to_owned), ..CommandLine::default() };
+        Config::from_text(Path::new("telexd.toml"), text, &command_line, "nobody").unwrap()
+    }
+
+    /// Every setting different from its default.
+    fn other() -> Config {
+        read(
+            r#"
+            listen = ["unix:/tmp/a b.sock", "[::1]:*"]
+            state_dir = 'C:\state "1"'
+            host = "alpha"
+            socket_mode = "0600"
+            socket_group = "telex"
+            log_level = "debug"
+            drain_timeout = 0.0015
+            turn_bytes = 65537
+            max_line_bytes = "2KiB"
+            max_queue_bytes = 8193
+            max_memory_bytes = "3GiB"
+            max_connections = 1
+            max_connections_per_uid = 2
+            max_names = 3
+            max_requests = 4
+            max_subscriptions = 5
+            max_known_nodes = 6
+            request_timeout = "61s"
+            stall_timeout = "1500ms"
+            shared_names = "any"
+            "#,
+            None,
+        )
+    }
+
+    #[test]
+    fn the_shipped_file_is_the_defaults() {
+        assert_eq!(read(SHIPPED, None), Config::default());
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_read_or_refused_with_its_line() {
+        for end in 0..SHIPPED.len() {
+            let text = &SHIPPED[..end];
+            if let Err(error) = Config::from_text(Path::new("t"), text, &CommandLine::default(), "nobody") {
+                let place = format!("t:{}: ", text.lines().count());
+                assert!(error.to_string().starts_with(&place), "{end}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_shipped_file_can_be_uncommented() {
+        let lines = SHIPPED.lines().map(|line| match line.strip_prefix('#') {
+            Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => setting,
+            _ => line,
+        });
+        let text = lines.collect::<Vec<_>>().join("\n");
+        let config = read(&text, Some("alpha"));
+        assert_eq!((config.limits.max_line_bytes, config.listen.len()), (64 << 10, 1));
+        let config = read(&text, None);
+        assert_eq!(config.listen.len(), 2);
+        assert!(config.state_dir.is_some() && config.host.is_some() && config.socket_group.is_some());
+    }
+
+    /// The comment above a setting of the shipped file, as one line.
+    fn comment_on(name: &str) -> String {
+        let lines: Vec<&str> = SHIPPED.lines().collect();
+        let is_it = |line: &&str| line.trim_start_matches('#').starts_with(&format!("{name} = "));
+        let at = lines.iter().position(is_it).unwrap_or_else(|| panic!("{name} is not there"));
+        let comment: Vec<&str> =
+            lines[..at].iter().rev().take_while(|line| line.starts_with("# ")).copied().collect();
+        comment.iter().rev().map(|line| &line[2..]).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_shipped_file_tells_each_range_and_when_it_counts() {
+        for setting in SETTINGS {
+            let comment = comment_on(setting.name);
+            let when = if setting.live { "At once" } else { "After restart." };
+            assert!(comment.contains(when), "{}: {comment}", setting.name);
+            let nothing = toml::Spanned::new(0..0, toml::de::DeValue::Boolean(true));
+            let wrong = (setting.set)(&mut Config::default(), &nothing).expect_err(setting.name);
+            if let Some((_, range)) = wrong.text.split_once("from ") {
+                let range = range.split([',', ' ']).take(3).collect::<Vec<_>>().join(" ");
+                assert!(comment.contains(&format!("from {range}")), "{}: from {range}", setting.name);
+            }
+            for word in wrong.text.split('"').skip(1).step_by(2).filter(|_| wrong.text.contains("one of")) {
+                assert!(comment.contains(&format!("\"{word}\"")), "{}: {word}", setting.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_shown_can_be_read() {
+        for config in [Config::default(), other()] {
+            assert_eq!(read(&config.to_string(), None), config, "{config}");
+        }
+    }
+
+    #[test]
+    fn differences_are_told_by_when_they_count() {
+        assert_eq!(other().differences(&other()), Differences::default());
+        let all = Config::default().differences(&other());
+        assert_eq!(all.restart, ["listen", "state_dir", "host", "socket_mode", "socket_group"]);
+        assert_eq!(all.live.len(), SETTINGS.len() - all.restart.len());
+        let mut other = Config::default();
+        other.limits.max_names += 1;
+        other.host = Some("alpha".into());
+        let two = Config::default().differences(&other);
+        assert_eq!(two, Differences { live: vec!["max_names"], restart: vec!["host"] });
+    }
+
+    #[test]
+    fn log_levels_are_ordered_from_severe_to_chatty() {
+        assert!(LogLevel::Error < LogLevel::Warning && LogLevel::Info < LogLevel::Debug);
+    }
+}

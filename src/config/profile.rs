@@ -1,0 +1,148 @@
+//! Knows which profile is chosen, and which profiles it overlays.
+//! Never: what a profile sets.
+
+use std::collections::BTreeMap;
+
+use super::command_line::CommandLine;
+use super::error::Problem;
+use super::file::{Entry, Sections, Source};
+use super::value::Wrong;
+
+/// The profile that the command line names, or else the one named as the host, if there is one.
+pub(super) fn choose<'s>(
+    sections: &'s Sections<'_>,
+    source: Source<'_>,
+    command_line: &CommandLine,
+    host_name: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<&'s str> {
+    let wanted = command_line.profile.as_deref().unwrap_or(host_name);
+    let found = sections.profiles.get_key_value(wanted).map(|(name, _)| name.as_str());
+    if found.is_none() && command_line.profile.is_some() {
+        let there = match names(sections) {
+            names if names.is_empty() => "has no profiles".to_owned(),
+            names => format!("has {names}"),
+        };
+        let path = source.path.display();
+        problems
+            .push(Problem::outside(format!("--profile {wanted}: there is no such profile; {path} {there}")));
+    }
+    found
+}
+
+fn names(sections: &Sections<'_>) -> String {
+    sections.profiles.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// What each profile lays over the globals, by its name.
+pub(super) fn chains<'s, 't>(
+    sections: &'s Sections<'t>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<&'s str, Vec<&'s [Entry<'t>]>> {
+    let mut chains = BTreeMap::new();
+    for name in sections.profiles.keys() {
+        match chain(sections, name) {
+            Ok(layers) => {
+                chains.insert(name.as_str(), layers);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    chains
+}
+
+/// The settings of a profile and of its parents, the farthest first.
+fn chain<'s, 't>(sections: &'s Sections<'t>, start: &'s str) -> Result<Vec<&'s [Entry<'t>]>, Problem> {
+    let mut layers = Vec::new();
+    let mut path: Vec<&str> = Vec::new();
+    let mut name = start;
+    while let Some(profile) = sections.profiles.get(name) {
+        path.push(name);
+        layers.push(profile.settings.as_slice());
+        let Some((parent, place)) = &profile.parent else {
+            break;
+        };
+        let wrong = |text| place.problem(Wrong { span: None, text });
+        if let Some(first) = path.iter().position(|seen| seen == parent) {
+            // Everyone who walks into a circle tells it the same way: from its first name on.
+            let circle = &path[first..];
+            if circle.iter().min() != Some(&parent.as_str()) {
+                return chain(sections, circle.iter().min().copied().unwrap_or(parent));
+            }
+            let circle = circle.join(" > ");
+            return Err(wrong(format!(
+                "closes a circle: {circle} > {parent}; the last of all parents must be a profile without one"
+            )));
+        }
+        if !sections.profiles.contains_key(parent) {
+            return Err(wrong(format!("there is no profile {parent:?}; there are {}", names(sections))));
+        }
+        name = parent;
+    }
+    layers.reverse();
+    Ok(layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::merge::tests::{read, told};
+
+    #[test]
+    fn profiles_overlay_their_parents_which_overlay_the_globals() {
+        let text = "
+            max_names = 1
+            max_requests = 1
+            max_subscriptions = 1
+            [profile.young]
+            parent = 'middle'
+            max_names = 4
+            [profile.middle]
+            parent = 'old'
+            max_names = 3
+            max_requests = 3
+            [profile.old]
+            max_names = 2
+            max_requests = 2
+            max_subscriptions = 2
+            ";
+        let limits = |arguments: &[&str]| {
+            let limits = read(text, arguments).unwrap().limits;
+            (limits.max_names, limits.max_requests, limits.max_subscriptions)
+        };
+        assert_eq!(limits(&[]), (1, 1, 1));
+        assert_eq!(limits(&["--profile", "old"]), (2, 2, 2));
+        assert_eq!(limits(&["--profile", "middle"]), (3, 3, 2));
+        assert_eq!(limits(&["--profile", "young"]), (4, 3, 2));
+        assert_eq!(limits(&["--profile", "young", "--set", "max_names=5"]), (5, 3, 2));
+    }
+
+    #[test]
+    fn the_host_name_chooses_unless_the_command_line_does() {
+        let text = "[profile.alpha]\nmax_names = 1\n[profile.beta]\nmax_names = 2";
+        assert_eq!(read(text, &[]).unwrap().limits.max_names, 1);
+        assert_eq!(read(text, &["--profile", "beta"]).unwrap().limits.max_names, 2);
+        assert_eq!(
+            told(text, &["--profile", "gamma"]),
+            "--profile gamma: there is no such profile; t.toml has alpha, beta"
+        );
+        assert_eq!(
+            told("", &["--profile", "gamma"]),
+            "--profile gamma: there is no such profile; t.toml has no profiles"
+        );
+    }
+
+    #[test]
+    fn parents_must_be_there_and_end() {
+        assert_eq!(
+            told("[profile.a]\nparent = 'b'\n[profile.c]\nparent = 'a'", &[]),
+            "t.toml:2: profile.a.parent: there is no profile \"b\"; there are a, c"
+        );
+        let circle = "[profile.z]\nparent = 'c'\n[profile.a]\nparent = 'b'\n[profile.b]\nparent = 'c'\n[profile.c]\nparent = 'a'";
+        assert_eq!(
+            told(circle, &[]),
+            "t.toml:8: profile.c.parent: closes a circle: a > b > c > a; the last of all parents must be a profile \
+             without one"
+        );
+        assert!(told("[profile.a]\nparent = 'a'", &[]).contains("circle: a > a;"));
+    }
+}

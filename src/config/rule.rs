@@ -1,0 +1,106 @@
+//! Knows which settings must agree with each other.
+//! Never: what range a setting has by itself.
+
+use super::Config;
+use super::error::Problem;
+use super::merge::Merged;
+use super::quantity::size;
+use super::value::Wrong;
+
+/// One setting must be at least some times another.
+struct Rule {
+    big: &'static str,
+    times: usize,
+    small: &'static str,
+    /// The values of both.
+    of: fn(&Config) -> (usize, usize),
+}
+
+const RULES: &[Rule] = &[
+    Rule {
+        big: "max_queue_bytes",
+        times: 4,
+        small: "max_line_bytes",
+        of: |config| (config.limits.max_queue_bytes, config.limits.max_line_bytes),
+    },
+    Rule {
+        big: "max_memory_bytes",
+        times: 1,
+        small: "max_queue_bytes",
+        of: |config| (config.limits.max_memory_bytes, config.limits.max_queue_bytes),
+    },
+];
+
+impl Rule {
+    fn factor(&self) -> String {
+        if self.times == 1 { String::new() } else { format!("{} times ", self.times) }
+    }
+}
+
+/// Adds to `problems` which settings do not agree.
+pub(super) fn check(merged: &Merged<'_>, problems: &mut Vec<Problem>) {
+    for rule in RULES {
+        let (big, small) = (rule.of)(&merged.config);
+        if big / rule.times >= small {
+            continue;
+        }
+        let (Rule { big: name, small: other, .. }, times) = (rule, rule.factor());
+        let (big, small) = (size(big as u64), size(small as u64));
+        // One of the two has been set: the defaults agree.
+        problems.extend(match (merged.set_by.get(name), merged.set_by.get(other)) {
+            (Some(place), by) => {
+                let by = by.map_or("the default".to_owned(), ToString::to_string);
+                let text = format!("is {big}; it must be at least {times}{other}, which is {small} ({by})");
+                Some(place.problem(Wrong { span: None, text }))
+            }
+            (None, Some(place)) => {
+                let text =
+                    format!("is {small}; {name} must be at least {times}that, and is {big} (the default)");
+                Some(place.problem(Wrong { span: None, text }))
+            }
+            (None, None) => None,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::merge::tests::{read, told};
+
+    #[test]
+    fn settings_must_agree_wherever_they_come_from() {
+        assert_eq!(
+            told("max_line_bytes = '1MiB'\nmax_queue_bytes = '3MiB'", &[]),
+            "t.toml:2: max_queue_bytes: is 3MiB; it must be at least 4 times max_line_bytes, which is 1MiB \
+             (t.toml:1: max_line_bytes)"
+        );
+        assert_eq!(
+            told("\nmax_queue_bytes = '2MiB'", &[]),
+            "t.toml:2: max_queue_bytes: is 2MiB; it must be at least 4 times max_line_bytes, which is 1MiB (the default)"
+        );
+        assert_eq!(
+            told("", &["--set", "max_line_bytes=3MiB"]),
+            "--set max_line_bytes: is 3MiB; max_queue_bytes must be at least 4 times that, and is 8MiB (the default)"
+        );
+        assert_eq!(
+            told("max_memory_bytes = '4MiB'", &[]),
+            "t.toml:1: max_memory_bytes: is 4MiB; it must be at least max_queue_bytes, which is 8MiB (the default)"
+        );
+        assert!(read("max_line_bytes = 2097152", &[]).is_ok());
+        assert!(read("max_line_bytes = 2097153", &[]).is_err());
+        assert!(read("max_memory_bytes = '8MiB'", &[]).is_ok());
+    }
+
+    #[test]
+    fn profiles_that_are_not_chosen_must_agree_too() {
+        let text = "max_line_bytes = '2MiB'\n[profile.other]\nparent = 'wide'\n[profile.wide]\nmax_line_bytes = '4MiB'";
+        assert_eq!(
+            told(text, &[]),
+            "t.toml:5: profile.wide.max_line_bytes: is 4MiB; max_queue_bytes must be at least 4 times that, and is 8MiB \
+             (the default)"
+        );
+        let healed = format!("{text}\nmax_queue_bytes = '16MiB'");
+        assert!(read(&healed, &[]).is_ok());
+        assert!(read("max_line_bytes = '4MiB'", &["--set", "max_queue_bytes=16MiB"]).is_ok());
+    }
+}

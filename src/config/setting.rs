@@ -1,0 +1,142 @@
+//! Knows every setting: its name, form, range, place in the configuration, and whether a reload
+//! applies it.
+//! Never: where a value comes from.
+
+use std::time::Duration;
+
+use super::quantity::{Bytes, Count, GIB, KIB, MIB, TIB, Time};
+use super::value::{Addresses, Directory, Form, Group, HostName, Mode, Value, Word, Wrong};
+use super::{Config, LogLevel};
+use crate::limits::SharedNames;
+
+/// One setting, under one name in the file, in profiles and for `--set`.
+pub(super) struct Setting {
+    /// Its key.
+    pub name: &'static str,
+    /// Whether a running daemon can take it over.
+    pub live: bool,
+    /// Reads a value and puts it into a configuration.
+    pub set: fn(&mut Config, &Value<'_>) -> Result<(), Wrong>,
+    /// Whether it is the same in both.
+    pub same: fn(&Config, &Config) -> bool,
+    /// Its value as TOML; none where nothing is set.
+    pub show: fn(&Config) -> Option<String>,
+}
+
+macro_rules! setting {
+    ($name:literal, $live:expr, $($field:ident).+, $form:expr) => {
+        Setting {
+            name: $name,
+            live: $live,
+            set: |config, value| {
+                config.$($field).+ = $form.read(value)?;
+                Ok(())
+            },
+            same: |one, other| one.$($field).+ == other.$($field).+,
+            show: |config| $form.show(&config.$($field).+),
+        }
+    };
+}
+
+const RESTART: bool = false;
+const LIVE: bool = true;
+
+const TIMEOUT: Time = Time(Duration::from_millis(1), Duration::from_secs(3600));
+const LEVELS: Word<LogLevel> = Word(&[
+    ("error", LogLevel::Error),
+    ("warning", LogLevel::Warning),
+    ("notice", LogLevel::Notice),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+]);
+const SHARERS: Word<SharedNames> = Word(&[("user", SharedNames::User), ("any", SharedNames::Any)]);
+
+/// Every setting, in the order in which they are shown.
+pub(super) static SETTINGS: &[Setting] = &[
+    setting!("listen", RESTART, listen, Addresses),
+    setting!("state_dir", RESTART, state_dir, Directory),
+    setting!("host", RESTART, host, HostName),
+    setting!("socket_mode", RESTART, socket_mode, Mode),
+    setting!("socket_group", RESTART, socket_group, Group),
+    setting!("log_level", LIVE, log_level, LEVELS),
+    setting!("drain_timeout", LIVE, drain_timeout, TIMEOUT),
+    setting!("turn_bytes", LIVE, turn_bytes, Bytes(64 * KIB, 64 * MIB)),
+    setting!("max_line_bytes", LIVE, limits.max_line_bytes, Bytes(KIB, 64 * MIB)),
+    setting!("max_queue_bytes", LIVE, limits.max_queue_bytes, Bytes(4 * KIB, GIB)),
+    setting!("max_memory_bytes", LIVE, limits.max_memory_bytes, Bytes(4 * KIB, TIB)),
+    setting!("max_connections", LIVE, limits.max_connections, Count(1, 1_000_000)),
+    setting!("max_connections_per_uid", LIVE, limits.max_connections_per_uid, Count(1, 1_000_000)),
+    setting!("max_names", LIVE, limits.max_names, Count(1, 100_000)),
+    setting!("max_requests", LIVE, limits.max_requests, Count(1, 1_000_000)),
+    setting!("max_subscriptions", LIVE, limits.max_subscriptions, Count(1, 1_000_000)),
+    setting!("max_known_nodes", LIVE, limits.max_known_nodes, Count(1, 10_000_000)),
+    setting!("request_timeout", LIVE, limits.request_timeout, TIMEOUT),
+    setting!("stall_timeout", LIVE, limits.stall_timeout, TIMEOUT),
+    setting!("shared_names", LIVE, limits.shared_names, SHARERS),
+];
+
+/// The setting of that name, or what to say behind the key of one that does not exist.
+pub(super) fn find(name: &str) -> Result<&'static Setting, String> {
+    if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) {
+        return Ok(setting);
+    }
+    let names = SETTINGS.iter().map(|setting| setting.name);
+    match names.clone().map(|known| (distance(name, known), known)).min() {
+        // A third of it mistyped is still a slip; "foo" is not meant to be "host".
+        Some((far, known)) if far * 3 <= name.len() => Err(format!("is no setting; did you mean {known}?")),
+        _ => Err(format!("is no setting; there are {}", names.collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// How many characters have to be put in, left out or changed to make one text of the other.
+fn distance(one: &str, other: &str) -> usize {
+    // Row n holds the distances of the first n characters of `one` from every start of `other`.
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (n, a) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], n + 1);
+        for (m, b) in other.chars().enumerate() {
+            let changed = diagonal + usize::from(a != b);
+            diagonal = row[m + 1];
+            row[m + 1] = changed.min(diagonal + 1).min(row[m] + 1);
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_once() {
+        for setting in SETTINGS {
+            assert_eq!(find(setting.name).unwrap().name, setting.name);
+            assert_eq!(SETTINGS.iter().filter(|other| other.name == setting.name).count(), 1);
+        }
+    }
+
+    #[test]
+    fn slips_are_told_what_is_near() {
+        for (slip, meant) in [
+            ("max_lin_bytes", "max_line_bytes"),
+            ("max-queue-bytes", "max_queue_bytes"),
+            ("lisen", "listen"),
+            ("Log_Level", "log_level"),
+        ] {
+            assert_eq!(find(slip).err(), Some(format!("is no setting; did you mean {meant}?")));
+        }
+        for other in ["foo", "", "timeout", "profiles"] {
+            let told = find(other).err().unwrap();
+            assert!(told.starts_with("is no setting; there are listen, state_dir, "), "{told}");
+            assert!(told.ends_with(", shared_names"), "{told}");
+        }
+    }
+
+    #[test]
+    fn distances() {
+        for (one, other, far) in [("", "abc", 3), ("abc", "", 3), ("abc", "abc", 0), ("kitten", "sitting", 3)]
+        {
+            assert_eq!(distance(one, other), far);
+        }
+    }
+}
