@@ -5,7 +5,15 @@ pub mod clock;
 #[cfg(feature = "daemon")]
 pub mod config;
 pub mod core;
+#[cfg(feature = "daemon")]
+pub mod daemon;
 pub mod limits;
 pub mod name;
+#[cfg(feature = "daemon")]
+pub mod net;
+#[cfg(feature = "daemon")]
+pub mod store;
+#[cfg(feature = "daemon")]
+pub mod sys;
 pub mod topic;
 pub mod wire;

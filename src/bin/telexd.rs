@@ -1,1 +1,81 @@
-fn main() {}
+//! The daemon's command line.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use telex::address::Address;
+use telex::config::{CommandLine, Config, HELP, Task};
+use telex::daemon::Daemon;
+
+/// Nothing was wrong with what was asked for, but it could not be done.
+const FAILED: u8 = 1;
+/// The command line or the configuration is at fault.
+const USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let command_line = match CommandLine::parse(std::env::args_os()) {
+        Ok(command_line) => command_line,
+        Err(error) => return fail(USAGE, &error.to_string()),
+    };
+    match command_line.task {
+        Task::Help => return say(HELP),
+        Task::Version => return say(concat!("telexd ", env!("CARGO_PKG_VERSION"), "\n")),
+        Task::Check | Task::Run => {}
+    }
+    let host_name = telex::sys::host_name();
+    let config = match Config::load(&command_line, &host_name) {
+        Ok(config) => config,
+        Err(error) => return fail(USAGE, &error.to_string()),
+    };
+    if command_line.task == Task::Check {
+        return say("telexd: the configuration is right\n");
+    }
+    let served = Daemon::start(command_line, config, host_name).and_then(|daemon| {
+        // Whoever started it may not care to read this.
+        let _ = say(&greeting(daemon.addresses()));
+        daemon.run()
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(FAILED, &error.to_string()),
+    }
+}
+
+/// One line for each address, and one that can be pasted to try it.
+fn greeting<'a>(addresses: impl Iterator<Item = &'a Address>) -> String {
+    let mut text = String::new();
+    let mut example = None;
+    for address in addresses {
+        text += &format!("telexd {} listens on {address}\n", env!("CARGO_PKG_VERSION"));
+        example.get_or_insert_with(|| try_it(address));
+    }
+    text + &example.unwrap_or_default()
+}
+
+fn try_it(address: &Address) -> String {
+    let request = r#"{"message_type":"whoami"}"#;
+    let client = match address {
+        Address::Unix(path) => format!("nc -N -U {}", path.display()),
+        Address::Abstract(name) => format!("socat -t5 - ABSTRACT-CONNECT:{name}"),
+        Address::Tcp(telex::address::Host::Name(host), port) => format!("nc -N {host} {port}"),
+        Address::Tcp(telex::address::Host::Any, port) => format!("nc -N localhost {port}"),
+    };
+    format!("try it: echo '{request}' | {client}\n")
+}
+
+fn say(text: &str) -> ExitCode {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(FAILED),
+    }
+}
+
+fn fail(code: u8, text: &str) -> ExitCode {
+    let mut err = std::io::stderr().lock();
+    for line in text.lines() {
+        // Where stderr is closed the exit status has to do.
+        let _ = writeln!(err, "telexd: {line}");
+    }
+    ExitCode::from(code)
+}

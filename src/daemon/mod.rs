@@ -1,0 +1,161 @@
+//! Knows the parts of the daemon and the order of the steps of a turn.
+//! Never: what a message means.
+
+mod accept;
+mod conns;
+mod fatal;
+mod log;
+mod place;
+mod turn;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::config::{CommandLine, Config};
+use crate::core::{About, Core, OpenGate, SessionKey};
+use crate::net::{Bound, Poller, adopt, bind};
+use crate::store::Numbers;
+use crate::sys::{self, Clock, Signals};
+
+use accept::Accepting;
+use conns::Conns;
+pub use fatal::Fatal;
+use log::Log;
+
+/// The daemon, ready to serve.
+#[derive(Debug)]
+pub struct Daemon {
+    config: Config,
+    /// How it was called, for reading the configuration again.
+    command_line: CommandLine,
+    host_name: String,
+    clock: Clock,
+    log: Log,
+    poller: Poller,
+    signals: Signals,
+    listeners: Vec<Bound>,
+    accepting: Accepting,
+    numbers: Numbers,
+    core: Core,
+    gate: OpenGate,
+    conns: Conns,
+    /// Connections that have something to be done, in the order of their turns.
+    ready: VecDeque<SessionKey>,
+    /// What is read goes through this one buffer.
+    buffer: Vec<u8>,
+    /// When an ordered end is over at the latest.
+    stop_at: Option<Duration>,
+}
+
+/// Bytes read from one connection in one go.
+const READ_BYTES: usize = 128 * 1024;
+/// Tokens of what is no connection. Connections have those of their sessions, which are larger.
+const SIGNALS: usize = 0;
+const LISTENERS: usize = 1;
+
+impl Daemon {
+    /// Opens everything that the daemon needs. When this returns, clients can connect.
+    pub fn start(command_line: CommandLine, config: Config, host_name: String) -> Result<Daemon, Fatal> {
+        let clock = Clock::new();
+        let mut log = Log::new(config.log_level, sys::is_journal());
+        if let Err(error) = sys::raise_descriptor_limit() {
+            log.warn(&format!("cannot raise the limit of open files: {error}"));
+        }
+        let mut signals = Signals::take().map_err(Fatal::doing("taking signals"))?;
+        let poller = Poller::new().map_err(Fatal::doing("making a poller"))?;
+        poller.watch(signals.source(), SIGNALS).map_err(Fatal::doing("watching for signals"))?;
+        let state_dir = match &config.state_dir {
+            Some(dir) => dir.clone(),
+            None => place::state_dir()?,
+        };
+        let numbers = Numbers::open(&state_dir).map_err(Fatal::doing("opening the state"))?;
+        let mut listeners = listen(&config)?;
+        for (at, bound) in listeners.iter_mut().enumerate() {
+            let watched = poller.watch_listener(&mut bound.listener, LISTENERS + at);
+            watched.map_err(Fatal::doing("watching a listener"))?;
+        }
+        let about = About {
+            version: env!("CARGO_PKG_VERSION"),
+            host: config.host.clone().unwrap_or_else(|| host_name.clone()),
+            drain_timeout: config.drain_timeout,
+        };
+        let core = Core::new(about, config.limits.clone(), clock.now());
+        Ok(Daemon {
+            accepting: Accepting::new(listeners.len()),
+            config,
+            command_line,
+            host_name,
+            clock,
+            log,
+            poller,
+            signals,
+            listeners,
+            numbers,
+            core,
+            gate: OpenGate,
+            conns: Conns::default(),
+            ready: VecDeque::new(),
+            buffer: vec![0; READ_BYTES],
+            stop_at: None,
+        })
+    }
+
+    /// Where clients can connect, with real ports.
+    pub fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.listeners.iter().map(|bound| &bound.address)
+    }
+
+    /// Serves until it is told to stop.
+    pub fn run(mut self) -> Result<(), Fatal> {
+        self.tell_ready();
+        while !self.is_over() {
+            self.turn()?;
+        }
+        self.finish();
+        Ok(())
+    }
+
+    fn tell_ready(&mut self) {
+        let addresses: Vec<_> = self.addresses().map(Address::to_string).collect();
+        if let Err(error) = sys::notify_ready(&format!("listening on {}", addresses.join(", "))) {
+            self.log.warn(&format!("cannot tell the service manager: {error}"));
+        }
+    }
+
+    fn finish(mut self) {
+        let lost = self.core.undelivered();
+        if lost > 0 {
+            self.log.warn(&format!("{lost} messages were not taken in time and are lost with the daemon"));
+        }
+        for bound in &self.listeners {
+            if let Err(error) = bound.remove_file() {
+                self.log.warn(&format!("cannot remove the socket of {}: {error}", bound.address));
+            }
+        }
+        if let Err(error) = self.numbers.close() {
+            self.log.warn(&error.to_string());
+        }
+        self.log.notice("stopped");
+    }
+}
+
+/// The sockets that the service manager has opened; without any those of the configuration, without
+/// any the default one.
+fn listen(config: &Config) -> Result<Vec<Bound>, Fatal> {
+    let inherited = sys::inherited().map_err(Fatal::doing("taking the sockets of the service manager"))?;
+    let adopted = inherited.into_iter().map(adopt).collect::<Result<Vec<_>, _>>();
+    let mut all = adopted.map_err(Fatal::doing("taking a socket of the service manager"))?;
+    if !all.is_empty() {
+        return Ok(all);
+    }
+    let addresses = match config.listen.is_empty() {
+        false => config.listen.clone(),
+        true => vec![place::address()?],
+    };
+    for address in &addresses {
+        let bound = bind(address, config.socket_mode, config.socket_group.as_deref());
+        all.extend(bound.map_err(Fatal::doing(format!("listening on {address}")))?);
+    }
+    Ok(all)
+}

@@ -1,0 +1,48 @@
+//! Knows where the daemon is at home where nobody says anything else.
+//! Never: opens anything but the folder of its own socket.
+
+use std::env;
+use std::io;
+use std::path::PathBuf;
+
+use crate::address::Address;
+use crate::daemon::Fatal;
+use crate::sys::is_root;
+
+/// The Unix socket: of root in /run/telexd, of others in their $XDG_RUNTIME_DIR.
+pub(super) fn address() -> Result<Address, Fatal> {
+    if is_root() {
+        let folder = PathBuf::from("/run/telexd");
+        std::fs::create_dir_all(&folder).map_err(Fatal::doing("making the folder /run/telexd"))?;
+        return Ok(Address::Unix(folder.join("telex.sock")));
+    }
+    let folder = home("XDG_RUNTIME_DIR").ok_or_else(|| {
+        missing(
+            "finding a place for the socket",
+            "$XDG_RUNTIME_DIR is not set; say where with --listen unix:/PATH",
+        )
+    })?;
+    Ok(Address::Unix(folder.join("telex.sock")))
+}
+
+/// The state directory: of root in /var/lib, of others in their $XDG_STATE_HOME.
+pub(super) fn state_dir() -> Result<PathBuf, Fatal> {
+    if is_root() {
+        return Ok(PathBuf::from("/var/lib/telexd"));
+    }
+    let folder = home("XDG_STATE_HOME").or_else(|| Some(home("HOME")?.join(".local/state")));
+    folder.map(|folder| folder.join("telexd")).ok_or_else(|| {
+        missing(
+            "finding a state directory",
+            "neither $XDG_STATE_HOME nor $HOME is set; say where with --state-dir DIR",
+        )
+    })
+}
+
+fn home(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+fn missing(doing: &str, why: &str) -> Fatal {
+    Fatal::doing(doing)(io::Error::new(io::ErrorKind::NotFound, why))
+}

@@ -1,0 +1,241 @@
+//! Knows the steps of one turn of the loop: wait, take, write, reap.
+//! Never: what is taken or written.
+
+use std::io::{self, IoSlice};
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::config::Config;
+use crate::core::{Input, SessionKey};
+use crate::daemon::conns::session_of;
+use crate::daemon::{Daemon, Fatal, LISTENERS, SIGNALS};
+use crate::sys::{self, Signal};
+
+/// Pieces written in one system call.
+const SLICES: usize = 64;
+
+impl Daemon {
+    pub(super) fn turn(&mut self) -> Result<(), Fatal> {
+        let timeout = self.timeout();
+        self.poller.wait(timeout).map_err(Fatal::doing("waiting for events"))?;
+        let now = self.clock.now();
+        self.core.handle(Input::TimePassed, now, &mut self.gate);
+        self.take_events(now);
+        self.accept(now.mono);
+        self.obey();
+        self.take(now);
+        self.write_all(now);
+        self.core.reap();
+        self.obey();
+        self.core.turned(self.clock.now().mono - now.mono);
+        Ok(())
+    }
+
+    /// Whether an ordered end is over.
+    pub(super) fn is_over(&self) -> bool {
+        self.stop_at.is_some_and(|at| self.clock.now().mono >= at || self.core.is_drained())
+    }
+
+    fn timeout(&mut self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let deadlines = [self.core.next_deadline(), self.accepting.deadline(), self.stop_at];
+        let next = deadlines.into_iter().flatten().min()?;
+        Some(next.saturating_sub(self.clock.now().mono))
+    }
+
+    fn take_events(&mut self, now: Now) {
+        let events: Vec<_> = self.poller.events().collect();
+        for event in events {
+            if event.token == SIGNALS {
+                self.take_signals(now);
+                continue;
+            }
+            let session = session_of(event.token);
+            let Some(conn) = self.conns.get_mut(session) else {
+                if event.token >= LISTENERS {
+                    self.accepting.connection_waits(event.token - LISTENERS);
+                }
+                continue;
+            };
+            conn.readable |= event.readable;
+            conn.writable |= event.writable;
+            conn.ends |= event.ends || event.broke;
+            if event.broke {
+                self.broke(session, now);
+            } else if event.writable {
+                self.flush(session, now);
+            }
+            if event.readable || event.broke {
+                self.enqueue(session);
+            }
+        }
+    }
+
+    fn take_signals(&mut self, now: Now) {
+        for signal in self.signals.pending() {
+            match signal {
+                Signal::Stop if self.stop_at.is_some() => self.stop_at = Some(Duration::ZERO),
+                Signal::Stop => self.stop(now),
+                Signal::Reload => self.reload(now),
+            }
+        }
+    }
+
+    /// Begins to end: nobody is taken any more, everybody is told, and what is queued is written.
+    fn stop(&mut self, now: Now) {
+        self.log.notice("stopping");
+        // A service manager that cannot be told will find out.
+        let _ = sys::notify_stopping();
+        self.accepting.stop();
+        self.stop_at = Some(now.mono + self.config.drain_timeout);
+        self.core.handle(Input::StopAsked, now, &mut self.gate);
+    }
+
+    /// Reads the configuration again: all of it is put in force, or nothing.
+    fn reload(&mut self, now: Now) {
+        // The same holds here.
+        let _ = sys::notify_reloading();
+        match Config::load(&self.command_line, &self.host_name) {
+            Ok(config) => {
+                let differences = self.config.differences(&config);
+                self.log.notice(&format!(
+                    "configuration read again: changed now: {}; after a restart: {}",
+                    or_nothing(&differences.live),
+                    or_nothing(&differences.restart)
+                ));
+                self.log.set_level(config.log_level);
+                let limits = Box::new(config.limits.clone());
+                self.core.handle(Input::LimitsChanged(limits), now, &mut self.gate);
+                self.config = config;
+            }
+            Err(error) => self.log.error(&format!("the configuration is left as it was: {error}")),
+        }
+        self.tell_ready();
+    }
+
+    /// Puts a connection into the list of those that have something to be done, once.
+    pub(super) fn enqueue(&mut self, session: SessionKey) {
+        if let Some(conn) = self.conns.get_mut(session)
+            && !std::mem::replace(&mut conn.queued, true)
+        {
+            self.ready.push_back(session);
+        }
+    }
+
+    /// Serves everybody who is ready once, until the turn has taken enough.
+    fn take(&mut self, now: Now) {
+        let mut left = self.config.turn_bytes;
+        for _ in 0..self.ready.len() {
+            let Some(session) = self.ready.pop_front() else { return };
+            left = left.saturating_sub(self.serve(session, now));
+            self.obey();
+            while let Some(session) = self.core.next_large() {
+                self.flush(session, now);
+            }
+            if left == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Serves one connection: what the core has kept of it first, else one read. Says how much work
+    /// that was, in bytes.
+    fn serve(&mut self, session: SessionKey, now: Now) -> usize {
+        let Some(conn) = self.conns.get_mut(session) else { return 0 };
+        conn.queued = false;
+        let work = if std::mem::take(&mut conn.resumes) {
+            self.core.handle(Input::Resumed { session }, now, &mut self.gate);
+            self.core.effort_bytes()
+        } else if conn.readable && self.core.wants_bytes(session) {
+            self.read(session, now)
+        } else {
+            return 0;
+        };
+        if self.conns.get(session).is_some_and(|conn| conn.readable) && self.core.wants_bytes(session) {
+            self.enqueue(session);
+        }
+        work
+    }
+
+    fn read(&mut self, session: SessionKey, now: Now) -> usize {
+        let Some(conn) = self.conns.get_mut(session) else { return 0 };
+        match conn.stream.read(&mut self.buffer) {
+            Ok(0) => {
+                conn.readable = false;
+                conn.ended = true;
+                self.core.handle(Input::Ended { session }, now, &mut self.gate);
+                0
+            }
+            Ok(count) => {
+                // What is less than was asked for is all there is (epoll(7)), but for an end that
+                // has been told already and will not be told again.
+                conn.readable = count == self.buffer.len() || conn.ends;
+                let bytes = &self.buffer[..count];
+                self.core.handle(Input::Received { session, bytes }, now, &mut self.gate);
+                count + self.core.effort_bytes()
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                conn.readable = false;
+                0
+            }
+            Err(_) => {
+                self.lose(session);
+                0
+            }
+        }
+    }
+
+    /// A connection that cannot even be read any more.
+    pub(super) fn lose(&mut self, session: SessionKey) {
+        let now = self.clock.now();
+        if let Some(conn) = self.conns.get_mut(session) {
+            conn.readable = false;
+            conn.ended = true;
+        }
+        self.core.handle(Input::Broke { session }, now, &mut self.gate);
+        self.core.handle(Input::Ended { session }, now, &mut self.gate);
+    }
+
+    fn broke(&mut self, session: SessionKey, now: Now) {
+        if let Some(conn) = self.conns.get_mut(session)
+            && !std::mem::replace(&mut conn.broke, true)
+        {
+            self.core.handle(Input::Broke { session }, now, &mut self.gate);
+            // Whoever cannot be written to is read to its end, which nothing else will announce.
+            conn.ends = true;
+            if !conn.ended {
+                conn.readable = true;
+                self.enqueue(session);
+            }
+        }
+    }
+
+    fn write_all(&mut self, now: Now) {
+        while let Some(session) = self.core.next_dirty() {
+            self.flush(session, now);
+        }
+    }
+
+    /// Writes what a session is owed, as much as its socket takes.
+    fn flush(&mut self, session: SessionKey, now: Now) {
+        let Some(conn) = self.conns.get_mut(session) else { return };
+        while conn.writable && !conn.broke {
+            let mut slices = [IoSlice::new(b""); SLICES];
+            let filled = self.core.transmit(session, &mut slices);
+            if filled == 0 {
+                return;
+            }
+            match conn.stream.write(&slices[..filled]) {
+                Ok(count) => self.core.wrote(session, count, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
+                Err(_) => return self.broke(session, now),
+            }
+        }
+    }
+}
+
+fn or_nothing(names: &[&str]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}

@@ -1,0 +1,230 @@
+//! Knows how listening sockets come to be: bound by the daemon itself, or handed to it.
+//! Never: who connects.
+
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net as unix;
+use std::path::{Path, PathBuf};
+
+use mio::event::Source;
+use mio::net::{TcpListener, UnixListener};
+use nix::sys::socket::{AddressFamily, Backlog, SockaddrLike, SockaddrStorage, getsockname, listen};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Group, chown};
+
+use crate::address::{Address, Host};
+use crate::net::Stream;
+
+/// A listening, non-blocking socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// Of the Unix kind.
+    Unix(UnixListener),
+    /// Of the TCP kind.
+    Tcp(TcpListener),
+}
+
+impl Listener {
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match self {
+            Listener::Unix(listener) => listener,
+            Listener::Tcp(listener) => listener,
+        }
+    }
+
+    /// Takes one connection that waits.
+    pub fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Listener::Unix(listener) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
+            Listener::Tcp(listener) => {
+                let (stream, _) = listener.accept()?;
+                // A line is an answer that somebody waits for: it must not wait for more of them.
+                stream.set_nodelay(true)?;
+                Ok(Stream::Tcp(stream))
+            }
+        }
+    }
+}
+
+/// A listener and where it listens.
+#[derive(Debug)]
+pub struct Bound {
+    /// The socket.
+    pub listener: Listener,
+    /// The address with its real port.
+    pub address: Address,
+    /// The socket file that was made for it.
+    file: Option<SocketFile>,
+}
+
+impl Bound {
+    /// Takes the socket file away, where the daemon made it and nobody has put another in its
+    /// place.
+    pub fn remove_file(&self) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), SocketFile::remove)
+    }
+}
+
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<SocketFile> {
+        let found = fs::symlink_metadata(path)?;
+        Ok(SocketFile { path: path.to_owned(), identity: (found.dev(), found.ino()) })
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        match SocketFile::of(&self.path) {
+            Ok(found) if found.identity == self.identity => fs::remove_file(&self.path),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Binds an address: one listener, or one for each IP address that a host name stands for. `mode`
+/// and `group` are for socket files. Errors say what is wrong, not with which address.
+pub fn bind(address: &Address, mode: u32, group: Option<&str>) -> io::Result<Vec<Bound>> {
+    match address {
+        Address::Unix(path) => {
+            let listener = bind_file(path, mode, group)?;
+            let file = Some(SocketFile::of(path)?);
+            Ok(vec![finish_unix(listener, address.clone(), file)?])
+        }
+        Address::Abstract(name) => {
+            let name = unix::SocketAddr::from_abstract_name(name)?;
+            let listener = unix::UnixListener::bind_addr(&name).map_err(|error| explain_in_use(error))?;
+            Ok(vec![finish_unix(listener, address.clone(), None)?])
+        }
+        Address::Tcp(host, port) => bind_tcp(address, host, *port),
+    }
+}
+
+fn finish_unix(
+    listener: unix::UnixListener,
+    address: Address,
+    file: Option<SocketFile>,
+) -> io::Result<Bound> {
+    listener.set_nonblocking(true)?;
+    // The standard library's queue of 128 would make a crowd of clients wait that come at once.
+    listen(&listener, Backlog::MAXCONN)?;
+    Ok(Bound { listener: Listener::Unix(UnixListener::from_std(listener)), address, file })
+}
+
+fn bind_file(path: &Path, mode: u32, group: Option<&str>) -> io::Result<unix::UnixListener> {
+    let group = group.map(find_group).transpose()?;
+    remove_stale(path)?;
+    // The file is nobody else's until it has its group and mode. No other thread runs by now.
+    let before = umask(Mode::from_bits_truncate(0o177));
+    let bound = unix::UnixListener::bind(path);
+    umask(before);
+    let listener = bound.map_err(explain_in_use)?;
+    if let Some(group) = group {
+        chown(path, None, Some(group))?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    Ok(listener)
+}
+
+fn find_group(name: &str) -> io::Result<Gid> {
+    match Group::from_name(name)? {
+        Some(group) => Ok(group.gid),
+        None => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("there is no group \"{name}\" (socket_group)"),
+        )),
+    }
+}
+
+/// A socket file that nobody listens at is left over from a daemon that was killed.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    if !found.file_type().is_socket() {
+        let text = "there is a file of this name that is no socket; it is left alone";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+    }
+    match unix::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) => Err(error),
+        Ok(_) => Err(explain_in_use(io::ErrorKind::AddrInUse.into())),
+    }
+}
+
+fn explain_in_use(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => io::Error::new(error.kind(), "another process listens there already"),
+        _ => error,
+    }
+}
+
+fn bind_tcp(address: &Address, host: &Host, port: u16) -> io::Result<Vec<Bound>> {
+    let exposed =
+        |error: crate::address::Exposed| io::Error::new(io::ErrorKind::PermissionDenied, error.to_string());
+    address.check_local().map_err(exposed)?;
+    let Host::Name(name) = host else { return Ok(Vec::new()) };
+    let mut bound: Vec<Bound> = Vec::new();
+    for ip in (name.as_str(), port).to_socket_addrs()?.map(|found| found.ip()) {
+        address.check_local_ip(ip).map_err(exposed)?;
+        // With a port of the kernel's choice, all addresses of one host name get the same one.
+        let port = match bound.first().map(|first| &first.address) {
+            Some(Address::Tcp(_, port)) => *port,
+            _ => port,
+        };
+        match std::net::TcpListener::bind(SocketAddr::new(ip, port)) {
+            Ok(listener) => bound.push(finish_tcp(listener)?),
+            // `localhost` has an IPv6 address in /etc/hosts also where the kernel has none.
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && !bound.is_empty() => {}
+            Err(error) => return Err(explain_in_use(error)),
+        }
+    }
+    Ok(bound)
+}
+
+fn finish_tcp(listener: std::net::TcpListener) -> io::Result<Bound> {
+    listener.set_nonblocking(true)?;
+    listen(&listener, Backlog::MAXCONN)?;
+    let local = listener.local_addr()?;
+    let address = Address::Tcp(Host::Name(local.ip().to_string()), local.port());
+    Ok(Bound { listener: Listener::Tcp(TcpListener::from_std(listener)), address, file: None })
+}
+
+/// Takes a listening socket that was opened for the daemon. Its file, where it has one, is not the
+/// daemon's to remove.
+pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
+    let name: SockaddrStorage = getsockname(std::os::fd::AsRawFd::as_raw_fd(&socket.as_fd()))?;
+    match name.family() {
+        Some(AddressFamily::Unix) => {
+            let listener = unix::UnixListener::from(socket);
+            let local = listener.local_addr()?;
+            let address = match (local.as_pathname(), local.as_abstract_name()) {
+                (Some(path), _) => Address::Unix(path.to_owned()),
+                (None, name) => {
+                    Address::Abstract(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
+                }
+            };
+            finish_unix(listener, address, None)
+        }
+        Some(AddressFamily::Inet | AddressFamily::Inet6) => {
+            let bound = finish_tcp(std::net::TcpListener::from(socket))?;
+            bound
+                .address
+                .check_local()
+                .map_err(|why| io::Error::new(io::ErrorKind::PermissionDenied, why.to_string()))?;
+            Ok(bound)
+        }
+        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "it is neither a Unix socket nor TCP")),
+    }
+}

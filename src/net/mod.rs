@@ -1,0 +1,10 @@
+//! Knows sockets and readiness: Unix and TCP, listening, accepting, reading, writing.
+//! Never: whose socket it is, or what the bytes say.
+
+mod bind;
+mod poller;
+mod stream;
+
+pub use bind::{Bound, Listener, adopt, bind};
+pub use poller::{Event, Poller};
+pub use stream::Stream;

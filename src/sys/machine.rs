@@ -1,0 +1,42 @@
+//! Knows the real clocks, the host's name and the daemon's own user.
+//! Never: who asks.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::clock::Now;
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    /// A clock whose steady time begins now.
+    #[expect(clippy::new_without_default, reason = "a clock that starts is no default value")]
+    pub fn new() -> Clock {
+        Clock { start: Instant::now() }
+    }
+
+    /// Reads both clocks.
+    pub fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Now { mono: self.start.elapsed(), wall }
+    }
+}
+
+/// The host's name (gethostname(2)), or `localhost` where it has none that is text.
+pub fn host_name() -> String {
+    let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// The daemon's own user.
+pub fn own_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Whether that is root.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
