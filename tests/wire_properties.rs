@@ -7,6 +7,7 @@ use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use telex::wire::envelope::{Broken, Envelope};
+use telex::wire::frame::{Deframer, Frame};
 use telex::wire::message::Message;
 
 mod oracle;
@@ -349,6 +350,19 @@ fn edit(bytes: &mut Vec<u8>, edits: &[Edit]) {
     }
 }
 
+/// What a deframer says of `stream`; a line that is too long is nothing.
+fn lines(deframer: &mut Deframer, mut stream: &[u8], cap: usize) -> Vec<Option<Vec<u8>>> {
+    std::iter::from_fn(|| deframer.next(&mut stream, cap).map(owned)).collect()
+}
+
+fn owned(frame: Frame<'_>) -> Option<Vec<u8>> {
+    match frame {
+        Frame::Whole(line) => Some(line.to_vec()),
+        Frame::Joined(line) => Some(line),
+        Frame::TooLong => None,
+    }
+}
+
 fn check_line(line: &[u8]) {
     oracle::envelope::check(line);
     oracle::message::check(line);
@@ -421,6 +435,36 @@ proptest! {
         oracle::frame::check(&stream, cap, &[1]);
     }
 
+    /// Refusing the unfinished line takes nothing else with it.
+    #[test]
+    fn a_refused_line_is_the_only_one_that_is_missing(
+        stream in vec(select(&b"\n\n\rabc"[..]), 0..40),
+        at in any::<Index>(),
+        cap in 1..9_usize,
+    ) {
+        let (before, after) = stream.split_at(at.index(stream.len() + 1));
+        let begun = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |lf| lf + 1);
+        let ended = match before.len() - begun {
+            0 => 0,
+            _ => after.iter().position(|&byte| byte == b'\n').map_or(after.len(), |lf| lf + 1),
+        };
+        let mut deframer = Deframer::default();
+        let mut got = lines(&mut deframer, before, cap);
+        deframer.refuse_partial();
+        assert_eq!(deframer.kept_bytes(), 0);
+        got.extend(lines(&mut deframer, after, cap));
+        got.extend(deframer.finish(cap).map(owned));
+
+        let mut deframer = Deframer::default();
+        let mut wanted = lines(&mut deframer, &before[..begun], cap);
+        // That it was too long may have been said before it was refused.
+        let mut begin = Deframer::default();
+        wanted.extend(lines(&mut begin, &before[begun..], cap));
+        wanted.extend(lines(&mut deframer, &after[ended..], cap));
+        wanted.extend(deframer.finish(cap).map(owned));
+        assert_eq!(got, wanted);
+    }
+
     #[test]
     fn any_bytes_are_judged_alike(bytes in vec(any::<u8>(), 0..80)) {
         check_line(&bytes);
@@ -430,6 +474,25 @@ proptest! {
     fn the_beginnings_of_a_line_end_too_early(line in prop_oneof![line(), message()]) {
         if !matches!(oracle::envelope::judge(line.as_bytes()), oracle::envelope::Verdict::BadJson) {
             oracle::envelope::check_truncations(&line);
+        }
+    }
+}
+
+/// Each byte of a line in turn becomes each other byte, and gets each byte in front of it.
+#[test]
+fn every_byte_in_every_place() {
+    for line in [
+        r#"{"to":"\u00e4\n\ud83d\ude00ä","x":[-1.0e+5,true],"body":{"in_reply_to":0}} "#,
+        r#" [ false , null, {}, 10, "" ]"#,
+    ] {
+        for at in 0..line.len() {
+            for byte in 0..=255 {
+                let mut bytes = line.as_bytes().to_vec();
+                bytes[at] = byte;
+                oracle::envelope::check(&bytes);
+                bytes.insert(at + 1, line.as_bytes()[at]);
+                oracle::envelope::check(&bytes);
+            }
         }
     }
 }
