@@ -495,8 +495,8 @@ fn special_bytes(word: u64) -> u64 {
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word;
     let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    (zero_bytes(word ^ ONES * u64::from(b'"')) | zero_bytes(word ^ ONES * u64::from(b'\\')) | below_space)
-        & HIGHS
+    let equal_bytes = |byte: u8| zero_bytes(word ^ (ONES * u64::from(byte)));
+    (equal_bytes(b'"') | equal_bytes(b'\\') | below_space) & HIGHS
 }
 
 #[cfg(test)]
