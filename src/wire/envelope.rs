@@ -82,8 +82,10 @@ pub struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Validates `line` (without its LF; at most 4 GiB) and finds its envelope.
     pub fn scan(line: &'a [u8]) -> Result<Envelope<'a>, Broken> {
-        let text =
-            std::str::from_utf8(line).map_err(|error| Broken::BadJson { column: error.valid_up_to() + 1 })?;
+        let text = match std::str::from_utf8(line) {
+            Ok(text) => text,
+            Err(error) => return Err(Envelope::not_utf8(line, error.valid_up_to())),
+        };
         let mut cursor = Cursor { bytes: line, at: 0 };
         let mut envelope = Envelope {
             line: text,
@@ -97,6 +99,14 @@ impl<'a> Envelope<'a> {
             Ok(true) => Ok(envelope),
             Ok(false) => Err(Broken::NotAnObject),
             Err(Stuck) => Err(Broken::BadJson { column: cursor.at + 1 }),
+        }
+    }
+
+    /// The JSON in front of the first byte that is no UTF-8 may have an earlier fault.
+    fn not_utf8(line: &[u8], valid_up_to: usize) -> Broken {
+        match Envelope::scan(&line[..valid_up_to]) {
+            Err(Broken::BadJson { column }) => Broken::BadJson { column },
+            Ok(_) | Err(Broken::NotAnObject) => Broken::BadJson { column: valid_up_to + 1 },
         }
     }
 
@@ -121,6 +131,10 @@ impl<'a> Envelope<'a> {
             return cursor.value(1);
         };
         let start = cursor.at;
+        if field == Field::Body {
+            // Where there are two bodies, it is the last one's, as for `raw`.
+            self.in_reply_to = Span::default();
+        }
         if field == Field::Body && cursor.peek() == Some(b'{') {
             cursor.members(2, |cursor, key| {
                 let start = cursor.at;
@@ -487,8 +501,8 @@ fn special_bytes(word: u64) -> u64 {
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word;
     let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    (zero_bytes(word ^ ONES * u64::from(b'"')) | zero_bytes(word ^ ONES * u64::from(b'\\')) | below_space)
-        & HIGHS
+    let equal_bytes = |byte: u8| zero_bytes(word ^ (ONES * u64::from(byte)));
+    (equal_bytes(b'"') | equal_bytes(b'\\') | below_space) & HIGHS
 }
 
 #[cfg(test)]
@@ -534,6 +548,8 @@ mod tests {
         }
         assert_eq!(Envelope::scan(b"{\"a\":\"\xff\"}").err(), Some(Broken::BadJson { column: 7 }));
         assert_eq!(Envelope::scan(b"{\"a\":\"\0\"}").err(), Some(Broken::BadJson { column: 7 }));
+        assert_eq!(Envelope::scan(b"{\"a\":x,\"b\":\"\xff\"}").err(), Some(Broken::BadJson { column: 6 }));
+        assert_eq!(Envelope::scan(b"{} \xff").err(), Some(Broken::BadJson { column: 4 }));
     }
 
     #[test]
@@ -564,6 +580,18 @@ mod tests {
     fn doubled_fields_in_any_spelling() {
         assert_eq!(scan(r#"{"to":1,"t\u006f":2}"#).expect("valid").doubled(), Some(Field::To));
         assert_eq!(scan(r#"{"x":1,"x":2,"body":{"to":1,"to":2}}"#).expect("valid").doubled(), None);
+    }
+
+    #[test]
+    fn in_reply_to_is_that_of_the_body() {
+        for (line, expected) in [
+            (r#"{"body":{"in_reply_to":1,"in_reply_to":"2"}}"#, Some("\"2\"")),
+            (r#"{"body":[{"in_reply_to":1}]}"#, None),
+            (r#"{"body":{"in_reply_to":1},"body":{}}"#, None),
+            (r#"{"body":{"in_reply_to":1},"body":2}"#, None),
+        ] {
+            assert_eq!(scan(line).expect("valid").in_reply_to(), expected, "{line}");
+        }
     }
 
     #[test]

@@ -65,10 +65,11 @@ impl Deframer {
         self.partial.capacity()
     }
 
-    /// Forgets the unfinished line; what is still to come of it is skipped.
+    /// Forgets the unfinished line, where there is one; what is still to come of it is skipped.
     pub fn refuse_partial(&mut self) {
+        // Between two lines the next one is not to blame.
+        self.skipping |= !self.partial.is_empty();
         self.partial = Vec::new();
-        self.skipping = true;
     }
 
     fn keep<'a>(&mut self, bytes: &'a [u8], cap: usize) -> Option<Frame<'a>> {
@@ -78,7 +79,8 @@ impl Deframer {
         let length = self.partial.len() + bytes.len();
         // One byte over the cap may yet be the CR before the LF.
         if length > cap + 1 || (length == cap + 1 && bytes.last() != Some(&b'\r')) {
-            self.refuse_partial();
+            self.partial = Vec::new();
+            self.skipping = true;
             return Some(Frame::TooLong);
         }
         self.partial.extend_from_slice(bytes);

@@ -71,7 +71,7 @@ impl<'a> Object<'a> {
 
     /// A member with an array of strings for its value.
     pub fn strings<'s>(&mut self, key: &str, values: impl IntoIterator<Item = &'s str>) -> &mut Self {
-        self.array(key, values, |out, value| write_string(out, value))
+        self.array(key, values, write_string)
     }
 
     /// A member with an array for its value, each of whose items `write` writes.
