@@ -7,12 +7,13 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
+use crate::client::ask;
 use crate::client::dial::Stream;
 use crate::client::error::{Error, Refused};
 use crate::client::message::Message;
 use crate::client::session::{Event, Session, Ticket, To};
-use crate::wire::control::{Overflow, Register};
-use crate::wire::json::{Object, write_string};
+use crate::wire::control::Register;
+use crate::wire::json::write_string;
 
 /// What is kept at most, in bytes of memory, of messages that came while something else was waited for.
 /// Past it calls end in [`Error::KeptFull`] until [`Client::next`] has taken some.
@@ -81,7 +82,7 @@ impl Client {
 
     /// The same with options.
     pub fn register_with(&mut self, options: &Register<'_>) -> Result<String, Error> {
-        let reply = self.call(To::Daemon, "register", &register_body(options), CONTROL_TIMEOUT)?;
+        let reply = self.call(To::Daemon, "register", &ask::register(options), CONTROL_TIMEOUT)?;
         match &reply.body_value()["node_id"] {
             serde_json::Value::String(node_id) => Ok(node_id.clone()),
             _ => Ok(options.node_id.as_deref().unwrap_or_default().to_owned()),
@@ -91,21 +92,15 @@ impl Client {
     /// Subscribes to a pattern of topics: `*` is any one token, `>` at the end one or more. Of those who
     /// share a `group` one gets each message.
     pub fn subscribe(&mut self, pattern: &str, group: Option<&str>) -> Result<(), Error> {
-        let mut body = Vec::new();
-        let mut object = Object::begin(&mut body);
-        object.string("topic", pattern);
-        if let Some(group) = group {
-            object.string("group", group);
-        }
-        object.end();
-        self.call(To::Daemon, "subscribe", &String::from_utf8_lossy(&body), CONTROL_TIMEOUT).map(drop)
+        self.call(To::Daemon, "subscribe", &ask::subscribe(pattern, group), CONTROL_TIMEOUT).map(drop)
     }
 
-    /// Sends a signal. It is handed to the system when this returns; where it could not be delivered, the
-    /// daemon says so by a message of [`Category::Error`](crate::client::Category::Error), which
-    /// [`answered`](Client::answered) ties to the ticket. Waits where the receiver reads too slowly. After an
-    /// [`Error::KeptFull`] it may have been begun: then the rest of it goes ahead of the next line.
+    /// Sends a signal. Where it could not be delivered, the daemon says so by a message of
+    /// [`Category::Error`](crate::client::Category::Error), which [`answered`](Client::answered) ties to the
+    /// ticket. Waits where the receiver reads too slowly, and keeps meanwhile what comes. After an
+    /// [`Error::KeptFull`] nothing of it was sent.
     pub fn send<'a>(&mut self, to: impl Into<To<'a>>, body: &str) -> Result<Ticket, Error> {
+        self.check_room()?;
         let ticket = self.session.signal(to.into(), body, &mut self.output)?;
         self.flush(None)?;
         Ok(ticket)
@@ -140,6 +135,7 @@ impl Client {
     /// Replies to a request. `body` is an object, or empty; `in_reply_to` and, where it has no `error` of
     /// its own, `"error":null` are added to it.
     pub fn reply(&mut self, request: &Message, body: &str) -> Result<(), Error> {
+        self.check_room()?;
         self.session.reply(request, body, &mut self.output)?;
         self.flush(None).map(drop)
     }
@@ -160,16 +156,21 @@ impl Client {
             self.kept_bytes -= weight(&message);
             return Ok(Some(message));
         }
-        // What a call that was given up has left of its line.
-        if self.sent < self.output.len() {
-            self.write_some()?;
-        }
         let deadline = timeout.and_then(deadline_after);
         loop {
-            match self.event(deadline)? {
+            // The rest of a line that found no room before: the daemon may wait for it.
+            if self.sent < self.output.len() {
+                self.write_some()?;
+            }
+            let now = Instant::now();
+            let unsent = self.sent < self.output.len();
+            let until =
+                if unsent { Some(deadline.map_or(now, |deadline| deadline.min(now))) } else { deadline };
+            match self.event(until)? {
                 Some(Event::Message(message)) => return Ok(Some(message)),
                 Some(_) => {}
-                None => return Ok(None),
+                None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return Ok(None),
+                None => {}
             }
         }
     }
@@ -186,6 +187,7 @@ impl Client {
         deadline: Option<Instant>,
     ) -> Result<Option<Result<Message, Box<Refused>>>, Error> {
         if !self.flush(deadline)? {
+            self.check_room()?;
             return Ok(None);
         }
         loop {
@@ -199,29 +201,27 @@ impl Client {
         }
     }
 
-    /// Writes all of the output; false where the deadline passed first, and the rest goes ahead of the
-    /// next line. Whenever there is no room it is looked what came: a daemon whose answers nobody takes
-    /// reads no further, and two who wait for each other would wait forever.
+    /// Writes all of the output; false where the deadline passed or what is kept grew too much, and then
+    /// the rest goes ahead of what is done next. Whenever there is no room it is looked what came: a daemon
+    /// whose answers nobody takes reads no further, and two who wait for each other would wait forever.
     fn flush(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
         while self.sent < self.output.len() {
             if self.write_some()? {
                 continue;
             }
             let now = Instant::now();
-            loop {
-                self.check_room()?;
-                match self.event(Some(now))? {
-                    Some(Event::Message(message)) => self.keep(message),
-                    Some(_) => {}
-                    None => break,
+            while let Some(event) = self.event(Some(now))? {
+                if let Event::Message(message) = event {
+                    self.keep(message);
+                }
+                if self.check_room().is_err() {
+                    return Ok(false);
                 }
             }
             if deadline.is_some_and(|deadline| deadline <= now) {
                 return Ok(false);
             }
         }
-        self.output.clear();
-        self.sent = 0;
         Ok(true)
     }
 
@@ -231,6 +231,10 @@ impl Client {
             Ok(0) => Err(Error::Closed),
             Ok(written) => {
                 self.sent += written;
+                if self.sent == self.output.len() {
+                    self.output.clear();
+                    self.sent = 0;
+                }
                 Ok(true)
             }
             Err(error) => match error.kind() {
@@ -314,37 +318,6 @@ fn deadline_after(time: Duration) -> Option<Instant> {
 fn unique_prefix() -> String {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     format!("{:016x}", RandomState::new().hash_one((std::process::id(), now)))
-}
-
-fn register_body(options: &Register<'_>) -> String {
-    let mut body = Vec::new();
-    let mut object = Object::begin(&mut body);
-    if let Some(node_id) = &options.node_id {
-        object.string("node_id", node_id);
-    }
-    if let Some(delivery) = options.delivery {
-        object.string("delivery", delivery.word());
-    }
-    if let Some(exclusive) = options.exclusive {
-        object.boolean("exclusive", exclusive);
-    }
-    if options.replace {
-        object.boolean("replace", true);
-    }
-    if let Some(credentials) = options.credentials {
-        object.boolean("credentials", credentials);
-    }
-    if let Some(overflow) = options.overflow {
-        object.string("overflow", if overflow == Overflow::Fail { "fail" } else { "wait" });
-    }
-    if let Some(endpoints) = &options.endpoints {
-        object.strings("endpoints", endpoints.iter().map(AsRef::as_ref));
-    }
-    if let Some(meta) = options.meta {
-        object.raw("meta", meta.as_bytes());
-    }
-    object.end();
-    String::from_utf8_lossy(&body).into_owned()
 }
 
 #[cfg(test)]

@@ -187,9 +187,9 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// The error that `message` tells: any `error` line, and a reply whose `body.error` is neither
-    /// absent nor null. `Err` gives a reply back that tells none.
-    pub fn read(message: Message) -> Result<Refused, Message> {
+    /// Gives a reply back, unless it tells an error: any `error` line does, and a reply whose `body.error`
+    /// is neither absent nor null.
+    pub fn check(message: Message) -> Result<Message, Box<Refused>> {
         let fields: BTreeMap<String, &RawValue> =
             message.body().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
         let field = |name| fields.get(name).map(|raw| raw.get()).filter(|raw| *raw != "null");
@@ -199,9 +199,9 @@ impl Refused {
             // A node may answer with an error that is no string; it is shown as it stands.
             Some(raw) => (text(raw).unwrap_or_else(|| raw.to_owned()), field("code").and_then(text)),
             None if is_error => (message.line().to_owned(), field("code").and_then(text)),
-            None => return Err(message),
+            None => return Ok(message),
         };
-        Ok(Refused { code, error, message })
+        Err(Box::new(Refused { code, error, message }))
     }
 
     /// `body.code`, the word for programs. The daemon gives one always; what a node gives is its own.

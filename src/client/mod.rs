@@ -22,6 +22,7 @@
 //! what is received is lent out as it stands in the line. An empty text is no body; [`text`] makes a
 //! JSON string of any text; a `serde_json::Value` has `to_string()`.
 
+mod ask;
 mod blocking;
 mod dial;
 mod error;

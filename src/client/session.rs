@@ -202,11 +202,7 @@ impl Session {
             && let Some(to) = self.answered(&message)
         {
             if self.pending.remove(&to.0) {
-                let answer = match Refused::read(message) {
-                    Ok(refused) => Err(Box::new(refused)),
-                    Err(reply) => Ok(reply),
-                };
-                return Some(Event::Answer { to, answer });
+                return Some(Event::Answer { to, answer: Refused::check(message) });
             }
             // Another instance has answered before, or the request was given up.
             if category == Category::Reply {

@@ -5,7 +5,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::thread::{JoinHandle, spawn};
 
 use super::*;
-use crate::client::{Category, Delivery, Fault, Unsendable};
+use crate::client::{Category, Delivery, Fault, Overflow, Unsendable};
 use crate::wire::code::Code;
 
 const SOON: Duration = Duration::from_secs(10);

@@ -210,3 +210,31 @@ fn what_is_not_the_protocol_does_not_stop_it() {
     assert!(take(&mut session, "{\"message_type\":\"signal\"}").is_empty());
     assert!(matches!(session.finish(), Some(Event::Message(_))));
 }
+
+#[test]
+fn cutting_the_input_anywhere_changes_nothing() {
+    let stream = concat!(
+        "{\"message_type\":\"signal\",\"body\":\"ä\"}\r\n\nno\n",
+        "{\"message_type\":\"ask_reply\",\"from\":\"a\",\"body\":{\"in_reply_to\":\"p-1\"}}\n",
+        "{\"message_type\":\"error\",\"from\":null,\"body\":{\"error\":\"x\",\"in_reply_to\":\"p-2\"}}"
+    )
+    .as_bytes();
+    let told = |chunks: &[&[u8]]| {
+        let mut session = Session::new("p");
+        request(&mut session, "a".into(), "ask");
+        request(&mut session, "a".into(), "ask");
+        let mut events = Vec::new();
+        for chunk in chunks {
+            let mut input = *chunk;
+            events.extend(std::iter::from_fn(|| session.take(&mut input)));
+        }
+        events.extend(session.finish());
+        events.iter().map(|event| format!("{event:?}")).collect::<Vec<_>>()
+    };
+    let whole = told(&[stream]);
+    assert_eq!(whole.len(), 4);
+    for cut in 0..=stream.len() {
+        assert_eq!(told(&[&stream[..cut], &stream[cut..]]), whole, "cut at {cut}");
+    }
+    assert_eq!(told(&stream.chunks(1).collect::<Vec<_>>()), whole);
+}
