@@ -24,8 +24,9 @@ const READ_BYTES: usize = 64 << 10;
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much longer than the daemon a call waits, so that it is the daemon that tells what happened.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long a write waits for room before it is looked whether the daemon waits for us to read.
-const WRITE_PATIENCE: Duration = Duration::from_millis(20);
+/// How long a write waits for room, and then a read for bytes, in turn: either may be what the daemon
+/// waits for.
+const TURN: Duration = Duration::from_millis(5);
 
 /// A connection to a daemon over which one thread talks and waits.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Client {
     }
 
     fn over(stream: Stream) -> std::io::Result<Client> {
-        stream.set_write_timeout(WRITE_PATIENCE)?;
+        stream.set_write_timeout(TURN)?;
         Ok(Client {
             stream,
             session: Session::new(unique_prefix()),
@@ -209,8 +210,8 @@ impl Client {
             if self.write_some()? {
                 continue;
             }
-            let now = Instant::now();
-            while let Some(event) = self.event(Some(now))? {
+            let turn = Instant::now() + TURN;
+            while let Some(event) = self.event(Some(turn))? {
                 if let Event::Message(message) = event {
                     self.keep(message);
                 }
@@ -218,7 +219,7 @@ impl Client {
                     return Ok(false);
                 }
             }
-            if deadline.is_some_and(|deadline| deadline <= now) {
+            if deadline.is_some_and(|deadline| deadline <= turn) {
                 return Ok(false);
             }
         }
@@ -275,11 +276,9 @@ impl Client {
 
     /// Reads once; false where nothing came until the deadline.
     fn read_some(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
-        let failed = |source| Error::Io { doing: "reading", source };
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            self.stream.set_read_timeout(left).map_err(failed)?;
-            match self.stream.read(&mut self.input) {
+            match self.stream.read(&mut self.input, left) {
                 Ok(length) => {
                     self.ended = length == 0;
                     (self.at, self.filled) = (0, length);
@@ -296,7 +295,7 @@ impl Client {
                         self.ended = true;
                         return Ok(true);
                     }
-                    _ => return Err(failed(error)),
+                    _ => return Err(Error::Io { doing: "reading", source: error }),
                 },
             }
         }

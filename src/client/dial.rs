@@ -57,12 +57,26 @@ impl Stream {
         }
     }
 
-    /// How long a read waits at most; nothing is forever. Zero is the least that the kernel can wait.
-    pub(super) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = timeout.map(|timeout| timeout.max(Duration::from_micros(1)));
+    /// Reads, waiting so long at most; nothing is forever. The kernel waits in steps of some milliseconds,
+    /// so that zero is a case of its own.
+    pub(super) fn read(&mut self, bytes: &mut [u8], timeout: Option<Duration>) -> io::Result<usize> {
+        if timeout == Some(Duration::ZERO) {
+            self.set_nonblocking(true)?;
+            let read = self.read_some(bytes);
+            self.set_nonblocking(false)?;
+            return read;
+        }
         match self {
-            Stream::Unix(stream) => stream.set_read_timeout(timeout),
-            Stream::Tcp(stream) => stream.set_read_timeout(timeout),
+            Stream::Unix(stream) => stream.set_read_timeout(timeout)?,
+            Stream::Tcp(stream) => stream.set_read_timeout(timeout)?,
+        }
+        self.read_some(bytes)
+    }
+
+    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        match self {
+            Stream::Unix(stream) => stream.set_nonblocking(nonblocking),
+            Stream::Tcp(stream) => stream.set_nonblocking(nonblocking),
         }
     }
 
@@ -74,13 +88,14 @@ impl Stream {
         }
     }
 
-    pub(super) fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+    fn read_some(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Unix(stream) => stream.read(bytes),
             Stream::Tcp(stream) => stream.read(bytes),
         }
     }
 
+    /// Writes once.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Unix(stream) => stream.write(bytes),

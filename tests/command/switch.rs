@@ -228,7 +228,7 @@ impl State {
     fn say(&mut self, to: u64, message: &Value) {
         if let Some(peer) = self.peers.get_mut(&to) {
             // One who has gone is noticed by his own thread.
-            let _ = writeln!(peer.stream, "{message}");
+            let _ = peer.stream.write_all(format!("{message}\n").as_bytes());
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::notice::{farewell, notice};
 use crate::output::Words;
 
 /// How many lines are sent at most before it is looked what the daemon says about them.
-const LOOK_EVERY: u64 = 4096;
+const LOOK_EVERY: u64 = 128;
 /// How many errors are told one by one.
 const TOLD_MAX: u64 = 10;
 

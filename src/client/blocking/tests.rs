@@ -296,3 +296,24 @@ fn prefixes_differ() {
     assert_ne!(unique_prefix(), unique_prefix());
     assert_eq!(unique_prefix().len(), 16);
 }
+
+#[test]
+fn a_line_that_finds_no_room_is_finished_later() {
+    let (go, wait) = std::sync::mpsc::channel();
+    let (mut client, daemon) = pair(move |mut peer| {
+        wait.recv().expect("a word");
+        let long = peer.hear();
+        peer.signal("1");
+        let short = peer.hear();
+        (long.body().map(str::len), short.body().map(str::to_owned))
+    });
+    // More than the socket holds.
+    let long = format!("\"{}\"", "x".repeat(1_000_000));
+    let begun = Instant::now();
+    let error = client.call("a", "ask", &long, Duration::ZERO).expect_err("no answer");
+    assert!(matches!(error, Error::Timeout { .. }) && begun.elapsed() < SOON, "{error}");
+    go.send(()).expect("a daemon");
+    assert_eq!(body(client.next(None).expect("a message")), "1");
+    client.send("a", "2").expect("sent");
+    assert_eq!(daemon.join().expect("the daemon"), (Some(long.len()), Some("2".to_owned())));
+}
