@@ -1,6 +1,7 @@
 //! telex: a message switch for the processes of a Linux machine.
 
 pub mod address;
+pub mod client;
 pub mod clock;
 #[cfg(feature = "daemon")]
 pub mod config;

@@ -90,7 +90,7 @@ impl<'a> Id<'a> {
     }
 }
 
-/// The four categories of section 2, but for `error`, which no client may send.
+/// The categories but for `error`, which no client may send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind<'a> {
     /// Expects an answer, or a `timeout`.
@@ -148,7 +148,7 @@ impl<'a> Message<'a> {
         let target = read_target(&envelope)?;
         let timeout = envelope.raw(Field::TimeoutMs).map(read_timeout).transpose()?;
         let key = envelope.raw(Field::Key).map(|raw| string("key", raw, NAME_BYTES_MAX)).transpose()?;
-        let kind = match category(&message_type) {
+        let kind = match Category::of(&message_type) {
             Category::Request => Kind::Request,
             Category::Signal => Kind::Signal,
             Category::Reply => Kind::Reply(read_in_reply_to(&envelope)?),
@@ -175,26 +175,34 @@ pub struct Told<'a> {
 impl<'a> Told<'a> {
     /// Reads what can be read.
     pub fn of(envelope: &Envelope<'a>) -> Told<'a> {
-        let request_type = read_type(envelope).ok().filter(|text| category(text) == Category::Request);
+        let request_type = read_type(envelope).ok().filter(|text| Category::of(text) == Category::Request);
         let id = envelope.raw(Field::MessageId).map(|raw| Id::read("message_id", raw));
         Told { id, request_type, from: read_address(envelope, Field::From).ok().flatten() }
     }
 }
 
-#[derive(PartialEq, Eq)]
-enum Category {
+/// The four categories of section 2, told by `message_type` alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Category {
+    /// Expects a reply.
     Request,
+    /// Expects nothing.
     Signal,
+    /// Answers a request.
     Reply,
+    /// A fault told by the daemon.
     Error,
 }
 
-fn category(message_type: &str) -> Category {
-    match message_type {
-        "signal" => Category::Signal,
-        "error" => Category::Error,
-        _ if message_type.ends_with("_reply") => Category::Reply,
-        _ => Category::Request,
+impl Category {
+    /// The category of a decoded `message_type`.
+    pub fn of(message_type: &str) -> Category {
+        match message_type {
+            "signal" => Category::Signal,
+            "error" => Category::Error,
+            _ if message_type.ends_with("_reply") => Category::Reply,
+            _ => Category::Request,
+        }
     }
 }
 
@@ -203,7 +211,7 @@ fn read_type<'a>(envelope: &Envelope<'a>) -> Result<Cow<'a, str>, Refusal> {
         .raw(Field::MessageType)
         .ok_or_else(|| Refusal::missing_field("message_type", "a string of 1 to 255 bytes"))?;
     let text = string("message_type", raw, REPLY_TYPE_BYTES_MAX)?;
-    if text.len() > NAME_BYTES_MAX && category(&text) != Category::Reply {
+    if text.len() > NAME_BYTES_MAX && Category::of(&text) != Category::Reply {
         return Err(Refusal::bad_field("message_type", raw, "a string of 1 to 255 bytes (a reply's: 261)"));
     }
     Ok(text)

@@ -1,0 +1,35 @@
+//! Knows what the daemon says unasked, and how to put it into words.
+//! Never: what follows from it.
+
+use std::time::Duration;
+
+use telex::client::{Category, Client, Message, Refused};
+
+use crate::output::Words;
+
+/// What the daemon itself says, in words; `None` of a message of somebody else.
+pub(crate) fn notice(message: &Message) -> Option<String> {
+    if message.from().is_some() {
+        return None;
+    }
+    if message.category() == Category::Error
+        && let Err(refused) = Refused::check(message.clone())
+    {
+        return Some(refused.to_string());
+    }
+    let body = message.body_value();
+    Some(match body["event"].as_str() {
+        Some("lagged") => format!("{} messages were missed: they came too fast", body["count"]),
+        Some("shutdown") => "the daemon shuts down".to_owned(),
+        _ => message.line().to_owned(),
+    })
+}
+
+/// Says what the daemon has said before it ended the connection, such as why.
+pub(crate) fn farewell(client: &mut Client, words: Words) {
+    while let Ok(Some(message)) = client.next(Some(Duration::ZERO)) {
+        if let Some(notice) = notice(&message) {
+            words.say(&notice);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Knows signals from the command line or from the lines of stdin, and what became of them.
+//! Never: ends well before the daemon has taken them all.
+
+use std::io::{BufRead, BufReader};
+use std::time::Duration;
+
+use telex::client::{self, Category, Client, Error, Message, Refused, To, Unsendable};
+
+use crate::args::SendOrder;
+use crate::exit::{Exit, Failure};
+use crate::notice::{farewell, notice};
+use crate::output::Words;
+
+/// How many lines are sent at most before it is looked what the daemon says about them.
+const LOOK_EVERY: u64 = 128;
+/// How many errors are told one by one.
+const TOLD_MAX: u64 = 10;
+
+pub(crate) fn run(
+    order: &SendOrder,
+    connect: impl FnOnce() -> Result<Client, Failure>,
+    words: Words,
+) -> Result<(), Failure> {
+    let mut client = connect()?;
+    if let Some(name) = &order.from {
+        client.register(name)?;
+    }
+    let mut sending = Sending { client, order, words, sent: Vec::new(), errors: 0, exit: None, dropped: 0 };
+    let ended = match &order.body {
+        Some(body) => sending.send(body, None),
+        None => sending.send_lines(),
+    };
+    let ended = match ended {
+        // What was sent before a line at fault is to be reported all the same.
+        Err(failure) if failure.exit == Exit::Usage => sending.finish().and(Err(failure)),
+        Ok(()) => sending.finish(),
+        Err(failure) => Err(failure),
+    };
+    if ended.as_ref().is_err_and(|failure| failure.exit == Exit::Unreachable) {
+        farewell(&mut sending.client, words);
+    }
+    ended
+}
+
+struct Sending<'a> {
+    client: Client,
+    order: &'a SendOrder,
+    words: Words,
+    /// Runs of lines: the ticket and the line of stdin that each begins with.
+    sent: Vec<(u64, u64)>,
+    errors: u64,
+    /// What the first error counts as.
+    exit: Option<Exit>,
+    dropped: u64,
+}
+
+impl Sending<'_> {
+    fn send_lines(&mut self) -> Result<(), Failure> {
+        let mut stdin = BufReader::new(std::io::stdin().lock());
+        let mut bytes = Vec::new();
+        for number in 1.. {
+            bytes.clear();
+            let length = stdin.read_until(b'\n', &mut bytes);
+            if length.map_err(|error| Failure::file("stdin", &error))? == 0 {
+                break;
+            }
+            let line = std::str::from_utf8(&bytes).map_err(|error| {
+                Failure::usage(format!("line {number} of stdin: it is not UTF-8: {error}"))
+            })?;
+            let line = line.strip_suffix('\n').unwrap_or(line);
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            if self.order.text || !line.trim().is_empty() {
+                self.send(line, Some(number))?;
+            }
+            // Where the next line is yet to be waited for, nobody is to wait for the errors with it.
+            if stdin.buffer().is_empty() || number % LOOK_EVERY == 0 {
+                self.look()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, body: &str, line: Option<u64>) -> Result<(), Failure> {
+        let text;
+        let body = if self.order.text {
+            text = client::text(body);
+            &text
+        } else {
+            body
+        };
+        let ticket = loop {
+            match self.client.send(self.order.to.to(), body) {
+                Ok(ticket) => break ticket.number(),
+                Err(Error::KeptFull) => self.look()?,
+                Err(Error::Unsendable(why)) => return Err(unsendable(&why, line, self.order.text)),
+                Err(error) => return Err(error.into()),
+            }
+        };
+        let line = line.unwrap_or(0);
+        // Blank lines that were passed over begin a new run.
+        if self.sent.last().is_none_or(|&(first, at)| line != at + (ticket - first)) {
+            self.sent.push((ticket, line));
+        }
+        Ok(())
+    }
+
+    /// Takes what has come.
+    fn look(&mut self) -> Result<(), Failure> {
+        while let Some(message) = self.client.next(Some(Duration::ZERO))? {
+            self.take(message);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, message: Message) {
+        if message.category() != Category::Error {
+            match notice(&message) {
+                Some(notice) => self.words.say(&notice),
+                None => self.dropped += 1,
+            }
+            return;
+        }
+        let line = self.line_of(&message);
+        let Err(refused) = Refused::check(message) else { return };
+        self.exit.get_or_insert(Exit::of_refusal(&refused));
+        self.errors += 1;
+        if self.errors <= TOLD_MAX {
+            match line {
+                Some(line) => self.words.say(&format!("line {line}: {refused}")),
+                None => self.words.say(&refused.to_string()),
+            }
+        }
+    }
+
+    /// The line of stdin that an error is about.
+    fn line_of(&self, message: &Message) -> Option<u64> {
+        let ticket = self.client.answered(message)?.number();
+        let run = self.sent.iter().rev().find(|(first, _)| *first <= ticket);
+        run.map(|(first, line)| line + (ticket - first)).filter(|_| self.order.body.is_none())
+    }
+
+    /// Waits until the daemon has taken everything: it answers a connection's lines in their order.
+    fn finish(&mut self) -> Result<(), Failure> {
+        loop {
+            match self.client.call(To::Daemon, "ping", "", self.order.timeout) {
+                Ok(_) => break,
+                Err(Error::KeptFull) => self.look()?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // The connection may end here: what it was needed for is done.
+        let _ = self.look();
+        if self.errors > TOLD_MAX {
+            self.words.say(&format!("{} more errors", self.errors - TOLD_MAX));
+        }
+        if self.dropped > 0 {
+            let name = self.order.from.as_deref().unwrap_or_default();
+            self.words.say(&format!("{} messages came for {name} meanwhile; they are lost", self.dropped));
+        }
+        self.exit.map_or(Ok(()), |exit| Err(Failure::new(exit, "")))
+    }
+}
+
+fn unsendable(why: &Unsendable, line: Option<u64>, text: bool) -> Failure {
+    let mut words = line.map(|line| format!("line {line} of stdin: ")).unwrap_or_default();
+    words += &why.to_string();
+    if matches!(why, Unsendable::BadBody { .. }) && !text {
+        words += "; --text sends it as a string";
+    }
+    Failure::usage(words)
+}

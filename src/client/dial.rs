@@ -1,0 +1,138 @@
+//! Knows how to get from an address to a connected socket, and which address is meant where none is named.
+//! Never: what is said over it.
+
+use std::ffi::OsString;
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::address::{Address, Host};
+use crate::client::error::Error;
+
+/// How long each address of a TCP host is tried.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The address that is meant where none is named: what `TELEX_ADDRESS` says; else the system's daemon for
+/// root (`unix:/run/telexd/telex.sock`) and the user's own for others (`unix:$XDG_RUNTIME_DIR/telex.sock`).
+/// An error where `TELEX_ADDRESS` is no address.
+pub fn default_address() -> Result<Address, Error> {
+    // Without /proc nobody's uid is known, and the system's daemon is the better guess.
+    let uid = std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
+    choose(std::env::var_os("TELEX_ADDRESS"), uid, std::env::var_os("XDG_RUNTIME_DIR"))
+}
+
+fn choose(named: Option<OsString>, uid: u32, runtime_dir: Option<OsString>) -> Result<Address, Error> {
+    if let Some(named) = named.filter(|named| !named.is_empty()) {
+        return Address::parse(&named.to_string_lossy()).map_err(Error::Address);
+    }
+    Ok(Address::Unix(match (uid, runtime_dir.filter(|dir| !dir.is_empty())) {
+        (0, _) => PathBuf::from("/run/telexd/telex.sock"),
+        (_, Some(dir)) => PathBuf::from(dir).join("telex.sock"),
+        // Where systemd puts it, for those who come without their environment (cron, sudo).
+        (uid, None) => PathBuf::from(format!("/run/user/{uid}/telex.sock")),
+    }))
+}
+
+/// A connected socket.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Stream {
+    /// Connects. Of a TCP host all addresses are tried, in the resolver's order; `*` is this machine.
+    pub(super) fn connect(address: &Address) -> io::Result<Stream> {
+        match address {
+            Address::Unix(path) => UnixStream::connect(path).map(Stream::Unix),
+            Address::Abstract(name) => {
+                UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?).map(Stream::Unix)
+            }
+            Address::Tcp(Host::Any, port) => tcp("localhost", *port),
+            Address::Tcp(Host::Name(host), port) => tcp(host, *port),
+        }
+    }
+
+    /// Reads, waiting so long at most; nothing is forever. The kernel waits in steps of some milliseconds,
+    /// so that zero is a case of its own.
+    pub(super) fn read(&mut self, bytes: &mut [u8], timeout: Option<Duration>) -> io::Result<usize> {
+        if timeout == Some(Duration::ZERO) {
+            self.set_nonblocking(true)?;
+            let read = self.read_some(bytes);
+            self.set_nonblocking(false)?;
+            return read;
+        }
+        match self {
+            Stream::Unix(stream) => stream.set_read_timeout(timeout)?,
+            Stream::Tcp(stream) => stream.set_read_timeout(timeout)?,
+        }
+        self.read_some(bytes)
+    }
+
+    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        match self {
+            Stream::Unix(stream) => stream.set_nonblocking(nonblocking),
+            Stream::Tcp(stream) => stream.set_nonblocking(nonblocking),
+        }
+    }
+
+    /// How long a write waits for room before it gives up.
+    pub(super) fn set_write_timeout(&self, timeout: Duration) -> io::Result<()> {
+        match self {
+            Stream::Unix(stream) => stream.set_write_timeout(Some(timeout)),
+            Stream::Tcp(stream) => stream.set_write_timeout(Some(timeout)),
+        }
+    }
+
+    fn read_some(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Unix(stream) => stream.read(bytes),
+            Stream::Tcp(stream) => stream.read(bytes),
+        }
+    }
+
+    /// Writes once.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Unix(stream) => stream.write(bytes),
+            Stream::Tcp(stream) => stream.write(bytes),
+        }
+    }
+}
+
+fn tcp(host: &str, port: u16) -> io::Result<Stream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => {
+                // Lines are small, and each is wanted at once.
+                stream.set_nodelay(true)?;
+                return Ok(Stream::Tcp(stream));
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_that_is_meant() {
+        let chosen = |named: &str, uid, dir: &str| {
+            let text = |text: &str| (text != "-").then(|| OsString::from(text));
+            choose(text(named), uid, text(dir)).map(|address| address.to_string()).map_err(|e| e.to_string())
+        };
+        assert_eq!(chosen("-", 0, "/run/user/0").as_deref(), Ok("unix:/run/telexd/telex.sock"));
+        assert_eq!(chosen("-", 7, "/tmp/x").as_deref(), Ok("unix:/tmp/x/telex.sock"));
+        assert_eq!(chosen("", 7, "").as_deref(), Ok("unix:/run/user/7/telex.sock"));
+        assert_eq!(chosen("h:1", 0, "-").as_deref(), Ok("tcp:h:1"));
+        assert!(chosen("nowhere", 0, "-").expect_err("no address").contains("lacks a port"));
+    }
+}

@@ -1,0 +1,207 @@
+//! Knows one received line: its text, and where in it the envelope's fields stand.
+//! Never: what the line answers, or what is to be done about it.
+
+use std::ops::Range;
+
+use crate::client::error::Fault;
+use crate::wire::envelope::{Envelope, Field};
+use crate::wire::json::unescape;
+use crate::wire::message::{Category, Id};
+
+/// A received message. It owns its line; what the accessors give is lent from it.
+#[derive(Clone, Debug)]
+pub struct Message {
+    line: String,
+    message_type: Text,
+    id: Option<Range<usize>>,
+    from: Option<Text>,
+    to: Option<Text>,
+    topic: Option<Text>,
+    key: Option<Text>,
+    body: Option<Range<usize>>,
+    sender: Option<Range<usize>>,
+    in_reply_to: Option<Range<usize>>,
+}
+
+/// A decoded string: in the line where it stands there as it is, else on its own.
+#[derive(Clone, Debug)]
+enum Text {
+    InLine(Range<usize>),
+    Decoded(Box<str>),
+}
+
+impl Message {
+    /// Takes a line without its LF. An error where it is no message of the protocol.
+    pub fn read(line: Vec<u8>) -> Result<Message, Fault> {
+        let line = String::from_utf8(line).map_err(|error| Fault::foreign(error.as_bytes()))?;
+        let foreign = || Fault::foreign(line.as_bytes());
+        let envelope = Envelope::scan(line.as_bytes()).map_err(|_| foreign())?;
+        let place = |raw: &str| place(&line, raw);
+        let text = |field| envelope.raw(field).and_then(|raw| Text::read(&line, raw));
+        let raw = |field| envelope.raw(field).map(place);
+        let message_type = text(Field::MessageType).ok_or_else(foreign)?;
+        Ok(Message {
+            message_type,
+            id: raw(Field::MessageId),
+            from: text(Field::From),
+            to: text(Field::To),
+            topic: text(Field::Topic),
+            key: text(Field::Key),
+            body: raw(Field::Body),
+            sender: raw(Field::Sender),
+            in_reply_to: envelope.in_reply_to().map(place),
+            line,
+        })
+    }
+
+    /// The whole line as it came, without CR and LF.
+    pub fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// The whole line, given away.
+    pub fn into_line(self) -> String {
+        self.line
+    }
+
+    /// `message_type`, decoded.
+    pub fn message_type(&self) -> &str {
+        self.message_type.of(&self.line)
+    }
+
+    /// What the `message_type` says that this is.
+    pub fn category(&self) -> Category {
+        Category::of(self.message_type())
+    }
+
+    /// Whether its sender waits for a reply.
+    pub fn is_request(&self) -> bool {
+        self.category() == Category::Request
+    }
+
+    /// `message_id`.
+    pub fn id(&self) -> Option<Id<'_>> {
+        Id::read("message_id", self.raw(&self.id)?).ok()
+    }
+
+    /// `from`, decoded: whom an answer goes to. Nothing means the daemon itself.
+    pub fn from(&self) -> Option<&str> {
+        self.text(&self.from)
+    }
+
+    /// `to`, decoded.
+    pub fn to(&self) -> Option<&str> {
+        self.text(&self.to)
+    }
+
+    /// `topic`, decoded.
+    pub fn topic(&self) -> Option<&str> {
+        self.text(&self.topic)
+    }
+
+    /// `key`, decoded.
+    pub fn key(&self) -> Option<&str> {
+        self.text(&self.key)
+    }
+
+    /// `body`: JSON text as it stands in the line.
+    pub fn body(&self) -> Option<&str> {
+        self.raw(&self.body)
+    }
+
+    /// `body` as a tree; null where there is none.
+    pub fn body_value(&self) -> serde_json::Value {
+        self.body().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
+    }
+
+    /// `sender`: who the sender is, as the kernel or the daemon vouches for it, in JSON text.
+    pub fn sender(&self) -> Option<&str> {
+        self.raw(&self.sender)
+    }
+
+    /// `body.in_reply_to`: which of the receiver's messages this answers.
+    pub fn in_reply_to(&self) -> Option<Id<'_>> {
+        Id::read("body.in_reply_to", self.raw(&self.in_reply_to)?).ok()
+    }
+
+    fn text<'a>(&'a self, text: &'a Option<Text>) -> Option<&'a str> {
+        text.as_ref().map(|text| text.of(&self.line))
+    }
+
+    fn raw(&self, place: &Option<Range<usize>>) -> Option<&str> {
+        place.clone().map(|place| &self.line[place])
+    }
+}
+
+impl Text {
+    /// Nothing where the value is no string.
+    fn read(line: &str, raw: &str) -> Option<Text> {
+        if !raw.starts_with('"') {
+            return None;
+        }
+        Some(match unescape(raw) {
+            std::borrow::Cow::Borrowed(text) => Text::InLine(place(line, text)),
+            std::borrow::Cow::Owned(text) => Text::Decoded(text.into()),
+        })
+    }
+
+    fn of<'a>(&'a self, line: &'a str) -> &'a str {
+        match self {
+            Text::InLine(place) => &line[place.clone()],
+            Text::Decoded(text) => text,
+        }
+    }
+}
+
+/// Where `part`, which is a slice of `line`, stands in it.
+fn place(line: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr() - line.as_ptr().addr();
+    start..start + part.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Message, Fault> {
+        Message::read(line.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn the_fields_of_a_line() {
+        let line = r#"{"message_id":7,"message_type":"ask","from":"a\u0062","to":"me#p","key":"k","sender":{"uid":0}, "body": {"x": 1} }"#;
+        let message = read(line).expect("a message");
+        assert_eq!(message.line(), line);
+        assert_eq!(message.id(), Some(Id { integer: true, text: "7".into() }));
+        assert!(message.is_request());
+        assert_eq!(
+            (message.from(), message.to(), message.topic(), message.key()),
+            (Some("ab"), Some("me#p"), None, Some("k"))
+        );
+        assert_eq!(message.body(), Some(r#"{"x": 1}"#));
+        assert_eq!(message.body_value()["x"], 1);
+        assert_eq!(message.sender(), Some(r#"{"uid":0}"#));
+        assert_eq!(message.in_reply_to(), None);
+    }
+
+    #[test]
+    fn replies_and_what_is_absent() {
+        let message = read(r#"{"message_type":"a_r\u0065ply","from":null,"body":{"in_reply_to":"x"}}"#)
+            .expect("a message");
+        assert_eq!(message.category(), Category::Reply);
+        assert_eq!((message.id(), message.from()), (None, None));
+        assert_eq!(message.in_reply_to().expect("an id").text, "x");
+        let message = read(r#"{"message_type":"signal"}"#).expect("a message");
+        assert_eq!((message.body(), message.body_value()), (None, serde_json::Value::Null));
+    }
+
+    #[test]
+    fn what_is_no_message() {
+        for line in
+            ["HTTP/1.1 400 Bad Request", "{}", "[]", r#"{"message_type":1}"#, r#"{"message_type":"a""#]
+        {
+            assert!(matches!(read(line), Err(Fault::Foreign { .. })), "{line}");
+        }
+        assert!(Message::read(b"\xff\xfe".to_vec()).is_err());
+    }
+}

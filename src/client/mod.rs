@@ -1,0 +1,44 @@
+//! Knows the client's side of the protocol: a pure [`Session`], and a blocking [`Client`] around it.
+//! Never: how the daemon does its work.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use telex::client::{Client, default_address};
+//!
+//! let mut client = Client::connect(&default_address()?)?;
+//! client.register("thermometer")?;
+//! client.send("logger", r#"{"text":"here I am"}"#)?;
+//! let reply = client.call("heating", "set", r#"{"c":21}"#, Duration::from_secs(5))?;
+//! println!("{}", reply.body().unwrap_or("null"));
+//! while let Some(message) = client.next(None)? {
+//!     if message.is_request() {
+//!         client.reply(&message, r#"{"c":20.5}"#)?;
+//!     }
+//! }
+//! # Ok::<(), telex::client::Error>(())
+//! ```
+//!
+//! Bodies are JSON text, both ways: what a caller hands in is checked as the daemon would check it, and
+//! what is received is lent out as it stands in the line. An empty text is no body; [`text`] makes a
+//! JSON string of any text; a `serde_json::Value` has `to_string()`.
+
+mod ask;
+mod blocking;
+mod dial;
+mod error;
+mod message;
+mod session;
+
+pub use blocking::{Client, KEPT_BYTES_MAX};
+pub use dial::default_address;
+pub use error::{Error, Fault, Refused, Unsendable};
+pub use message::Message;
+pub use session::{Event, LINE_BYTES_MAX, Session, Ticket, To};
+
+pub use crate::wire::control::{Delivery, Overflow, Register};
+pub use crate::wire::message::{Category, Id};
+
+/// Any text as a JSON string, to be a body.
+pub fn text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
