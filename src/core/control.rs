@@ -7,11 +7,11 @@ use std::rc::Rc;
 use crate::core::registry::{Claim, Instance, Status, Taken};
 use crate::core::route::Parcel;
 use crate::core::{Core, Level, Reason, SessionKey};
-use crate::limits::SharedNames;
+use crate::limits::{DEPTH_MAX, SharedNames};
 use crate::name::{NodeAddress, check_node_id, expand, is_reserved};
 use crate::wire::code::Code;
 use crate::wire::control::{Ask, Overflow, Patterns, Register, Subscription, Victim};
-use crate::wire::envelope::Field;
+use crate::wire::envelope::{Field, nests_within};
 use crate::wire::message::{Refusal, excerpt};
 
 /// What an entry of a session's takes beside its texts, about.
@@ -78,14 +78,23 @@ impl Core {
                 if self.is_overloaded() {
                     return Err(self.out_of_memory());
                 }
-                let now = self.now.wall;
-                self.say_reply(key, asked, |reply| {
-                    reply.raw("body", body.unwrap_or("null").as_bytes()).seconds("time", now);
-                });
-                return Ok(());
+                return self.ping(parcel, body.unwrap_or("null"));
             }
         }
         self.say_reply(key, asked, |_| {});
+        Ok(())
+    }
+
+    /// Gives the body back, one level deeper than it came.
+    fn ping(&mut self, parcel: &Parcel<'_>, body: &str) -> Result<(), Refusal> {
+        if !nests_within(body, DEPTH_MAX - 2) {
+            let error = format!("\"body\" nests so deeply that the reply would pass {DEPTH_MAX} levels");
+            return Err(Refusal::new(Code::BadField, error));
+        }
+        let now = self.now.wall;
+        self.say_reply(parcel.sender, parcel.asked(), |reply| {
+            reply.raw("body", body.as_bytes()).seconds("time", now);
+        });
         Ok(())
     }
 

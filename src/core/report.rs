@@ -195,6 +195,11 @@ impl Core {
         self.effort += self.sessions.len();
         report.number("queue_bytes", queued).number("queue_bytes_max", stats.queue_bytes_max);
         report.number("memory_bytes", self.kept_bytes());
+        // There are no plugins and no spool yet: none of the first, nothing in the second.
+        report.strings("plugins", []);
+        report.object("spool", |spool| {
+            spool.number("jobs", 0).number("bytes", 0);
+        });
         report.number("turns", stats.turns);
         report.number("longest_turn_us", u64::try_from(stats.longest_turn.as_micros()).unwrap_or(u64::MAX));
         self.say_report(parcel, &body);

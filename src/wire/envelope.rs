@@ -196,6 +196,12 @@ fn span(start: usize, end: usize) -> Span {
     Span { start: start as u32, end: end as u32 }
 }
 
+/// Whether one valid JSON value nests at most `levels` deep.
+pub fn nests_within(value: &str, levels: usize) -> bool {
+    let mut cursor = Cursor { bytes: value.as_bytes(), at: 0 };
+    cursor.value(DEPTH_MAX - levels).is_ok()
+}
+
 /// A line with what the daemon adds to it or replaces in it; all else stays as it came.
 #[derive(Clone, Debug)]
 pub struct Outgoing<'a> {
@@ -574,6 +580,14 @@ mod tests {
         }
         assert_eq!(scan(&format!("{}{}", "[".repeat(128), "]".repeat(128))).err(), Some(Broken::NotAnObject));
         assert!(matches!(scan(&"[".repeat(100_000)).err(), Some(Broken::BadJson { .. })));
+    }
+
+    #[test]
+    fn levels_of_a_value() {
+        for (value, levels) in [("1", 0), ("[]", 1), ("{\"a\":[1,{}]}", 3), ("[[],[]]", 2)] {
+            assert!(nests_within(value, levels), "{value}");
+            assert!(levels == 0 || !nests_within(value, levels - 1), "{value}");
+        }
     }
 
     #[test]

@@ -209,9 +209,8 @@ fn check_outgoing(envelope: &Envelope<'_>, members: &Members<'_>) {
         for from_text in [r#"":7""#, r#""a much longer address than before""#] {
             let mut outgoing = envelope.outgoing();
             outgoing.added = added.as_bytes();
-            outgoing.sender = sender.as_bytes();
             outgoing.from = from.map(|_| (envelope.from_range(), from_text.as_bytes()));
-            let written = write(&outgoing);
+            let written = write(&outgoing.with_sender(sender.as_bytes()));
             assert!(!written.contains('\n') || envelope.line().contains('\n'), "two lines: {written}");
             let got = Members::of(&written).unwrap_or_else(|| panic!("no object: {written}"));
             let mut wanted = Vec::new();
