@@ -529,7 +529,7 @@ fn the_generators_reach_every_verdict() {
         let Ok(envelope) = Envelope::scan(line.as_bytes()) else { continue };
         match Message::read(envelope) {
             Ok(_) => read += 1,
-            Err(refusal) => *codes.entry(refusal.code.word()).or_default() += 1,
+            Err(fault) => *codes.entry(fault.refusal.code.word()).or_default() += 1,
         }
     }
     let words: Vec<_> = codes.keys().copied().collect();

@@ -103,7 +103,7 @@ pub fn bind(address: &Address, mode: u32, group: Option<&str>) -> io::Result<Vec
         }
         Address::Abstract(name) => {
             let name = unix::SocketAddr::from_abstract_name(name)?;
-            let listener = unix::UnixListener::bind_addr(&name).map_err(|error| explain_in_use(error))?;
+            let listener = unix::UnixListener::bind_addr(&name).map_err(explain_in_use)?;
             Ok(vec![finish_unix(listener, address.clone(), None)?])
         }
         Address::Tcp(host, port) => bind_tcp(address, host, *port),

@@ -4,6 +4,8 @@
 //! One pass looks at every byte of a line once (after the check for UTF-8): the envelope's members,
 //! the members of a body that is an object, and everything deeper by a loop with one bit per level.
 
+use std::borrow::Cow;
+
 use crate::limits::DEPTH_MAX;
 use crate::wire::json::unescape;
 
@@ -67,6 +69,29 @@ pub enum Broken {
 struct Span {
     start: u32,
     end: u32,
+    /// It is a string with a backslash in it.
+    escaped: bool,
+}
+
+/// One value as it stands in a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value<'a> {
+    /// The bytes of the value, its quotes included where it is a string.
+    pub raw: &'a str,
+    escaped: bool,
+}
+
+impl<'a> Value<'a> {
+    /// A value that is known to be valid JSON, without space around it.
+    pub fn new(raw: &'a str) -> Value<'a> {
+        Value { raw, escaped: raw.contains('\\') }
+    }
+
+    /// The decoded text, where it is a string.
+    pub fn text(self) -> Option<Cow<'a, str>> {
+        let inner = self.raw.strip_prefix('"')?.strip_suffix('"')?;
+        Some(if self.escaped { unescape(self.raw) } else { Cow::Borrowed(inner) })
+    }
 }
 
 /// The places of one valid line's envelope fields, borrowed from the line.
@@ -86,7 +111,7 @@ impl<'a> Envelope<'a> {
             Ok(text) => text,
             Err(error) => return Err(Envelope::not_utf8(line, error.valid_up_to())),
         };
-        let mut cursor = Cursor { bytes: line, at: 0 };
+        let mut cursor = Cursor::new(line);
         let mut envelope = Envelope {
             line: text,
             brace: 0,
@@ -127,33 +152,37 @@ impl<'a> Envelope<'a> {
     }
 
     fn scan_member(&mut self, cursor: &mut Cursor<'a>, key: Span) -> Result<(), Stuck> {
-        let Some(field) = Field::from_name(&unescape(self.slice(key))) else {
+        let Some(field) = self.value(key).and_then(|key| Field::from_name(&key.text()?)) else {
             return cursor.value(1);
         };
-        let start = cursor.at;
-        if field == Field::Body {
-            // Where there are two bodies, it is the last one's, as for `raw`.
-            self.in_reply_to = Span::default();
-        }
-        if field == Field::Body && cursor.peek() == Some(b'{') {
-            cursor.members(2, |cursor, key| {
-                let start = cursor.at;
-                cursor.value(2)?;
-                // Where a body has it twice, the last one counts, as for most readers of JSON.
-                if unescape(self.slice(key)) == "in_reply_to" {
-                    self.in_reply_to = span(start, cursor.at);
-                }
-                Ok(())
-            })?;
-        } else {
-            cursor.value(1)?;
-        }
+        let value = match field {
+            Field::Body => self.scan_body(cursor)?,
+            _ => cursor.spanned(1)?,
+        };
         let place = &mut self.spans[field as usize];
         if place.end != 0 {
             self.doubled.get_or_insert(field);
         }
-        *place = span(start, cursor.at);
+        *place = value;
         Ok(())
+    }
+
+    fn scan_body(&mut self, cursor: &mut Cursor<'a>) -> Result<Span, Stuck> {
+        // Where there are two bodies, it is the last one's, as for `raw`.
+        self.in_reply_to = Span::default();
+        if cursor.peek() != Some(b'{') {
+            return cursor.spanned(1);
+        }
+        let start = cursor.at;
+        cursor.members(2, |cursor, key| {
+            let value = cursor.spanned(2)?;
+            // Where a body has it twice, the last one counts, as for most readers of JSON.
+            if self.value(key).and_then(Value::text).as_deref() == Some("in_reply_to") {
+                self.in_reply_to = value;
+            }
+            Ok(())
+        })?;
+        Ok(span(start, cursor.at, false))
     }
 
     /// The line, as it came.
@@ -161,14 +190,19 @@ impl<'a> Envelope<'a> {
         self.line
     }
 
-    /// A field's value as it stands in the line (of two, the last), or nothing.
-    pub fn raw(&self, field: Field) -> Option<&'a str> {
-        Some(self.slice(self.spans[field as usize])).filter(|raw| !raw.is_empty())
+    /// A field's value (of two, the last), or nothing.
+    pub fn get(&self, field: Field) -> Option<Value<'a>> {
+        self.value(self.spans[field as usize])
     }
 
-    /// `body.in_reply_to` as it stands in the line.
-    pub fn in_reply_to(&self) -> Option<&'a str> {
-        Some(self.slice(self.in_reply_to)).filter(|raw| !raw.is_empty())
+    /// The same as it stands in the line.
+    pub fn raw(&self, field: Field) -> Option<&'a str> {
+        self.get(field).map(|value| value.raw)
+    }
+
+    /// `body.in_reply_to`.
+    pub fn in_reply_to(&self) -> Option<Value<'a>> {
+        self.value(self.in_reply_to)
     }
 
     /// The first field that is given twice, whatever the spelling of its key.
@@ -187,18 +221,19 @@ impl<'a> Envelope<'a> {
         place.start as usize..place.end as usize
     }
 
-    fn slice(&self, span: Span) -> &'a str {
-        &self.line[span.start as usize..span.end as usize]
+    fn value(&self, span: Span) -> Option<Value<'a>> {
+        let raw = &self.line[span.start as usize..span.end as usize];
+        (span.end != 0).then_some(Value { raw, escaped: span.escaped })
     }
 }
 
-fn span(start: usize, end: usize) -> Span {
-    Span { start: start as u32, end: end as u32 }
+fn span(start: usize, end: usize, escaped: bool) -> Span {
+    Span { start: start as u32, end: end as u32, escaped }
 }
 
 /// Whether one valid JSON value nests at most `levels` deep.
 pub fn nests_within(value: &str, levels: usize) -> bool {
-    let mut cursor = Cursor { bytes: value.as_bytes(), at: 0 };
+    let mut cursor = Cursor::new(value.as_bytes());
     cursor.value(DEPTH_MAX - levels).is_ok()
 }
 
@@ -257,9 +292,17 @@ struct Stuck;
 struct Cursor<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// There is no control character anywhere, so long strings need no look for them.
+    no_controls: bool,
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
+    fn new(bytes: &'a [u8]) -> Cursor<'a> {
+        // A fold over all bytes, without an early end, is one the compiler makes vectors of.
+        let lowest = bytes.iter().fold(u8::MAX, |lowest, &byte| lowest.min(byte));
+        Cursor { bytes, at: 0, no_controls: lowest >= 0x20 }
+    }
+
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -294,8 +337,8 @@ impl Cursor<'_> {
         debug_assert!(depth < DEPTH_MAX);
         loop {
             let start = self.at;
-            self.string()?;
-            let key = span(start, self.at);
+            let escaped = self.string()?;
+            let key = span(start, self.at, escaped);
             self.colon()?;
             member(self, key)?;
             self.skip_space();
@@ -317,6 +360,17 @@ impl Cursor<'_> {
         Ok(())
     }
 
+    /// Passes one value of any kind, and says where it is.
+    fn spanned(&mut self, depth: usize) -> Result<Span, Stuck> {
+        let start = self.at;
+        let mut escaped = false;
+        match self.peek() {
+            Some(b'"') => escaped = self.string()?,
+            _ => self.value(depth)?,
+        }
+        Ok(span(start, self.at, escaped))
+    }
+
     /// Passes one value of any kind, with `depth` objects and arrays around it.
     fn value(&mut self, depth: usize) -> Result<(), Stuck> {
         // The kinds of what is open inside this value, innermost lowest: 1 an object, 0 an array.
@@ -325,7 +379,7 @@ impl Cursor<'_> {
         'value: loop {
             self.skip_space();
             match self.peek() {
-                Some(b'"') => self.string()?,
+                Some(b'"') => drop(self.string()?),
                 Some(bracket @ (b'{' | b'[')) => {
                     if open == DEPTH_MAX {
                         return Err(Stuck);
@@ -413,18 +467,21 @@ impl Cursor<'_> {
         if self.at == start { Err(Stuck) } else { Ok(()) }
     }
 
-    fn string(&mut self) -> Result<(), Stuck> {
+    /// Passes a string; true where it has a backslash in it.
+    fn string(&mut self) -> Result<bool, Stuck> {
         self.expect(b'"')?;
+        let mut escaped = false;
         loop {
-            self.at += plain_run(&self.bytes[self.at..]);
+            self.at += plain_run(&self.bytes[self.at..], self.no_controls);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(());
+                    return Ok(escaped);
                 }
                 Some(b'\\') => self.escape()?,
                 _ => return Err(Stuck),
             }
+            escaped = true;
         }
     }
 
@@ -476,8 +533,10 @@ impl Cursor<'_> {
 }
 
 /// How many bytes at the front of `bytes` need no look inside a string: neither quote nor backslash
-/// nor a control character. Eight at a time, and 32 in long strings.
-fn plain_run(bytes: &[u8]) -> usize {
+/// nor a control character. Most strings are short, so the first bytes are looked at eight at a
+/// time, which costs no call.
+fn plain_run(bytes: &[u8], no_controls: bool) -> usize {
+    const SHORT_BYTES: usize = 24;
     let mut at = 0;
     while let Some(word) = bytes[at..].first_chunk::<8>() {
         let special = special_bytes(u64::from_le_bytes(*word));
@@ -485,19 +544,12 @@ fn plain_run(bytes: &[u8]) -> usize {
             return at + special.trailing_zeros() as usize / 8;
         }
         at += 8;
-        if at == 32 {
-            at += plain_blocks(&bytes[at..]);
+        if no_controls && at == SHORT_BYTES {
+            return at + memchr::memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
         }
     }
     let is_special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
     at + bytes[at..].iter().position(is_special).unwrap_or(bytes.len() - at)
-}
-
-/// The bytes in whole blocks of 32 that are plain. Written so that the compiler uses vectors.
-fn plain_blocks(bytes: &[u8]) -> usize {
-    let is_special = |&byte: &u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
-    let blocks = bytes.chunks_exact(32);
-    32 * blocks.take_while(|block| !block.iter().fold(false, |any, byte| any | is_special(byte))).count()
 }
 
 /// The high bit of each byte of `word` that is a quote, a backslash or a control character. Bits
@@ -507,8 +559,8 @@ fn special_bytes(word: u64) -> u64 {
     const HIGHS: u64 = 0x8080_8080_8080_8080;
     let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word;
     let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    let equal_bytes = |byte: u8| zero_bytes(word ^ (ONES * u64::from(byte)));
-    (equal_bytes(b'"') | equal_bytes(b'\\') | below_space) & HIGHS
+    (zero_bytes(word ^ (ONES * u64::from(b'"'))) | zero_bytes(word ^ (ONES * u64::from(b'\\'))) | below_space)
+        & HIGHS
 }
 
 #[cfg(test)]
@@ -527,7 +579,7 @@ mod tests {
         assert_eq!(envelope.raw(Field::From), Some("null"));
         assert_eq!(envelope.raw(Field::To), Some("\"a\""));
         assert_eq!(envelope.raw(Field::Topic), None);
-        assert_eq!(envelope.in_reply_to(), Some("7"));
+        assert_eq!(envelope.in_reply_to().map(|value| value.raw), Some("7"));
         assert_eq!(envelope.doubled(), None);
     }
 
@@ -604,7 +656,7 @@ mod tests {
             (r#"{"body":{"in_reply_to":1},"body":{}}"#, None),
             (r#"{"body":{"in_reply_to":1},"body":2}"#, None),
         ] {
-            assert_eq!(scan(line).expect("valid").in_reply_to(), expected, "{line}");
+            assert_eq!(scan(line).expect("valid").in_reply_to().map(|value| value.raw), expected, "{line}");
         }
     }
 
@@ -615,11 +667,16 @@ mod tests {
                 for at in 0..length {
                     let mut bytes = vec![b'x'; length];
                     bytes[at] = special;
-                    assert_eq!(plain_run(&bytes), at);
+                    assert_eq!(plain_run(&bytes, false), at);
+                    if special >= 0x20 {
+                        assert_eq!(plain_run(&bytes, true), at);
+                    }
                 }
             }
-            assert_eq!(plain_run(&vec![0x7f; length]), length);
-            assert_eq!(plain_run(&vec![0xff; length]), length);
+            for no_controls in [true, false] {
+                assert_eq!(plain_run(&vec![0x7f; length], no_controls), length);
+                assert_eq!(plain_run(&vec![0xff; length], no_controls), length);
+            }
         }
     }
 

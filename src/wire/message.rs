@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::limits::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX, REPLY_TYPE_BYTES_MAX, TIMEOUT_MS_MAX};
 use crate::topic::check_topic;
 use crate::wire::code::Code;
-use crate::wire::envelope::{Envelope, Field};
-use crate::wire::json::{unescape, write_string};
+use crate::wire::envelope::{Envelope, Field, Value};
+use crate::wire::json::write_string;
 
 /// A fault in what a peer said, for the peer: a word for programs and a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,9 +60,10 @@ pub struct Id<'a> {
 
 impl<'a> Id<'a> {
     /// Reads a `message_id` or `in_reply_to`: a string of 1 to 255 bytes, or an integer.
-    pub fn read(field: &str, raw: &'a str) -> Result<Id<'a>, Refusal> {
+    pub fn read(field: &str, value: Value<'a>) -> Result<Id<'a>, Refusal> {
+        let raw = value.raw;
         if raw.starts_with('"') {
-            return Ok(Id { integer: false, text: string(field, raw, NAME_BYTES_MAX)? });
+            return Ok(Id { integer: false, text: string(field, value, NAME_BYTES_MAX)? });
         }
         let digits = raw.strip_prefix('-').unwrap_or(raw);
         if (1..=NAME_BYTES_MAX).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -133,31 +134,62 @@ pub struct Message<'a> {
     pub key: Option<Cow<'a, str>>,
 }
 
+/// A scanned line whose fields are at fault.
+#[derive(Clone, Debug)]
+pub struct Fault<'a> {
+    /// The line.
+    pub envelope: Envelope<'a>,
+    /// What is wrong with it.
+    pub refusal: Refusal,
+}
+
 impl<'a> Message<'a> {
     /// Checks the fields of a scanned line.
-    pub fn read(envelope: Envelope<'a>) -> Result<Message<'a>, Refusal> {
-        let id = envelope.raw(Field::MessageId).map(|raw| Id::read("message_id", raw)).transpose()?;
-        let message_type = read_type(&envelope)?;
+    pub fn read(envelope: Envelope<'a>) -> Result<Message<'a>, Box<Fault<'a>>> {
+        match Fields::read(&envelope) {
+            Ok(Fields { id, kind, message_type, from, target, timeout, key }) => {
+                Ok(Message { envelope, id, kind, message_type, from, target, timeout, key })
+            }
+            Err(refusal) => Err(Box::new(Fault { envelope, refusal })),
+        }
+    }
+}
+
+/// A message but for its envelope.
+struct Fields<'a> {
+    id: Option<Id<'a>>,
+    kind: Kind<'a>,
+    message_type: Cow<'a, str>,
+    from: Option<Cow<'a, str>>,
+    target: Target<'a>,
+    timeout: Option<Duration>,
+    key: Option<Cow<'a, str>>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(envelope: &Envelope<'a>) -> Result<Fields<'a>, Refusal> {
+        let id = envelope.get(Field::MessageId).map(|value| Id::read("message_id", value)).transpose()?;
+        let message_type = read_type(envelope)?;
         for field in [Field::Sender, Field::SpoolId] {
-            if envelope.raw(field).is_some() {
+            if envelope.get(field).is_some() {
                 let error = format!("\"{}\" is written by the daemon alone; leave it out", field.name());
                 return Err(Refusal::new(Code::NotYours, error));
             }
         }
-        let from = read_address(&envelope, Field::From)?;
-        let target = read_target(&envelope)?;
+        let from = read_address(envelope, Field::From)?;
+        let target = read_target(envelope)?;
         let timeout = envelope.raw(Field::TimeoutMs).map(read_timeout).transpose()?;
-        let key = envelope.raw(Field::Key).map(|raw| string("key", raw, NAME_BYTES_MAX)).transpose()?;
+        let key = envelope.get(Field::Key).map(|value| string("key", value, NAME_BYTES_MAX)).transpose()?;
         let kind = match Category::of(&message_type) {
             Category::Request => Kind::Request,
             Category::Signal => Kind::Signal,
-            Category::Reply => Kind::Reply(read_in_reply_to(&envelope)?),
+            Category::Reply => Kind::Reply(read_in_reply_to(envelope)?),
             Category::Error => {
                 let error = "\"message_type\" is \"error\", which only the daemon sends; use a request, a reply or a signal";
                 return Err(Refusal::new(Code::NotYours, error));
             }
         };
-        Ok(Message { envelope, id, kind, message_type, from, target, timeout, key })
+        Ok(Fields { id, kind, message_type, from, target, timeout, key })
     }
 }
 
@@ -176,7 +208,7 @@ impl<'a> Told<'a> {
     /// Reads what can be read.
     pub fn of(envelope: &Envelope<'a>) -> Told<'a> {
         let request_type = read_type(envelope).ok().filter(|text| Category::of(text) == Category::Request);
-        let id = envelope.raw(Field::MessageId).map(|raw| Id::read("message_id", raw));
+        let id = envelope.get(Field::MessageId).map(|value| Id::read("message_id", value));
         Told { id, request_type, from: read_address(envelope, Field::From).ok().flatten() }
     }
 }
@@ -207,29 +239,33 @@ impl Category {
 }
 
 fn read_type<'a>(envelope: &Envelope<'a>) -> Result<Cow<'a, str>, Refusal> {
-    let raw = envelope
-        .raw(Field::MessageType)
+    let value = envelope
+        .get(Field::MessageType)
         .ok_or_else(|| Refusal::missing_field("message_type", "a string of 1 to 255 bytes"))?;
-    let text = string("message_type", raw, REPLY_TYPE_BYTES_MAX)?;
+    let text = string("message_type", value, REPLY_TYPE_BYTES_MAX)?;
     if text.len() > NAME_BYTES_MAX && Category::of(&text) != Category::Reply {
-        return Err(Refusal::bad_field("message_type", raw, "a string of 1 to 255 bytes (a reply's: 261)"));
+        return Err(Refusal::bad_field(
+            "message_type",
+            value.raw,
+            "a string of 1 to 255 bytes (a reply's: 261)",
+        ));
     }
     Ok(text)
 }
 
 fn read_address<'a>(envelope: &Envelope<'a>, field: Field) -> Result<Option<Cow<'a, str>>, Refusal> {
-    match envelope.raw(field) {
-        None | Some("null") => Ok(None),
-        Some(raw) => string(field.name(), raw, ADDRESS_BYTES_MAX).map(Some),
+    match envelope.get(field) {
+        None | Some(Value { raw: "null", .. }) => Ok(None),
+        Some(value) => string(field.name(), value, ADDRESS_BYTES_MAX).map(Some),
     }
 }
 
 fn read_target<'a>(envelope: &Envelope<'a>) -> Result<Target<'a>, Refusal> {
     let to = read_address(envelope, Field::To)?;
-    let Some(raw) = envelope.raw(Field::Topic) else {
+    let Some(value) = envelope.get(Field::Topic) else {
         return Ok(to.map_or(Target::Daemon, Target::Address));
     };
-    let topic = string("topic", raw, NAME_BYTES_MAX)?;
+    let topic = string("topic", value, NAME_BYTES_MAX)?;
     if to.is_some() {
         return Err(Refusal::new(
             Code::BadField,
@@ -239,7 +275,7 @@ fn read_target<'a>(envelope: &Envelope<'a>) -> Result<Target<'a>, Refusal> {
     check_topic(&topic).map_err(|why| {
         Refusal::new(
             Code::BadField,
-            format!("\"topic\" is {}, which {why}; right is sensor.kitchen.temp", excerpt(raw)),
+            format!("\"topic\" is {}, which {why}; right is sensor.kitchen.temp", excerpt(value.raw)),
         )
     })?;
     Ok(Target::Topic(topic))
@@ -253,21 +289,18 @@ fn read_timeout(raw: &str) -> Result<Duration, Refusal> {
 }
 
 fn read_in_reply_to<'a>(envelope: &Envelope<'a>) -> Result<Id<'a>, Refusal> {
-    let raw = envelope.in_reply_to().ok_or_else(|| {
+    let value = envelope.in_reply_to().ok_or_else(|| {
         Refusal::missing_field("body.in_reply_to", "the message_id of the request that is answered")
     })?;
-    Id::read("body.in_reply_to", raw)
+    Id::read("body.in_reply_to", value)
 }
 
-/// A string token of 1 to `most` bytes of decoded UTF-8.
-pub(crate) fn string<'a>(field: &str, raw: &'a str, most: usize) -> Result<Cow<'a, str>, Refusal> {
-    if raw.starts_with('"') {
-        let text = unescape(raw);
-        if (1..=most).contains(&text.len()) {
-            return Ok(text);
-        }
+/// A string of 1 to `most` bytes of decoded UTF-8.
+pub(crate) fn string<'a>(field: &str, value: Value<'a>, most: usize) -> Result<Cow<'a, str>, Refusal> {
+    match value.text() {
+        Some(text) if (1..=most).contains(&text.len()) => Ok(text),
+        _ => Err(Refusal::bad_field(field, value.raw, &format!("a string of 1 to {most} bytes"))),
     }
-    Err(Refusal::bad_field(field, raw, &format!("a string of 1 to {most} bytes")))
 }
 
 #[cfg(test)]
@@ -275,7 +308,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str) -> Result<Message<'_>, Refusal> {
-        Message::read(Envelope::scan(line.as_bytes()).expect(line))
+        Message::read(Envelope::scan(line.as_bytes()).expect(line)).map_err(|fault| fault.refusal)
     }
 
     #[test]
@@ -351,7 +384,7 @@ mod tests {
 
     #[test]
     fn ids_differ_by_type_and_not_by_spelling() {
-        let id = |raw| Id::read("message_id", raw).expect(raw);
+        let id = |raw| Id::read("message_id", Value::new(raw)).expect(raw);
         assert_ne!(id("1"), id("\"1\""));
         assert_eq!(id("\"a\""), id("\"\\u0061\""));
     }
