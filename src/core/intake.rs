@@ -125,7 +125,7 @@ impl Core {
     ) {
         // It has been read before, and stamped: it has a from and an id.
         let Ok(envelope) = Envelope::scan(&held.line) else { return };
-        let Ok(message) = Message::read(envelope) else { return };
+        let Ok(message) = Message::read(&envelope) else { return };
         let (Some(from), Some(id)) = (&message.from, &message.id) else { return };
         let parcel = Parcel {
             sender: key,
@@ -208,9 +208,9 @@ impl Core {
         if let Some(field) = envelope.doubled() {
             return self.refuse_doubled_field(key, &envelope, field);
         }
-        match Message::read(envelope) {
+        match Message::read(&envelope) {
             Ok(message) => self.let_in(key, &message, gate, favoured),
-            Err(fault) => self.refuse_fields(key, &fault.envelope, &fault.refusal),
+            Err(refusal) => self.refuse_fields(key, &envelope, &refusal),
         }
     }
 
@@ -364,7 +364,7 @@ impl Core {
             "\"from\" is \"{}\", which this connection does not hold; it may be \"{own}\", or left out",
             excerpt(from)
         );
-        self.refuse_fields(key, &message.envelope, &Refusal::new(Code::NotYours, error));
+        self.refuse_fields(key, message.envelope, &Refusal::new(Code::NotYours, error));
     }
 
     /// Whether a connection may call itself this: its unique id, a node ID that it holds, or a port

@@ -69,8 +69,18 @@ pub enum Broken {
 struct Span {
     start: u32,
     end: u32,
-    /// It is a string with a backslash in it.
-    escaped: bool,
+    kind: ValueKind,
+}
+
+/// What the scan has learned of a value by passing it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum ValueKind {
+    #[default]
+    Other,
+    /// A string, which stands for itself between its quotes.
+    PlainString,
+    /// A string with a backslash in it.
+    EscapedString,
 }
 
 /// One value as it stands in a line.
@@ -78,19 +88,27 @@ struct Span {
 pub struct Value<'a> {
     /// The bytes of the value, its quotes included where it is a string.
     pub raw: &'a str,
-    escaped: bool,
+    kind: ValueKind,
 }
 
 impl<'a> Value<'a> {
     /// A value that is known to be valid JSON, without space around it.
     pub fn new(raw: &'a str) -> Value<'a> {
-        Value { raw, escaped: raw.contains('\\') }
+        let kind = match (raw.starts_with('"'), raw.contains('\\')) {
+            (false, _) => ValueKind::Other,
+            (true, false) => ValueKind::PlainString,
+            (true, true) => ValueKind::EscapedString,
+        };
+        Value { raw, kind }
     }
 
     /// The decoded text, where it is a string.
     pub fn text(self) -> Option<Cow<'a, str>> {
-        let inner = self.raw.strip_prefix('"')?.strip_suffix('"')?;
-        Some(if self.escaped { unescape(self.raw) } else { Cow::Borrowed(inner) })
+        match self.kind {
+            ValueKind::Other => None,
+            ValueKind::PlainString => Some(Cow::Borrowed(&self.raw[1..self.raw.len() - 1])),
+            ValueKind::EscapedString => Some(unescape(self.raw)),
+        }
     }
 }
 
@@ -182,7 +200,7 @@ impl<'a> Envelope<'a> {
             }
             Ok(())
         })?;
-        Ok(span(start, cursor.at, false))
+        Ok(span(start, cursor.at, ValueKind::Other))
     }
 
     /// The line, as it came.
@@ -223,12 +241,12 @@ impl<'a> Envelope<'a> {
 
     fn value(&self, span: Span) -> Option<Value<'a>> {
         let raw = &self.line[span.start as usize..span.end as usize];
-        (span.end != 0).then_some(Value { raw, escaped: span.escaped })
+        (span.end != 0).then_some(Value { raw, kind: span.kind })
     }
 }
 
-fn span(start: usize, end: usize, escaped: bool) -> Span {
-    Span { start: start as u32, end: end as u32, escaped }
+fn span(start: usize, end: usize, kind: ValueKind) -> Span {
+    Span { start: start as u32, end: end as u32, kind }
 }
 
 /// Whether one valid JSON value nests at most `levels` deep.
@@ -307,7 +325,12 @@ impl<'a> Cursor<'a> {
         self.bytes.get(self.at).copied()
     }
 
+    #[inline(always)]
     fn skip_space(&mut self) {
+        // Most lines have none.
+        if self.peek().is_some_and(|byte| byte > b' ') {
+            return;
+        }
         while let Some(b' ' | b'\t' | b'\r' | b'\n') = self.peek() {
             self.at += 1;
         }
@@ -337,8 +360,8 @@ impl<'a> Cursor<'a> {
         debug_assert!(depth < DEPTH_MAX);
         loop {
             let start = self.at;
-            let escaped = self.string()?;
-            let key = span(start, self.at, escaped);
+            let kind = self.string()?;
+            let key = span(start, self.at, kind);
             self.colon()?;
             member(self, key)?;
             self.skip_space();
@@ -363,12 +386,11 @@ impl<'a> Cursor<'a> {
     /// Passes one value of any kind, and says where it is.
     fn spanned(&mut self, depth: usize) -> Result<Span, Stuck> {
         let start = self.at;
-        let mut escaped = false;
-        match self.peek() {
-            Some(b'"') => escaped = self.string()?,
-            _ => self.value(depth)?,
-        }
-        Ok(span(start, self.at, escaped))
+        let kind = match self.peek() {
+            Some(b'"') => self.string()?,
+            _ => self.value(depth).map(|()| ValueKind::Other)?,
+        };
+        Ok(span(start, self.at, kind))
     }
 
     /// Passes one value of any kind, with `depth` objects and arrays around it.
@@ -379,7 +401,9 @@ impl<'a> Cursor<'a> {
         'value: loop {
             self.skip_space();
             match self.peek() {
-                Some(b'"') => drop(self.string()?),
+                Some(b'"') => {
+                    self.string()?;
+                }
                 Some(bracket @ (b'{' | b'[')) => {
                     if open == DEPTH_MAX {
                         return Err(Stuck);
@@ -467,21 +491,31 @@ impl<'a> Cursor<'a> {
         if self.at == start { Err(Stuck) } else { Ok(()) }
     }
 
-    /// Passes a string; true where it has a backslash in it.
-    fn string(&mut self) -> Result<bool, Stuck> {
+    /// Passes a string.
+    #[inline(always)]
+    fn string(&mut self) -> Result<ValueKind, Stuck> {
         self.expect(b'"')?;
-        let mut escaped = false;
+        self.at += plain_run(self.bytes, self.at, self.no_controls);
+        if self.peek() == Some(b'"') {
+            self.at += 1;
+            return Ok(ValueKind::PlainString);
+        }
+        self.rest_of_string()
+    }
+
+    /// Passes what is left of a string from its first special byte on.
+    #[cold]
+    fn rest_of_string(&mut self) -> Result<ValueKind, Stuck> {
         loop {
-            self.at += plain_run(&self.bytes[self.at..], self.no_controls);
             match self.peek() {
                 Some(b'"') => {
                     self.at += 1;
-                    return Ok(escaped);
+                    return Ok(ValueKind::EscapedString);
                 }
                 Some(b'\\') => self.escape()?,
                 _ => return Err(Stuck),
             }
-            escaped = true;
+            self.at += plain_run(self.bytes, self.at, self.no_controls);
         }
     }
 
@@ -532,28 +566,44 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// How many bytes at the front of `bytes` need no look inside a string: neither quote nor backslash
-/// nor a control character. Most strings are short, so the first bytes are looked at eight at a
-/// time, which costs no call.
-fn plain_run(bytes: &[u8], no_controls: bool) -> usize {
+/// How many bytes from `start` on need no look inside a string: neither quote nor backslash nor a
+/// control character. Most strings are short, so the first bytes are looked at eight at a time,
+/// which costs no call.
+#[inline(always)]
+fn plain_run(bytes: &[u8], start: usize, no_controls: bool) -> usize {
     const SHORT_BYTES: usize = 24;
-    let mut at = 0;
-    while let Some(word) = bytes[at..].first_chunk::<8>() {
-        let special = special_bytes(u64::from_le_bytes(*word));
+    let mut at = start;
+    loop {
+        let special = special_bytes(word_at(bytes, at));
         if special != 0 {
-            return at + special.trailing_zeros() as usize / 8;
+            return at + special.trailing_zeros() as usize / 8 - start;
         }
         at += 8;
-        if no_controls && at == SHORT_BYTES {
-            return at + memchr::memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
+        if no_controls && at - start == SHORT_BYTES {
+            return at - start + memchr::memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
         }
     }
-    let is_special = |&byte: &u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    at + bytes[at..].iter().position(is_special).unwrap_or(bytes.len() - at)
+}
+
+/// The eight bytes from `at` on, with zeros (which are control characters) behind the last one.
+#[inline(always)]
+fn word_at(bytes: &[u8], at: usize) -> u64 {
+    match bytes.get(at..at + 8) {
+        Some(word) => u64::from_le_bytes(word.try_into().unwrap_or_default()),
+        None => last_word_at(bytes, at),
+    }
+}
+
+fn last_word_at(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let mut word = [0; 8];
+    word[..rest.len()].copy_from_slice(rest);
+    u64::from_le_bytes(word)
 }
 
 /// The high bit of each byte of `word` that is a quote, a backslash or a control character. Bits
 /// above the lowest one may be false (borrows run upwards); the lowest never is.
+#[inline(always)]
 fn special_bytes(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGHS: u64 = 0x8080_8080_8080_8080;
@@ -667,15 +717,16 @@ mod tests {
                 for at in 0..length {
                     let mut bytes = vec![b'x'; length];
                     bytes[at] = special;
-                    assert_eq!(plain_run(&bytes, false), at);
+                    assert_eq!(plain_run(&bytes, 0, false), at);
                     if special >= 0x20 {
-                        assert_eq!(plain_run(&bytes, true), at);
+                        assert_eq!(plain_run(&bytes, 0, true), at);
+                        assert_eq!(plain_run(&bytes, at / 2, true), at - at / 2);
                     }
                 }
             }
             for no_controls in [true, false] {
-                assert_eq!(plain_run(&vec![0x7f; length], no_controls), length);
-                assert_eq!(plain_run(&vec![0xff; length], no_controls), length);
+                assert_eq!(plain_run(&vec![0x7f; length], 0, no_controls), length);
+                assert_eq!(plain_run(&vec![0xff; length], 0, no_controls), length);
             }
         }
     }

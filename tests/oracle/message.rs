@@ -10,12 +10,12 @@ pub(crate) fn check(line: &[u8]) {
     let (Ok(envelope), Verdict::Object(members)) = (Envelope::scan(line), judge(line)) else { return };
     let told = Told::of(&envelope);
     let faults = faults(&members);
-    match Message::read(envelope) {
+    match Message::read(&envelope) {
         Ok(message) => {
             assert!(faults.is_empty(), "read in spite of {faults:?}: {}", message.envelope.line());
             check_decoded(&message, &members);
         }
-        Err(fault) => check_refusal(&fault.refusal, &faults, &members),
+        Err(refusal) => check_refusal(&refusal, &faults, &members),
     }
     let has_fault = |field: &str| faults.iter().any(|(_, of)| *of == field);
     assert_eq!(told.id.is_some(), members.raw("message_id").is_some());
