@@ -128,6 +128,9 @@ impl Daemon {
         if lost > 0 {
             self.log.warn(&format!("{lost} messages were not taken in time and are lost with the daemon"));
         }
+        for (_, conn) in self.conns.drain() {
+            conn.stream.close();
+        }
         for bound in &self.listeners {
             if let Err(error) = bound.remove_file() {
                 self.log.warn(&format!("cannot remove the socket of {}: {error}", bound.address));
