@@ -102,15 +102,15 @@ impl Daemon {
         let _ = sys::notify_reloading();
         match Config::load(&self.command_line, &self.host_name) {
             Ok(config) => {
-                let differences = self.config.differences(&config);
                 self.log.notice(&format!(
                     "configuration read again: changed now: {}; after a restart: {}",
-                    or_nothing(&differences.live),
-                    or_nothing(&differences.restart)
+                    or_nothing(&self.config.differences(&config).live),
+                    or_nothing(&self.started_with.differences(&config).restart)
                 ));
                 self.log.set_level(config.log_level);
                 let limits = Box::new(config.limits.clone());
                 self.core.handle(Input::LimitsChanged(limits), now, &mut self.gate);
+                self.core.drain_timeout_changed(config.drain_timeout);
                 self.config = config;
             }
             Err(error) => self.log.error(&format!("the configuration is left as it was: {error}")),
