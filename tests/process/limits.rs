@@ -22,7 +22,7 @@ fn refused(address: &str, setting: &str) {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!((&told[0]["message_type"], &told[0]["from"]), (&json!("error"), &Value::Null));
     assert_eq!(told[0]["body"]["code"], json!("overloaded"));
-    assert!(told[0]["body"]["error"].as_str().unwrap().contains(setting), "{told:?}");
+    assert!(told[0]["body"]["error"].as_str().expect("a text").contains(setting), "{told:?}");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn after_the_flood(telexd: &Telexd, good: &mut [Client; 2], culprits: Vec<Client
     drop(culprits);
     wait_until("an end of all that they made it keep", || {
         let stats = one.stats();
-        stats["memory_bytes"].as_u64().unwrap() < 100_000 && stats["connections"]["now"] == 2
+        stats["memory_bytes"].as_u64().expect("a number") < 100_000 && stats["connections"]["now"] == 2
     });
     one.send(&json!({"message_id": "again", "message_type": "ask", "to": "other"}));
     assert_eq!(other.message()["message_id"], json!("again"));

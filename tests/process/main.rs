@@ -4,8 +4,12 @@
 //! `real_lines`.
 
 #![cfg(feature = "daemon")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures, skipped tests and the daemon's log")]
 
+mod bad_peers;
+mod crowd;
 mod limits;
+mod real_lines;
 mod start;
 mod stop;
 #[path = "../support/mod.rs"]

@@ -1,15 +1,17 @@
 //! Knows how a real daemon is started, talked to, watched and ended, each step with a deadline.
 //! Never: what the daemon should do.
 
+mod child;
 mod client;
 mod process;
 mod telexd;
 
 use std::time::{Duration, Instant};
 
+pub(crate) use child::{ChildClient, Part, digest, missed};
 pub(crate) use client::Client;
 pub(crate) use process::Process;
-pub(crate) use telexd::{Ran, Starter, Telexd, run};
+pub(crate) use telexd::{Starter, Telexd, run};
 
 /// How long a test waits for what must come: far more than it takes, also on a slow machine that
 /// does many things at once.
