@@ -158,7 +158,7 @@ within 'the fault is told' said err '/etc/telexd.toml:'
 within 'it says which setting' said err 'max_requests'
 ask '{"message_type":"whoami"}' | grep -q '"max_names":7' || die 'the old limit'
 # The same by the bare signal.
-systemctl kill -s HUP telexd
+kill -HUP "$main"
 within 'the daemon refuses it too' said err 'the configuration is left as it was'
 
 same "afterwards" "$(systemctl is-active telexd)" active
@@ -212,7 +212,7 @@ same "the socket after restarts" "$(stat -c %i $S)" "$inode"
 
 # A crash is no end either.
 main=$(state MainPID)
-systemctl kill -s KILL telexd
+kill -KILL "$main"
 is_new() { [[ $(state MainPID) != 0 && $(state MainPID) != "$main" ]]; }
 within 'it is started again' is_new
 ping
@@ -240,7 +240,7 @@ ping
 same "the socket unit" "$(systemctl is-active telexd.socket || true)" inactive
 
 main=$(state MainPID)
-systemctl kill -s KILL telexd
+kill -KILL "$main"
 is_back() { [[ $(state MainPID) != 0 && $(state MainPID) != "$main" ]] && systemctl is-active -q telexd; }
 within 'it is started again, over its old socket' is_back
 ping
