@@ -27,6 +27,8 @@ use log::Log;
 #[derive(Debug)]
 pub struct Daemon {
     config: Config,
+    /// What holds until the next start.
+    started_with: Config,
     /// How it was called, for reading the configuration again.
     command_line: CommandLine,
     host_name: String,
@@ -83,6 +85,7 @@ impl Daemon {
         let core = Core::new(about, config.limits.clone(), clock.now());
         Ok(Daemon {
             accepting: Accepting::new(listeners.len()),
+            started_with: config.clone(),
             config,
             command_line,
             host_name,
@@ -127,6 +130,9 @@ impl Daemon {
         let lost = self.core.undelivered();
         if lost > 0 {
             self.log.warn(&format!("{lost} messages were not taken in time and are lost with the daemon"));
+        }
+        for (_, conn) in self.conns.drain() {
+            conn.stream.close();
         }
         for bound in &self.listeners {
             if let Err(error) = bound.remove_file() {
