@@ -106,7 +106,11 @@ fn version_help_and_check() {
     for wrong in [&["--nonsense"][..], &["stray"], &["--listen"], &["--listen", "tcp:nowhere"]] {
         let told = run(wrong);
         assert_eq!((told.code, &*told.out), (Some(2), ""), "{wrong:?}");
-        assert!(told.err.starts_with("telexd: ") && told.err.contains(wrong[wrong.len() - 1]), "{}", told.err);
+        assert!(
+            told.err.starts_with("telexd: ") && told.err.contains(wrong[wrong.len() - 1]),
+            "{}",
+            told.err
+        );
     }
 }
 
@@ -352,7 +356,8 @@ fn a_profile_is_chosen_and_overlays() {
          [profile.small]\nparent = \"base\"\nmax_requests = 7\n",
     )
     .unwrap();
-    let telexd = starter.argument("--config").argument(&config).argument("--profile").argument("small").start();
+    let telexd =
+        starter.argument("--config").argument(&config).argument("--profile").argument("small").start();
     let daemon = telexd.client().ask_well("whoami", json!({}))["daemon"].clone();
     assert_eq!(daemon["host"], json!("beta"));
     assert_eq!((&daemon["limits"]["max_names"], &daemon["limits"]["max_requests"]), (&json!(2), &json!(7)));

@@ -98,11 +98,8 @@ fn what_is_queued_is_drained_first() {
 #[test]
 fn a_peer_that_still_sends_gets_what_it_is_owed_too() {
     for at in [0, 1] {
-        let mut telexd = Starter::new()
-            .listen("unix:d.sock")
-            .listen("tcp:127.0.0.1:0")
-            .set("drain_timeout=30s")
-            .start();
+        let mut telexd =
+            Starter::new().listen("unix:d.sock").listen("tcp:127.0.0.1:0").set("drain_timeout=30s").start();
         telexd.addresses[0] = format!("unix:{}", telexd.dir().join("d.sock").display());
         let mut slow = Client::connect(&telexd.addresses[at]);
         slow.register("slow");
@@ -220,7 +217,10 @@ fn the_configuration_is_read_again() {
     let (now, later) = told.split_once("after a restart").expect(told);
     assert!(now.contains("max_names") && now.contains("drain_timeout"), "{told}");
     assert!(later.contains("host") && later.contains("socket_mode"), "{told}");
-    assert_eq!(client.ask_well("whoami", json!({}))["daemon"]["host"].as_str().map(|host| host != "beta"), Some(true));
+    assert_eq!(
+        client.ask_well("whoami", json!({}))["daemon"]["host"].as_str().map(|host| host != "beta"),
+        Some(true)
+    );
 
     write("max_names = 9\nmax_queue_bytes = \"lots\"\n");
     telexd.reload();

@@ -46,7 +46,8 @@ impl Process {
         let text = self.file("stat");
         // The command's name may hold spaces; behind its parenthesis come fields 3 and on (proc(5)).
         let fields: Vec<_> = text[text.rfind(')').expect("a name") + 2..].split(' ').collect();
-        let ticks: u64 = fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime");
+        let ticks: u64 =
+            fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime");
         // Of a hundred a second, on every architecture that is in use.
         Duration::from_millis(ticks * 10)
     }
