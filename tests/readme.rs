@@ -52,11 +52,9 @@ fn steps() -> Vec<(usize, Step)> {
         {
             steps.push((at + 1, Step::Interrupt { window: window.to_owned() }));
         }
-        assert!(
-            !line.starts_with("    ") && !line.starts_with("~~~"),
-            "README.md:{}: a block without a mark",
-            at + 1
-        );
+        let is_hidden = line.starts_with("    ") || line.trim_start().starts_with("~~~");
+        let is_indented = line.starts_with(' ') && line.trim_start().starts_with("```");
+        assert!(!is_hidden && !is_indented, "README.md:{}: a block that is not looked at", at + 1);
         let Some(info) = line.strip_prefix("```") else { continue };
         let inside: Vec<&str> =
             lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
