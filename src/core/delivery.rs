@@ -129,7 +129,8 @@ impl Core {
     }
 
     fn push(&mut self, to: SessionKey, class: Class, push: impl FnOnce(&mut Session) -> usize) {
-        let choked_at = self.choked_at();
+        let is_answer = matches!(class, Class::Reply | Class::Daemon);
+        let choked_at = if is_answer { self.choked_at() } else { 0 };
         let Some(session) = self.sessions.get_mut(to) else { return };
         if let Some(leaving) = &mut session.leaving
             && session.outbox.is_empty()
@@ -147,7 +148,7 @@ impl Core {
         self.stats.lines_out += 1;
         let queued = session.outbox.queue_bytes();
         self.stats.queue_bytes_max = self.stats.queue_bytes_max.max(queued);
-        if matches!(class, Class::Reply | Class::Daemon) && session.outbox.answer_bytes() > choked_at {
+        if is_answer && session.outbox.answer_bytes() > choked_at {
             session.choked = true;
         }
         if !session.dirty {

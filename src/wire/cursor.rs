@@ -18,25 +18,41 @@ pub(super) struct Cursor<'a> {
 /// A range of bytes in a line. Empty means that there is no such field: no JSON value is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
-    pub(super) start: u32,
-    pub(super) end: u32,
-    pub(super) kind: ValueKind,
+    start: u32,
+    /// The length above the two bits of the kind: a line has 64 MiB at most.
+    length_and_kind: u32,
 }
 
 /// What the scan has learned of a value by passing it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ValueKind {
     #[default]
-    Other,
+    Other = 0,
     /// A string, which stands for itself between its quotes.
-    PlainString,
+    PlainString = 1,
     /// A string with a backslash in it.
-    EscapedString,
+    EscapedString = 2,
 }
 
 impl Span {
     pub(super) fn new(start: usize, end: usize, kind: ValueKind) -> Span {
-        Span { start: start as u32, end: end as u32, kind }
+        Span { start: start as u32, length_and_kind: ((end - start) as u32) << 2 | kind as u32 }
+    }
+
+    pub(super) fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..self.start as usize + (self.length_and_kind >> 2) as usize
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.length_and_kind == 0
+    }
+
+    pub(super) fn kind(self) -> ValueKind {
+        match self.length_and_kind & 3 {
+            0 => ValueKind::Other,
+            1 => ValueKind::PlainString,
+            _ => ValueKind::EscapedString,
+        }
     }
 }
 
@@ -47,6 +63,14 @@ impl<'a> Cursor<'a> {
         Cursor { bytes, at: 0, no_controls: lowest >= 0x20 }
     }
 
+    /// The bytes between the quotes of a string that has been passed.
+    #[inline(always)]
+    pub(super) fn inside(&self, string: Span) -> &'a [u8] {
+        let range = string.range();
+        &self.bytes[range.start + 1..range.end - 1]
+    }
+
+    #[inline(always)]
     pub(super) fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -62,6 +86,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    #[inline(always)]
     fn expect(&mut self, byte: u8) -> Result<(), Stuck> {
         if self.peek() != Some(byte) {
             return Err(Stuck);
@@ -72,6 +97,7 @@ impl<'a> Cursor<'a> {
 
     /// From an object's brace to behind its end. `member` is called with the cursor on each value,
     /// and has to move it behind that. `depth` counts this object and all around it.
+    #[inline(always)]
     pub(super) fn members(
         &mut self,
         depth: usize,
@@ -102,6 +128,7 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    #[inline(always)]
     fn colon(&mut self) -> Result<(), Stuck> {
         self.skip_space();
         self.expect(b':')?;
@@ -110,6 +137,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes one value of any kind, and says where it is.
+    #[inline(always)]
     pub(super) fn spanned(&mut self, depth: usize) -> Result<Span, Stuck> {
         let start = self.at;
         let kind = match self.peek() {

@@ -35,18 +35,19 @@ impl Field {
         FIELDS[self as usize]
     }
 
-    fn from_name(name: &str) -> Option<Field> {
+    #[inline(always)]
+    fn from_name(name: &[u8]) -> Option<Field> {
         Some(match name {
-            "message_id" => Field::MessageId,
-            "message_type" => Field::MessageType,
-            "from" => Field::From,
-            "to" => Field::To,
-            "topic" => Field::Topic,
-            "body" => Field::Body,
-            "timeout_ms" => Field::TimeoutMs,
-            "key" => Field::Key,
-            "sender" => Field::Sender,
-            "spool_id" => Field::SpoolId,
+            b"message_id" => Field::MessageId,
+            b"message_type" => Field::MessageType,
+            b"from" => Field::From,
+            b"to" => Field::To,
+            b"topic" => Field::Topic,
+            b"body" => Field::Body,
+            b"timeout_ms" => Field::TimeoutMs,
+            b"key" => Field::Key,
+            b"sender" => Field::Sender,
+            b"spool_id" => Field::SpoolId,
             _ => return None,
         })
     }
@@ -151,33 +152,46 @@ impl<'a> Envelope<'a> {
         }
     }
 
+    #[inline(always)]
     fn scan_member(&mut self, cursor: &mut Cursor<'a>, key: Span) -> Result<(), Stuck> {
-        let Some(field) = self.value(key).and_then(|key| Field::from_name(&key.text()?)) else {
-            return cursor.value(1);
+        let field = match key.kind() {
+            ValueKind::EscapedString => Field::from_name(self.decoded(key).as_bytes()),
+            _ => Field::from_name(cursor.inside(key)),
         };
+        let Some(field) = field else { return cursor.value(1) };
         let value = match field {
-            Field::Body => self.scan_body(cursor)?,
+            Field::Body if cursor.peek() == Some(b'{') => self.scan_body(cursor)?,
+            Field::Body => {
+                self.in_reply_to = Span::default();
+                cursor.spanned(1)?
+            }
             _ => cursor.spanned(1)?,
         };
         let place = &mut self.spans[field as usize];
-        if place.end != 0 {
+        if !place.is_empty() {
             self.doubled.get_or_insert(field);
         }
         *place = value;
         Ok(())
     }
 
+    #[cold]
+    fn decoded(&self, string: Span) -> Cow<'a, str> {
+        unescape(&self.line[string.range()])
+    }
+
     fn scan_body(&mut self, cursor: &mut Cursor<'a>) -> Result<Span, Stuck> {
         // Where there are two bodies, it is the last one's, as for `raw`.
         self.in_reply_to = Span::default();
-        if cursor.peek() != Some(b'{') {
-            return cursor.spanned(1);
-        }
         let start = cursor.at;
         cursor.members(2, |cursor, key| {
             let value = cursor.spanned(2)?;
             // Where a body has it twice, the last one counts, as for most readers of JSON.
-            if self.value(key).and_then(Value::text).as_deref() == Some("in_reply_to") {
+            let is_it = match key.kind() {
+                ValueKind::EscapedString => self.decoded(key) == "in_reply_to",
+                _ => cursor.inside(key) == b"in_reply_to",
+            };
+            if is_it {
                 self.in_reply_to = value;
             }
             Ok(())
@@ -217,13 +231,29 @@ impl<'a> Envelope<'a> {
 
     /// Where the value of `from` stands, for [`Outgoing::from`].
     pub fn from_range(&self) -> std::ops::Range<usize> {
-        let place = self.spans[Field::From as usize];
-        place.start as usize..place.end as usize
+        self.spans[Field::From as usize].range()
     }
 
     fn value(&self, span: Span) -> Option<Value<'a>> {
-        let raw = &self.line[span.start as usize..span.end as usize];
-        (span.end != 0).then_some(Value { raw, kind: span.kind })
+        (!span.is_empty()).then(|| Value { raw: &self.line[span.range()], kind: span.kind() })
+    }
+
+    /// The text of a field that is a string of 1 to `most` bytes without escapes, as most are.
+    #[inline(always)]
+    pub(crate) fn plain(&self, field: Field, most: usize) -> Option<&'a str> {
+        let span = self.spans[field as usize];
+        if span.kind() != ValueKind::PlainString {
+            return None;
+        }
+        let range = span.range();
+        let text = self.line.get(range.start + 1..range.end - 1)?;
+        (1..=most).contains(&text.len()).then_some(text)
+    }
+
+    /// Whether there is such a field.
+    #[inline(always)]
+    pub(crate) fn has(&self, field: Field) -> bool {
+        !self.spans[field as usize].is_empty()
     }
 }
 

@@ -137,16 +137,28 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// Checks the fields of a scanned line.
     pub fn read(envelope: &'a Envelope<'a>) -> Result<Message<'a>, Refusal> {
-        let id = envelope.get(Field::MessageId).map(|value| Id::read("message_id", value)).transpose()?;
-        let message_type = read_type(envelope)?;
+        let id = match envelope.plain(Field::MessageId, NAME_BYTES_MAX) {
+            Some(text) => Some(Id { integer: false, text: Cow::Borrowed(text) }),
+            None => envelope.get(Field::MessageId).map(|value| Id::read("message_id", value)).transpose()?,
+        };
+        let message_type = match envelope.plain(Field::MessageType, NAME_BYTES_MAX) {
+            Some(text) => Cow::Borrowed(text),
+            None => read_type(envelope)?,
+        };
         for field in [Field::Sender, Field::SpoolId] {
-            if envelope.get(field).is_some() {
+            if envelope.has(field) {
                 let error = format!("\"{}\" is written by the daemon alone; leave it out", field.name());
                 return Err(Refusal::new(Code::NotYours, error));
             }
         }
-        let from = read_address(envelope, Field::From)?;
-        let target = read_target(envelope)?;
+        let from = match envelope.plain(Field::From, ADDRESS_BYTES_MAX) {
+            Some(text) => Some(Cow::Borrowed(text)),
+            None => read_address(envelope, Field::From)?,
+        };
+        let target = match envelope.plain(Field::To, ADDRESS_BYTES_MAX) {
+            Some(text) if !envelope.has(Field::Topic) => Target::Address(Cow::Borrowed(text)),
+            _ => read_target(envelope)?,
+        };
         let timeout = envelope.raw(Field::TimeoutMs).map(read_timeout).transpose()?;
         let key = envelope.get(Field::Key).map(|value| string("key", value, NAME_BYTES_MAX)).transpose()?;
         let kind = match Category::of(&message_type) {
