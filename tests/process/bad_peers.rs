@@ -427,3 +427,42 @@ fn descriptors_that_nobody_asked_for() {
     }
     assert_eq!(telexd.process().open_files(), open);
 }
+
+#[test]
+fn who_has_closed_his_side_and_does_not_read_is_given_up() {
+    let telexd = over_both_kinds_of_socket(&["stall_timeout=500ms"]);
+    for address in &telexd.addresses {
+        let mut deaf = Client::connect(address);
+        deaf.register("deaf");
+        let mut sender = telexd.client();
+        for n in 0..700 {
+            sender.send(
+                &json!({"message_id": n, "message_type": "signal", "to": "deaf", "body": "x".repeat(10_000)}),
+            );
+        }
+        sender.ping();
+        deaf.finish_writing();
+        let told = expect_error(&mut sender, "node_gone");
+        let (first, count) = (told["in_reply_to"].as_u64(), told["count"].as_u64());
+        assert_eq!(first.zip(count).map(|(first, count)| first + count), Some(700));
+        let got = deaf.rest_of_a_cut();
+        assert_eq!(Some(got.len() as u64), first, "what was not told to be lost is there");
+    }
+}
+
+/// Who waits for an answer with his side closed may go away altogether, which Unix sockets tell.
+#[test]
+fn who_has_closed_his_side_may_still_hang_up() {
+    let telexd = Telexd::start();
+    let mut service = telexd.node("service");
+    let mut asker = telexd.client();
+    asker.send(&json!({"message_id": "q", "message_type": "ask", "to": "service"}));
+    asker.finish_writing();
+    let asked = service.message();
+    assert_eq!(service.stats()["connections"]["now"], json!(2));
+    drop(asker);
+    wait_until("nobody who waits", || service.stats()["connections"]["now"] == 1);
+    assert_eq!(service.stats()["open_requests"], json!(0));
+    service.send(&json!({"message_type": "ask_reply", "to": asked["from"], "body": {"in_reply_to": "q"}}));
+    expect_error(&mut service, "no_such_request");
+}

@@ -296,6 +296,48 @@ fn a_flood_to_those_who_never_read() {
 }
 
 #[test]
+fn a_flood_of_senders_who_wait_for_one() {
+    let telexd = under_floods();
+    let mut good = good(&telexd);
+    let mut culprits = vec![telexd.node("deaf")];
+    let line = format!("{}\n", json!({"message_type": "signal", "to": "deaf", "body": "x".repeat(200_000)}));
+    for _ in 0..150 {
+        let mut sender = telexd.client();
+        sender.write_until_stuck(line.repeat(3).as_bytes(), Duration::from_millis(1));
+        culprits.push(sender);
+    }
+    assert!(good[0].stats()["errors"]["overloaded"].as_u64() > Some(0));
+    after_the_flood(&telexd, &mut good, culprits, "waiting senders");
+}
+
+#[test]
+fn a_flood_to_subscribers_who_never_read() {
+    let telexd = under_floods();
+    let mut good = good(&telexd);
+    let mut publisher = telexd.client();
+    let mut culprits = Vec::new();
+    for n in 0..100 {
+        let mut subscriber = telexd.client();
+        subscriber.ask_well("subscribe", json!({"topic": format!("t.{}", n % 50)}));
+        culprits.push(subscriber);
+    }
+    for n in 0..500 {
+        // Long ones are kept once for both, short ones for each.
+        for len in [100_000, 1000] {
+            publisher.send(
+                &json!({"message_type": "signal", "topic": format!("t.{}", n % 50), "body": "x".repeat(len)}),
+            );
+        }
+        publisher.send(&json!({"message_id": n, "message_type": "ping"}));
+        // Long lines are refused when memory is short, as far as they are told apart at all.
+        while publisher.message()["message_type"] != "ping_reply" {}
+    }
+    assert!(good[0].stats()["missed"].as_u64() > Some(0));
+    culprits.push(publisher);
+    after_the_flood(&telexd, &mut good, culprits, "topics");
+}
+
+#[test]
 fn a_flood_of_requests_that_nobody_answers() {
     let telexd = under_floods();
     let mut good = good(&telexd);

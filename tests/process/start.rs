@@ -218,6 +218,34 @@ fn what_is_no_listening_socket_is_not_touched() {
 }
 
 #[test]
+fn who_cannot_start_leaves_no_socket_behind() {
+    let taken = Starter::new().listen("tcp:127.0.0.1:0").start();
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("telex.sock");
+    let address = format!("unix:{}", socket.display());
+    let told = Starter::new().listen(&address).listen(&taken.addresses[0]).run();
+    assert_eq!(told.code, Some(1), "{}", told.err);
+    assert!(!socket.exists(), "what listens nowhere has no file");
+    let told = Starter::new().listen(&address).listen(&address).run();
+    assert_eq!(told.code, Some(1), "{}", told.err);
+    assert!(!socket.exists());
+    let told = Starter::new().listen(&address).state_dir("/dev/null/state".as_ref()).run();
+    assert_eq!(told.code, Some(1));
+    assert!(told.err.contains("/dev/null/state"), "{}", told.err);
+    assert!(!socket.exists());
+    if Uid::effective().is_root() {
+        let told = Starter::new().user(NOBODY).set("socket_group=root").run();
+        assert_eq!(told.code, Some(1));
+        assert!(told.err.contains("socket_group"), "{}", told.err);
+        let starter = Starter::new().user(NOBODY).set("socket_group=root");
+        let socket = starter.dir().join("telex.sock");
+        let mut telexd = starter.start_silently();
+        assert_eq!(telexd.wait().code(), Some(1));
+        assert!(!socket.exists());
+    }
+}
+
+#[test]
 fn an_abstract_name_or_a_port_that_is_taken() {
     let name = format!("telex-taken-{}", std::process::id());
     let first = Starter::new().listen(&format!("unix:@{name}")).listen("tcp:127.0.0.1:0").start();

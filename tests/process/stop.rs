@@ -260,3 +260,41 @@ fn a_longer_stall_timeout_counts_for_those_who_wait_already() {
     telexd.wait_for_log("is disconnected");
     assert_eq!(other.stats()["paused"], json!(0));
 }
+
+#[test]
+fn new_limits_hold_for_what_is_under_way() {
+    let starter = Starter::new();
+    let config = starter.dir().join("telexd.toml");
+    let write = |line: &str, queue: &str| {
+        fs::write(&config, format!("max_line_bytes = \"{line}\"\nmax_queue_bytes = \"{queue}\"\n")).unwrap();
+    };
+    write("16KiB", "64KiB");
+    let telexd = starter.argument("--config").argument(&config).start();
+    let _slow = telexd.node("slow");
+    let mut sender = telexd.client();
+    let line = format!("{}\n", json!({"message_type": "signal", "to": "slow", "body": "x".repeat(10_000)}));
+    let wrote = sender.write_until_stuck(line.repeat(200).as_bytes(), Duration::from_millis(100));
+    let mut mute = telexd.client();
+    let pings = format!("{}\n", json!({"message_type": "ping", "body": "x".repeat(10_000)})).repeat(200);
+    let asked = mute.write_until_stuck(pings.as_bytes(), Duration::from_millis(100));
+    assert!(asked < pings.len());
+    let mut half = telexd.client();
+    half.write(&[b' '; 10_000]);
+    let mut other = telexd.client();
+    wait_until("a sender that is paused", || other.stats()["paused"] == 1);
+
+    // With more room a sender that waits goes on, and so does who asks without reading.
+    write("16KiB", "64MiB");
+    telexd.reload();
+    wait_until("a sender that goes on", || other.stats()["paused"] == 0);
+    sender.write(&line.repeat(200).as_bytes()[wrote % line.len()..]);
+    sender.ping();
+    mute.write(&pings.as_bytes()[asked..]);
+
+    // A line that was short enough when it began need not be so at its end.
+    write("1KiB", "64MiB");
+    telexd.reload();
+    half.write(b"{\"message_type\":\"ping\"}\n{\"message_type\":\"ping\"}\n");
+    assert_eq!(half.message()["body"]["code"], json!("line_too_long"));
+    assert_eq!(half.message()["message_type"], json!("ping_reply"));
+}
