@@ -112,7 +112,7 @@ impl Core {
     }
 
     /// With more than this waiting for it a connection is not read.
-    fn choked_at(&self) -> usize {
+    pub(super) fn choked_at(&self) -> usize {
         match self.is_overloaded() {
             true => CHOKED_BYTES_UNDER_PRESSURE.min(self.limits.max_queue_bytes / 2),
             false => self.limits.max_queue_bytes / 2,

@@ -181,7 +181,10 @@ impl Core {
             Input::Broke { session } => self.broke(session),
             Input::Resumed { session } => self.resumed(session, gate),
             Input::TimePassed => self.time_passed(),
-            Input::LimitsChanged(limits) => self.limits = *limits,
+            Input::LimitsChanged(limits) => {
+                self.limits = *limits;
+                self.use_new_room();
+            }
             Input::StopAsked => self.stop(),
         }
         self.settle();

@@ -124,6 +124,23 @@ impl Core {
         }
     }
 
+    /// Queues may be longer from now on: whoever waits for room looks again.
+    pub(super) fn use_new_room(&mut self) {
+        let choked_at = self.choked_at();
+        let mut all: Vec<_> = self.sessions.iter().map(|(key, session)| (session.number, key)).collect();
+        all.sort_unstable();
+        for (_, key) in all {
+            self.relieve(key);
+            if let Some(session) = self.sessions.get_mut(key)
+                && session.choked
+                && session.outbox.answer_bytes() <= choked_at
+            {
+                session.choked = false;
+                self.effects.push_back(Effect::Resume(key));
+            }
+        }
+    }
+
     /// The one whose turn it was has gone on: it is the next one's turn, while there is room.
     pub(super) fn pass_on(&mut self, receiver: SessionKey) {
         let Some(session) = self.sessions.get_mut(receiver) else { return };
