@@ -158,8 +158,16 @@ fn listen(config: &Config) -> Result<Vec<Bound>, Fatal> {
         addresses.push(place::address()?);
     }
     for address in &addresses {
-        let bound = bind(address, config.socket_mode, config.socket_group.as_deref());
-        all.extend(bound.map_err(Fatal::doing(format!("listening on {address}")))?);
+        match bind(address, config.socket_mode, config.socket_group.as_deref()) {
+            Ok(bound) => all.extend(bound),
+            Err(error) => {
+                for bound in &all {
+                    // What cannot be removed is stale to whoever listens there next.
+                    let _ = bound.remove_file();
+                }
+                return Err(Fatal::doing(format!("listening on {address}"))(error));
+            }
+        }
     }
     Ok(all)
 }

@@ -137,11 +137,22 @@ fn bind_file(path: &Path, mode: u32, group: Option<&str>) -> io::Result<unix::Un
     let bound = unix::UnixListener::bind(path);
     umask(before);
     let listener = bound.map_err(explain_in_use)?;
-    if let Some(group) = group {
-        chown(path, None, Some(group))?;
+    if let Err(error) = give_away(path, mode, group) {
+        // What cannot be removed is stale to whoever listens there next.
+        let _ = fs::remove_file(path);
+        return Err(error);
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     Ok(listener)
+}
+
+fn give_away(path: &Path, mode: u32, group: Option<Gid>) -> io::Result<()> {
+    if let Some(group) = group {
+        chown(path, None, Some(group)).map_err(|error| {
+            let error = io::Error::from(error);
+            io::Error::new(error.kind(), format!("cannot give it to the group of socket_group: {error}"))
+        })?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
 }
 
 fn find_group(name: &str) -> io::Result<Gid> {
