@@ -527,7 +527,7 @@ fn the_generators_reach_every_verdict() {
     for _ in 0..2000 {
         let line = draw(&messages);
         let Ok(envelope) = Envelope::scan(line.as_bytes()) else { continue };
-        match Message::read(envelope) {
+        match Message::read(&envelope) {
             Ok(_) => read += 1,
             Err(refusal) => *codes.entry(refusal.code.word()).or_default() += 1,
         }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::client::error::Fault;
-use crate::wire::envelope::{Envelope, Field};
+use crate::wire::envelope::{Envelope, Field, Value};
 use crate::wire::json::unescape;
 use crate::wire::message::{Category, Id};
 
@@ -49,7 +49,7 @@ impl Message {
             key: text(Field::Key),
             body: raw(Field::Body),
             sender: raw(Field::Sender),
-            in_reply_to: envelope.in_reply_to().map(place),
+            in_reply_to: envelope.in_reply_to().map(|value| place(value.raw)),
             line,
         })
     }
@@ -81,7 +81,7 @@ impl Message {
 
     /// `message_id`.
     pub fn id(&self) -> Option<Id<'_>> {
-        Id::read("message_id", self.raw(&self.id)?).ok()
+        Id::read("message_id", Value::new(self.raw(&self.id)?)).ok()
     }
 
     /// `from`, decoded: whom an answer goes to. Nothing means the daemon itself.
@@ -121,7 +121,7 @@ impl Message {
 
     /// `body.in_reply_to`: which of the receiver's messages this answers.
     pub fn in_reply_to(&self) -> Option<Id<'_>> {
-        Id::read("body.in_reply_to", self.raw(&self.in_reply_to)?).ok()
+        Id::read("body.in_reply_to", Value::new(self.raw(&self.in_reply_to)?)).ok()
     }
 
     fn text<'a>(&'a self, text: &'a Option<Text>) -> Option<&'a str> {

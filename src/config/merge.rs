@@ -126,9 +126,9 @@ impl<'e> Merged<'e> {
 pub(super) mod tests {
     use std::time::Duration;
 
-    use super::super::LogLevel;
     use super::super::setting::SETTINGS;
     use super::*;
+    use crate::core::Level;
     use crate::limits::SharedNames;
 
     /// What comes of a text and arguments on a machine called `alpha`.
@@ -225,10 +225,10 @@ pub(super) mod tests {
     fn the_command_line_counts_most() {
         let text = "listen = ['unix:/file']\nstate_dir = '/file'\nlog_level = 'error'\n[profile.alpha]\nlog_level = 'notice'";
         let config = read(text, &[]).unwrap();
-        assert_eq!((config.log_level, config.state_dir), (LogLevel::Notice, Some("/file".into())));
+        assert_eq!((config.log_level, config.state_dir), (Level::Notice, Some("/file".into())));
         let set = ["--set", "log_level=warning", "--set", "log_level=debug", "--set", "listen=['unix:/set']"];
         let config = read(text, &set).unwrap();
-        assert_eq!((config.log_level, config.listen[0].to_string()), (LogLevel::Debug, "unix:/set".into()));
+        assert_eq!((config.log_level, config.listen[0].to_string()), (Level::Debug, "unix:/set".into()));
         let options = ["--listen", "unix:/a", "--listen", "127.0.0.1:0", "--state-dir", "/option"];
         let config = read(text, &[&set[..], &options[..]].concat()).unwrap();
         let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();

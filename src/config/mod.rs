@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::core::Level;
 use crate::limits::Limits;
 
 pub use command_line::{BadUsage, CommandLine, HELP, Task};
@@ -35,7 +36,7 @@ pub struct Config {
     /// The group that Unix sockets in the file system are given to, by name; none: the daemon's.
     pub socket_group: Option<String>,
     /// The least severe messages that are logged.
-    pub log_level: LogLevel,
+    pub log_level: Level,
     /// How long a daemon that stops waits for its peers to take what is queued for them.
     pub drain_timeout: Duration,
     /// Bytes that one turn of the loop may take from peers.
@@ -52,23 +53,12 @@ impl Default for Config {
             host: None,
             socket_mode: 0o660,
             socket_group: None,
-            log_level: LogLevel::Info,
+            log_level: Level::Info,
             drain_timeout: Duration::from_secs(5),
             turn_bytes: 1 << 20,
             limits: Limits::default(),
         }
     }
-}
-
-/// How severe a message is, by the words of syslog; the most severe is the least.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the words are those of syslog(3)")]
-pub enum LogLevel {
-    Error,
-    Warning,
-    Notice,
-    Info,
-    Debug,
 }
 
 /// The names of the settings in which two configurations differ.
@@ -226,6 +216,6 @@ mod tests {
 
     #[test]
     fn log_levels_are_ordered_from_severe_to_chatty() {
-        assert!(LogLevel::Error < LogLevel::Warning && LogLevel::Info < LogLevel::Debug);
+        assert!(Level::Error < Level::Warning && Level::Info < Level::Debug);
     }
 }

@@ -4,9 +4,10 @@
 
 use std::time::Duration;
 
+use super::Config;
 use super::quantity::{Bytes, Count, GIB, KIB, MIB, TIB, Time};
 use super::value::{Addresses, Directory, Form, Group, HostName, Mode, Value, Word, Wrong};
-use super::{Config, LogLevel};
+use crate::core::Level;
 use crate::limits::SharedNames;
 
 /// One setting, under one name in the file, in profiles and for `--set`.
@@ -42,12 +43,12 @@ const RESTART: bool = false;
 const LIVE: bool = true;
 
 const TIMEOUT: Time = Time(Duration::from_millis(1), Duration::from_secs(3600));
-const LEVELS: Word<LogLevel> = Word(&[
-    ("error", LogLevel::Error),
-    ("warning", LogLevel::Warning),
-    ("notice", LogLevel::Notice),
-    ("info", LogLevel::Info),
-    ("debug", LogLevel::Debug),
+const LEVELS: Word<Level> = Word(&[
+    ("error", Level::Error),
+    ("warning", Level::Warning),
+    ("notice", Level::Notice),
+    ("info", Level::Info),
+    ("debug", Level::Debug),
 ]);
 const SHARERS: Word<SharedNames> = Word(&[("user", SharedNames::User), ("any", SharedNames::Any)]);
 

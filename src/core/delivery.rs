@@ -102,7 +102,7 @@ impl Core {
         self.sessions.get(to).is_none_or(|session| session.outbox.answer_bytes() >= most)
     }
 
-    fn answer_bytes_max(&self) -> usize {
+    pub(super) fn answer_bytes_max(&self) -> usize {
         match self.is_overloaded() {
             true => ANSWER_BYTES_UNDER_PRESSURE.min(self.limits.max_queue_bytes),
             false => self.limits.max_queue_bytes,
@@ -204,9 +204,8 @@ impl Core {
         outbox.give_up(
             |sender, class, line| {
                 lines += u64::from(sender.is_some());
-                match (sender, class) {
-                    (Some(sender), Class::Direct | Class::Reply) => fates.add(sender, line),
-                    _ => {}
+                if let (Some(sender), Class::Direct | Class::Reply) = (sender, class) {
+                    fates.add(sender, line);
                 }
             },
             |bytes| freed += bytes,

@@ -125,7 +125,7 @@ impl Core {
     ) {
         // It has been read before, and stamped: it has a from and an id.
         let Ok(envelope) = Envelope::scan(&held.line) else { return };
-        let Ok(message) = Message::read(envelope) else { return };
+        let Ok(message) = Message::read(&envelope) else { return };
         let (Some(from), Some(id)) = (&message.from, &message.id) else { return };
         let parcel = Parcel {
             sender: key,
@@ -208,7 +208,7 @@ impl Core {
         if let Some(field) = envelope.doubled() {
             return self.refuse_doubled_field(key, &envelope, field);
         }
-        match Message::read(envelope.clone()) {
+        match Message::read(&envelope) {
             Ok(message) => self.let_in(key, &message, gate, favoured),
             Err(refusal) => self.refuse_fields(key, &envelope, &refusal),
         }
@@ -251,7 +251,7 @@ impl Core {
     /// Answers a line whose fields are at fault: a request by its reply, where its type can be told.
     fn refuse_fields(&mut self, key: SessionKey, envelope: &Envelope<'_>, refusal: &Refusal) {
         let told = Told::of(envelope);
-        let address = self.told_address(key, &told);
+        let address = self.told_address(key, told.from.as_deref());
         let Some(message_type) = &told.request_type else {
             let id = told.id.and_then(Result::ok);
             return self.say_error(key, Some(&address), refusal, id.as_ref(), |_| {});
@@ -273,9 +273,11 @@ impl Core {
         self.say_error_reply(key, AskedBy { from: &address, id, message_type }, refusal);
     }
 
-    fn told_address(&self, key: SessionKey, told: &Told<'_>) -> Rc<str> {
-        match &told.from {
-            Some(from) if self.holds(key, from) => Rc::from(&**from),
+    /// Where to tell a sender of a fault: `from` where that is its own, else where it is addressed
+    /// by default.
+    fn told_address(&self, key: SessionKey, from: Option<&str>) -> Rc<str> {
+        match from {
+            Some(from) if self.holds(key, from) => Rc::from(from),
             _ => self.address_of(key),
         }
     }
@@ -294,8 +296,8 @@ impl Core {
             && let Some(id) = &message.id
             && self.requests.is_open(key, id)
         {
-            let address = self.address_of(key);
-            return self.refuse_double(key, message.from.as_deref().unwrap_or(&address), id);
+            let address = self.told_address(key, message.from.as_deref());
+            return self.refuse_double(key, &address, id);
         }
         let own: Rc<str>;
         let from: &str = match &message.from {
@@ -362,7 +364,7 @@ impl Core {
             "\"from\" is \"{}\", which this connection does not hold; it may be \"{own}\", or left out",
             excerpt(from)
         );
-        self.refuse_fields(key, &message.envelope, &Refusal::new(Code::NotYours, error));
+        self.refuse_fields(key, message.envelope, &Refusal::new(Code::NotYours, error));
     }
 
     /// Whether a connection may call itself this: its unique id, a node ID that it holds, or a port

@@ -20,8 +20,6 @@ impl Core {
             format!("there are {all} connections already, which is max_connections")
         } else if of_user >= mine {
             format!("this user has {mine} connections already, which is max_connections_per_uid")
-        } else if self.is_overloaded() {
-            return Err(self.out_of_memory());
         } else {
             return Ok(());
         };

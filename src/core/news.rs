@@ -90,7 +90,7 @@ impl Core {
 
     /// Up to how many bytes of answers a roll call fills a queue.
     pub(super) fn roll_call_room(&self) -> usize {
-        self.limits.max_queue_bytes / ROLL_CALL_PART
+        self.answer_bytes_max() / ROLL_CALL_PART
     }
 
     fn suspend_roll_call(&mut self, key: SessionKey, roll_call: Box<RollCall>) {

@@ -18,12 +18,15 @@ pub(crate) struct Topics {
     branches: SlotMap<BranchKey, Branch>,
     root: BranchKey,
     /// The subscriptions of each session, to end them with it.
-    sessions: SecondaryMap<SessionKey, Vec<(Box<str>, Option<Rc<str>>)>>,
+    sessions: SecondaryMap<SessionKey, Vec<Pattern>>,
     groups: HashMap<Rc<str>, Group>,
     count: usize,
     /// Scratch for one message's matches.
     found: Vec<Subscriber>,
 }
+
+/// A pattern, and the group that its messages are shared in.
+type Pattern = (Box<str>, Option<Rc<str>>);
 
 /// What shares one run of tokens from the root.
 #[derive(Debug, Default)]

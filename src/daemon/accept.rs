@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::core::{Effect, Identity, Peer, Transport};
 use crate::daemon::Daemon;
 use crate::daemon::conns::{Conn, token_of};
-use crate::net::Stream;
+use crate::net::{Stream, is_shortage};
 use crate::sys;
 
 /// Connections taken from one listener in one turn.
@@ -153,10 +153,4 @@ impl Daemon {
             }
         }
     }
-}
-
-fn is_shortage(error: &io::Error) -> bool {
-    use nix::errno::Errno;
-    let shortages = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
-    error.raw_os_error().is_some_and(|number| shortages.contains(&Errno::from_raw(number)))
 }

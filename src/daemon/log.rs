@@ -3,23 +3,22 @@
 
 use std::io::Write;
 
-use crate::config::LogLevel;
 use crate::core::{Level, Note};
 
 /// The log on stderr: one line per record, with a level in front that the journal understands where
 /// it is the journal that reads (sd-daemon(3)).
 #[derive(Debug)]
 pub(super) struct Log {
-    level: LogLevel,
+    level: Level,
     for_journal: bool,
 }
 
 impl Log {
-    pub(super) fn new(level: LogLevel, for_journal: bool) -> Log {
+    pub(super) fn new(level: Level, for_journal: bool) -> Log {
         Log { level, for_journal }
     }
 
-    pub(super) fn set_level(&mut self, level: LogLevel) {
+    pub(super) fn set_level(&mut self, level: Level) {
         self.level = level;
     }
 
@@ -43,16 +42,16 @@ impl Log {
     }
 
     fn write(&mut self, level: Level, text: &str) {
-        let (most, number, word) = match level {
-            Level::Error => (LogLevel::Error, 3, "error"),
-            Level::Warning => (LogLevel::Warning, 4, "warning"),
-            Level::Notice => (LogLevel::Notice, 5, "notice"),
-            Level::Info => (LogLevel::Info, 6, "info"),
-            Level::Debug => (LogLevel::Debug, 7, "debug"),
-        };
-        if most > self.level {
+        if level > self.level {
             return;
         }
+        let (number, word) = match level {
+            Level::Error => (3, "error"),
+            Level::Warning => (4, "warning"),
+            Level::Notice => (5, "notice"),
+            Level::Info => (6, "info"),
+            Level::Debug => (7, "debug"),
+        };
         // A peer's words may stand in it: no line end of theirs begins a record of its own.
         let text: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         let line = match self.for_journal {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, Backlog, SockaddrLike, SockaddrStorage, getsockname, listen};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Group, chown};
@@ -48,6 +49,13 @@ impl Listener {
             }
         }
     }
+}
+
+/// Whether a connection could not be taken because the process or the machine is short of
+/// something: it waits where it is, and can be taken later (accept(2)).
+pub fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
+    error.raw_os_error().is_some_and(|number| shortages.contains(&Errno::from_raw(number)))
 }
 
 /// A listener and where it listens.
@@ -103,7 +111,7 @@ pub fn bind(address: &Address, mode: u32, group: Option<&str>) -> io::Result<Vec
         }
         Address::Abstract(name) => {
             let name = unix::SocketAddr::from_abstract_name(name)?;
-            let listener = unix::UnixListener::bind_addr(&name).map_err(|error| explain_in_use(error))?;
+            let listener = unix::UnixListener::bind_addr(&name).map_err(explain_in_use)?;
             Ok(vec![finish_unix(listener, address.clone(), None)?])
         }
         Address::Tcp(host, port) => bind_tcp(address, host, *port),

@@ -5,6 +5,6 @@ mod bind;
 mod poller;
 mod stream;
 
-pub use bind::{Bound, Listener, adopt, bind};
+pub use bind::{Bound, Listener, adopt, bind, is_shortage};
 pub use poller::{Event, Poller};
 pub use stream::Stream;

@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use crate::limits::{ADDRESS_BYTES_MAX, ENDPOINTS_MAX, META_BYTES_MAX, NAME_BYTES_MAX, PAGE_ENTRIES_MAX};
 use crate::topic::check_pattern;
 use crate::wire::code::Code;
+use crate::wire::envelope::Value;
 use crate::wire::message::{Refusal, excerpt, string};
 
 /// A request to the daemon, its body in the right form.
@@ -250,7 +251,7 @@ impl<'a> Fields<'a> {
     }
 
     fn text(&self, name: &str, most: usize) -> Result<Option<Cow<'a, str>>, Refusal> {
-        self.raw(name).map(|raw| string(&format!("body.{name}"), raw, most)).transpose()
+        self.raw(name).map(|raw| string(&format!("body.{name}"), Value::new(raw), most)).transpose()
     }
 
     fn needed(&self, name: &str, most: usize) -> Result<Cow<'a, str>, Refusal> {
@@ -297,7 +298,7 @@ impl<'a> Fields<'a> {
         if items.len() > ENDPOINTS_MAX {
             return Err(bad());
         }
-        let item = |item: &&'a RawValue| string("body.endpoints", item.get(), NAME_BYTES_MAX);
+        let item = |item: &&'a RawValue| string("body.endpoints", Value::new(item.get()), NAME_BYTES_MAX);
         items.iter().map(item).collect::<Result<_, _>>().map(Some)
     }
 

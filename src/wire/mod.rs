@@ -4,6 +4,7 @@
 
 pub mod code;
 pub mod control;
+mod cursor;
 pub mod envelope;
 pub mod frame;
 pub mod json;

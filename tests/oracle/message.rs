@@ -1,6 +1,6 @@
 //! Messages, by the table of the protocol's section 2, with serde_json to decode the values.
 
-use telex::wire::envelope::Envelope;
+use telex::wire::envelope::{Envelope, Value};
 use telex::wire::message::{Id, Kind, Message, Refusal, Target, Told};
 
 use super::envelope::{Members, Verdict, judge};
@@ -10,7 +10,7 @@ pub(crate) fn check(line: &[u8]) {
     let (Ok(envelope), Verdict::Object(members)) = (Envelope::scan(line), judge(line)) else { return };
     let told = Told::of(&envelope);
     let faults = faults(&members);
-    match Message::read(envelope) {
+    match Message::read(&envelope) {
         Ok(message) => {
             assert!(faults.is_empty(), "read in spite of {faults:?}: {}", message.envelope.line());
             check_decoded(&message, &members);
@@ -102,7 +102,7 @@ fn check_id(id: &Id<'_>, raw: &str) {
     let mut written = Vec::new();
     id.write_to(&mut written);
     let written = String::from_utf8(written).expect("UTF-8");
-    assert_eq!(Id::read("message_id", &written).as_ref(), Ok(id), "written as {written}");
+    assert_eq!(Id::read("message_id", Value::new(&written)).as_ref(), Ok(id), "written as {written}");
 }
 
 fn check_decoded(message: &Message<'_>, members: &Members<'_>) {
