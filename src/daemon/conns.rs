@@ -48,7 +48,26 @@ pub(super) fn token_of(session: SessionKey) -> usize {
     session.data().as_ffi() as usize
 }
 
-/// The session of a token.
-pub(super) fn session_of(token: usize) -> SessionKey {
-    KeyData::from_ffi(token as u64).into()
+/// The session of a token; none where it is that of something else. A key has its generation, which
+/// is never 0, in its upper half; a token without one must not be made a key, for what comes out is
+/// the key of the first session that ever stood in that place.
+pub(super) fn session_of(token: usize) -> Option<SessionKey> {
+    let token = token as u64;
+    (token > u64::from(u32::MAX)).then(|| KeyData::from_ffi(token).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use slotmap::SlotMap;
+
+    #[test]
+    fn small_tokens_are_of_no_session() {
+        let mut sessions: SlotMap<SessionKey, ()> = SlotMap::with_key();
+        for at in 0..9 {
+            let session = sessions.insert(());
+            assert_eq!(session_of(token_of(session)), Some(session));
+            assert_eq!(session_of(at), None);
+        }
+    }
 }

@@ -52,13 +52,12 @@ impl Daemon {
                 self.take_signals(now);
                 continue;
             }
-            let session = session_of(event.token);
-            let Some(conn) = self.conns.get_mut(session) else {
-                if event.token >= LISTENERS {
-                    self.accepting.connection_waits(event.token - LISTENERS);
-                }
+            let Some(session) = session_of(event.token) else {
+                self.accepting.connection_waits(event.token - LISTENERS);
                 continue;
             };
+            // It may have been closed since the event.
+            let Some(conn) = self.conns.get_mut(session) else { continue };
             conn.readable |= event.readable;
             conn.writable |= event.writable;
             conn.ends |= event.ends || event.broke;
