@@ -7,11 +7,11 @@ use serde_json::Value;
 
 /// What the `"$name"`s of a story stand for.
 #[derive(Debug, Default)]
-pub struct Names(BTreeMap<String, Value>);
+pub(crate) struct Names(BTreeMap<String, Value>);
 
 impl Names {
     /// Puts what is known for each `"$name"` into a line that is sent.
-    pub fn replace(&self, line: &[u8]) -> Result<Vec<u8>, String> {
+    pub(crate) fn replace(&self, line: &[u8]) -> Result<Vec<u8>, String> {
         let Ok(mut text) = String::from_utf8(line.to_vec()) else { return Ok(line.to_vec()) };
         for (name, value) in &self.0 {
             text = text.replace(&format!("\"${name}\""), &value.to_string());
@@ -23,7 +23,7 @@ impl Names {
     }
 
     /// Whether `found` is like `wanted`; else where it is not.
-    pub fn compare(&mut self, wanted: &Value, found: &Value) -> Result<(), String> {
+    pub(crate) fn compare(&mut self, wanted: &Value, found: &Value) -> Result<(), String> {
         self.compare_at("", wanted, Some(found))
     }
 

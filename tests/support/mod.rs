@@ -1,5 +1,5 @@
 //! What the drivers of the transcripts in `tests/transcripts` share.
 
-pub mod expect;
-pub mod stage;
-pub mod transcript;
+pub(crate) mod expect;
+pub(crate) mod stage;
+pub(crate) mod transcript;

@@ -9,7 +9,7 @@ use super::expect::Names;
 use super::transcript::{Expected, How, Reading, Step, Transcript};
 
 /// Something that clients can connect to: the core, or a process.
-pub trait Stage {
+pub(crate) trait Stage {
     fn connects(&mut self, client: &str, how: How);
     fn sends(&mut self, client: &str, bytes: &[u8]);
     fn reads(&mut self, client: &str, reading: Reading);
@@ -29,7 +29,7 @@ pub trait Stage {
 
 /// What a client hears.
 #[derive(Debug)]
-pub enum Heard {
+pub(crate) enum Heard {
     /// A line without its LF.
     Line(Vec<u8>),
     /// The end: the daemon has closed the connection.
@@ -38,7 +38,7 @@ pub enum Heard {
 }
 
 /// Plays the story; the error says where it went wrong, and how.
-pub fn play(story: &Transcript, stage: &mut dyn Stage) -> Result<(), String> {
+pub(crate) fn play(story: &Transcript, stage: &mut dyn Stage) -> Result<(), String> {
     let mut names = Names::default();
     let mut closed = Vec::new();
     let mut last_line = 0;

@@ -37,22 +37,22 @@ use std::time::Duration;
 
 /// A story.
 #[derive(Debug)]
-pub struct Transcript {
+pub(crate) struct Transcript {
     /// The file's name.
-    pub name: String,
+    pub(crate) name: String,
     /// Not to be played with a process.
-    pub core_only: bool,
+    pub(crate) core_only: bool,
     /// Not to be played over TCP.
-    pub unix_only: bool,
+    pub(crate) unix_only: bool,
     /// Keys and values.
-    pub settings: Vec<String>,
+    pub(crate) settings: Vec<String>,
     /// What happens, each with its line number.
-    pub steps: Vec<(usize, Step)>,
+    pub(crate) steps: Vec<(usize, Step)>,
 }
 
 /// Something that happens.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     Connects(String, How),
     /// What it sends, `"$name"` not yet replaced.
     Sends(String, Vec<u8>),
@@ -67,16 +67,16 @@ pub enum Step {
 
 /// How a client connects.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct How {
+pub(crate) struct How {
     /// Over TCP or not; none: as the driver likes.
-    pub tcp: Option<bool>,
+    pub(crate) tcp: Option<bool>,
     /// As another user.
-    pub uid: Option<u32>,
+    pub(crate) uid: Option<u32>,
 }
 
 /// What a client is to get.
 #[derive(Clone, Debug)]
-pub enum Expected {
+pub(crate) enum Expected {
     Like(serde_json::Value),
     Exactly(String),
     Nothing,
@@ -84,7 +84,7 @@ pub enum Expected {
 
 /// How much a client reads from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub(crate) enum Reading {
     Nothing,
     Bytes(usize),
     Everything,
@@ -92,7 +92,7 @@ pub enum Reading {
 
 impl Transcript {
     /// All stories, in the order of their names.
-    pub fn all() -> Vec<Transcript> {
+    pub(crate) fn all() -> Vec<Transcript> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
         let files = std::fs::read_dir(&folder).expect("tests/transcripts");
         let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
@@ -111,7 +111,7 @@ impl Transcript {
     }
 
     /// Reads a story; the error names file and line.
-    pub fn parse(name: String, text: &str) -> Result<Transcript, String> {
+    pub(crate) fn parse(name: String, text: &str) -> Result<Transcript, String> {
         let (core_only, unix_only) = (false, false);
         let mut story = Transcript { name, core_only, unix_only, settings: Vec::new(), steps: Vec::new() };
         for (number, line) in (1..).zip(text.lines()) {
