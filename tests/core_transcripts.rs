@@ -309,16 +309,31 @@ impl Shell {
             }
             None if client.session.is_some() => Heard::Nothing,
             None if rest.is_empty() => Heard::Closed,
-            None => Heard::Line([rest, b"(and no more of the line)"].concat()),
+            None => {
+                let cut = rest.to_vec();
+                client.at += cut.len();
+                Heard::Cut(cut)
+            }
         }
     }
 
-    /// All that everybody has read.
-    fn heard(&self) -> Vec<(u64, Vec<u8>)> {
-        let mut heard = self.gone.clone();
-        heard.extend(self.clients.values().map(|client| (client.number, client.read.clone())));
+    /// All that everybody has read, but for two things that are a matter of how their input came:
+    /// counters, and in what order connections that go on at the same time were given ids.
+    fn heard(&self) -> Vec<(u64, String)> {
+        let now = self.clients.values().map(|client| (client.number, client.read.clone()));
+        let mut heard: Vec<_> = self.gone.iter().cloned().chain(now).collect();
         heard.sort();
-        heard
+        let plain = |line: &str| {
+            let mut parts = line.split("\":0-");
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |out, part| out + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+        };
+        let all = |read: Vec<u8>| {
+            let text = String::from_utf8_lossy(&read).into_owned();
+            let lines = text.split_inclusive('\n').filter(|line| !line.contains("stats_reply"));
+            lines.map(plain).collect::<String>()
+        };
+        heard.into_iter().map(|(number, read)| (number, all(read))).collect()
     }
 
     /// When all have gone, one who comes then must find nothing of them.

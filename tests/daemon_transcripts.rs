@@ -153,7 +153,7 @@ impl Process {
             match client.hear() {
                 Heard::Line(line) if mentions(&line, &id) && !mentions(&line, "\"tap\"") => break,
                 Heard::Line(line) => lines.push_back(line),
-                Heard::Closed | Heard::Nothing => break,
+                Heard::Cut(_) | Heard::Closed | Heard::Nothing => break,
             }
         }
         client.lines = lines;
@@ -171,7 +171,7 @@ impl Client {
             if self.closed {
                 return match std::mem::take(&mut self.read) {
                     rest if rest.is_empty() => Heard::Closed,
-                    rest => Heard::Line([&rest[..], b"(and no more of the line)"].concat()),
+                    rest => Heard::Cut(rest),
                 };
             }
             match self.socket.read(&mut buffer) {
@@ -215,7 +215,10 @@ impl Stage for Process {
         let tcp = how.tcp.unwrap_or(self.tcp);
         let socket = match tcp {
             true => {
-                UnixStream::from(OwnedFd::from(TcpStream::connect(("127.0.0.1", self.port)).expect("TCP")))
+                let socket = TcpStream::connect(("127.0.0.1", self.port)).expect("TCP");
+                // What has been sent is on its way, also where a hang-up follows at once.
+                socket.set_nodelay(true).expect("a socket");
+                UnixStream::from(OwnedFd::from(socket))
             }
             false => UnixStream::connect(&self.socket).expect("a Unix socket"),
         };

@@ -32,6 +32,8 @@ pub(crate) trait Stage {
 pub(crate) enum Heard {
     /// A line without its LF.
     Line(Vec<u8>),
+    /// The beginning of a line, and then the end.
+    Cut(Vec<u8>),
     /// The end: the daemon has closed the connection.
     Closed,
     Nothing,
@@ -47,7 +49,7 @@ pub(crate) fn play(story: &Transcript, stage: &mut dyn Stage) -> Result<(), Stri
         let played = play_step(step, stage, &mut names);
         played.map_err(|why| tell(story, *number, step, &why, stage))?;
         match step {
-            Step::IsClosed(client) => closed.push(client.clone()),
+            Step::IsClosed(client, _) => closed.push(client.clone()),
             Step::Connects(client, _) => closed.retain(|other| other != client),
             _ => {}
         }
@@ -57,7 +59,7 @@ pub(crate) fn play(story: &Transcript, stage: &mut dyn Stage) -> Result<(), Stri
         let is_right = match heard {
             Heard::Nothing => true,
             Heard::Closed => closed.contains(&client),
-            Heard::Line(_) => false,
+            Heard::Line(_) | Heard::Cut(_) => false,
         };
         if !is_right {
             let why = format!("when the story was over, {client} got {}", show(&heard));
@@ -89,9 +91,9 @@ fn play_step(step: &Step, stage: &mut dyn Stage, names: &mut Names) -> Result<()
         Step::HangsUp(client) => stage.hangs_up(client),
         Step::Pass(time) => stage.pass(*time),
         Step::Stops => stage.stop(),
-        Step::IsClosed(client) => {
+        Step::IsClosed(client, within_a_line) => {
             let heard = stage.hears(client);
-            if !matches!(heard, Heard::Closed) {
+            if !matches!((&heard, within_a_line), (Heard::Closed, false) | (Heard::Cut(_), true)) {
                 return Err(format!("{client} is not closed, but got {}", show(&heard)));
             }
         }
@@ -121,6 +123,7 @@ fn play_step(step: &Step, stage: &mut dyn Stage, names: &mut Names) -> Result<()
 fn show(heard: &Heard) -> String {
     match heard {
         Heard::Line(line) => cut(&String::from_utf8_lossy(line)),
+        Heard::Cut(line) => cut(&String::from_utf8_lossy(line)) + " (cut short, and closed)",
         Heard::Closed => "(closed)".to_owned(),
         Heard::Nothing => "(nothing)".to_owned(),
     }

@@ -22,6 +22,7 @@
 //! a half-closes
 //! a hangs up
 //! a is closed                       by the daemon, all lines before that being expected
+//! a is closed within a line         so that it gets a part of it
 //! the daemon is told to stop
 //! ```
 //!
@@ -60,7 +61,8 @@ pub(crate) enum Step {
     Reads(String, Reading),
     HalfCloses(String),
     HangsUp(String),
-    IsClosed(String),
+    /// Whether within a line.
+    IsClosed(String, bool),
     Pass(Duration),
     Stops,
 }
@@ -186,7 +188,8 @@ fn read_one(line: &str, i: usize) -> Result<Step, String> {
         ["connects", ref how @ ..] => Step::Connects(client, read_how(how)?),
         ["half-closes"] => Step::HalfCloses(client),
         ["hangs", "up"] => Step::HangsUp(client),
-        ["is", "closed"] => Step::IsClosed(client),
+        ["is", "closed"] => Step::IsClosed(client, false),
+        ["is", "closed", "within", "a", "line"] => Step::IsClosed(client, true),
         ["reads", "nothing"] => Step::Reads(client, Reading::Nothing),
         ["reads", "again"] => Step::Reads(client, Reading::Everything),
         ["reads", count, "bytes"] => {
