@@ -57,7 +57,8 @@ fn play_all(tcp: bool) {
 
 fn play_with_all_cuts(story: &Transcript, tcp: bool) -> Result<(), String> {
     let mut first = None;
-    for cut in CUTS {
+    let cuts = if story.no_cuts { &CUTS[..1] } else { &CUTS };
+    for &cut in cuts {
         let mut shell = Shell::new(story, tcp, cut);
         play(story, &mut shell).map_err(|error| format!("{error}  (cut: {cut:?})"))?;
         let heard = shell.heard();

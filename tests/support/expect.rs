@@ -16,9 +16,10 @@ impl Names {
         for (name, value) in &self.0 {
             text = text.replace(&format!("\"${name}\""), &value.to_string());
         }
-        match text.find("\"$") {
+        let unknown = text.split("\"$").skip(1).find(|rest| rest.split('"').next().is_some_and(is_name));
+        match unknown {
             None => Ok(text.into_bytes()),
-            Some(at) => Err(format!("not known yet: {}", &text[at..])),
+            Some(rest) => Err(format!("not known yet: \"${rest}")),
         }
     }
 
@@ -46,7 +47,7 @@ impl Names {
                 Ok(())
             }
             (Value::String(text), Some(found)) => {
-                let name = text.strip_prefix('$').filter(|name| !name.is_empty());
+                let name = text.strip_prefix('$').filter(|name| is_name(name));
                 let is_like = match (name, found) {
                     (Some(name), _) => {
                         let known = self.0.entry(name.to_owned()).or_insert_with(|| found.clone());
@@ -62,4 +63,8 @@ impl Names {
             _ => Err(differs(wanted)),
         }
     }
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }

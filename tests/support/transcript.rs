@@ -5,6 +5,7 @@
 //! # A comment.
 //! core only: why the story cannot be played with a process    (head: before all that happens)
 //! unix only: why it has to be a Unix socket                   (head)
+//! no cuts: why it matters how its input is cut                (head)
 //! set max_queue_bytes=8192 shared_names=any                   (head: settings of the daemon)
 //!
 //! a connects                        over the socket that the driver chooses, as the driver's user
@@ -37,7 +38,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// A story.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Transcript {
     /// The file's name.
     pub(crate) name: String,
@@ -45,6 +46,8 @@ pub(crate) struct Transcript {
     pub(crate) core_only: bool,
     /// Not to be played over TCP.
     pub(crate) unix_only: bool,
+    /// Not to be played with its input cut into other pieces.
+    pub(crate) no_cuts: bool,
     /// Keys and values.
     pub(crate) settings: Vec<String>,
     /// What happens, each with its line number.
@@ -114,8 +117,7 @@ impl Transcript {
 
     /// Reads a story; the error names file and line.
     pub(crate) fn parse(name: String, text: &str) -> Result<Transcript, String> {
-        let (core_only, unix_only) = (false, false);
-        let mut story = Transcript { name, core_only, unix_only, settings: Vec::new(), steps: Vec::new() };
+        let mut story = Transcript { name, ..Transcript::default() };
         for (number, line) in (1..).zip(text.lines()) {
             let fault = |why: String| format!("tests/transcripts/{}:{number}: {why}: {line}", story.name);
             if line.is_empty() || line.starts_with('#') {
@@ -126,6 +128,8 @@ impl Transcript {
                 story.core_only = true;
             } else if is_head && line.starts_with("unix only: ") {
                 story.unix_only = true;
+            } else if is_head && line.starts_with("no cuts: ") {
+                story.no_cuts = true;
             } else if is_head && let Some(settings) = line.strip_prefix("set ") {
                 story.settings.extend(settings.split(' ').map(str::to_owned));
             } else {
