@@ -4,7 +4,7 @@
 //!
 //! `TRANSCRIPT=key.txt cargo test --test core_transcripts` plays one.
 
-mod support;
+mod stage;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -16,8 +16,8 @@ use telex::clock::Now;
 use telex::config::{CommandLine, Config};
 use telex::core::{About, Core, Effect, Identity, Input, OpenGate, Peer, SessionKey, Transport};
 
-use support::stage::{Heard, Stage, play};
-use support::transcript::{How, Reading, Transcript};
+use stage::play::{Heard, Stage, play};
+use stage::transcript::{How, Reading, Transcript};
 
 /// Who the daemon runs as, and every client that does not say who it is.
 const OWN_UID: u32 = 1000;

@@ -6,7 +6,7 @@
 //! unless somebody waits for it: before another client does anything, the one before sends a
 //! `ping`, and waits for its reply. That a connection came or went is seen in the daemon's log.
 
-mod support;
+mod stage;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -23,8 +23,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{setsockopt, sockopt::Linger};
 use nix::unistd::Pid;
 
-use support::stage::{Heard, Stage, play};
-use support::transcript::{How, Reading, Transcript};
+use stage::play::{Heard, Stage, play};
+use stage::transcript::{How, Reading, Transcript};
 
 /// When what should have come is missing.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -72,10 +72,12 @@ fn say(text: &str) -> ExitCode {
 }
 
 fn fail(code: u8, text: &str) -> ExitCode {
+    // The journal knows the program's name, and takes <3> for an error (sd-daemon(3)).
+    let head = if telex::sys::is_journal() { "<3>" } else { "telexd: " };
     let mut err = std::io::stderr().lock();
     for line in text.lines() {
         // Where stderr is closed the exit status has to do.
-        let _ = writeln!(err, "telexd: {line}");
+        let _ = writeln!(err, "{head}{line}");
     }
     ExitCode::from(code)
 }

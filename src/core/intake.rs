@@ -371,12 +371,12 @@ impl Core {
     /// of one of them.
     pub(super) fn holds(&self, key: SessionKey, address: &str) -> bool {
         let Some(session) = self.sessions.get(key) else { return false };
-        let node_id = node_of(address);
-        *session.unique_id == *node_id
-            || session
-                .names
-                .iter()
-                .any(|&node| self.registry.get(node).is_some_and(|node| *node.name == *node_id))
+        let is_own = |node_id: &str| {
+            let mut names = session.names.iter().filter_map(|&node| self.registry.get(node));
+            names.any(|node| *node.name == *node_id) || *session.unique_id == *node_id
+        };
+        // Most are without a port, and need no search for one.
+        is_own(address) || (address.contains('#') && is_own(node_of(address)))
     }
 
     /// An id for a message without one; not that of an open request of the same connection.

@@ -249,6 +249,11 @@ impl Core {
         self.stats.longest_turn = self.stats.longest_turn.max(took);
     }
 
+    /// Takes note of how long queues will be drained at the end; for `whoami`.
+    pub fn drain_timeout_changed(&mut self, drain_timeout: Duration) {
+        self.about.drain_timeout = drain_timeout;
+    }
+
     /// What has been counted so far.
     pub fn stats(&self) -> &Stats {
         &self.stats

@@ -108,9 +108,9 @@ pub(crate) struct Congestion {
     pub(crate) waiters: BTreeMap<u64, SessionKey>,
     /// The queue has drained to half, and the first waiter has been told to go on.
     pub(crate) relieved: bool,
-    /// Since when the peer's progress is watched.
-    pub(crate) since: Duration,
-    /// What it had taken then.
+    /// When the peer's progress is looked at; the timer for that is set.
+    pub(crate) due: Duration,
+    /// What it had taken when it began to be watched.
     pub(crate) taken: u64,
 }
 

@@ -15,9 +15,15 @@ impl Core {
         self.kept_bytes() > self.limits.max_memory_bytes
     }
 
+    /// How much is to be read from one connection in one go: it may all have to be kept.
+    pub fn read_bytes_max(&self) -> usize {
+        const UNDER_PRESSURE: usize = 16 * 1024;
+        if self.is_overloaded() { UNDER_PRESSURE } else { usize::MAX }
+    }
+
     /// All that peers make the daemon keep.
     pub(super) fn kept_bytes(&self) -> usize {
-        self.memory_bytes + self.requests.kept_bytes() + self.registry.kept_bytes()
+        self.memory_bytes + self.requests.kept_bytes() + self.registry.kept_bytes() + self.topics.kept_bytes()
     }
 
     /// Whether a request or signal may enter a receiver's queue now. While others wait for it, it
@@ -65,12 +71,12 @@ impl Core {
         let (now, full_at, patience) =
             (self.now.mono, self.limits.max_queue_bytes, self.limits.stall_timeout);
         let Some(session) = self.sessions.get_mut(receiver) else { return };
-        let taken = session.taken;
+        let (taken, due) = (session.taken, now + patience);
         if session.congestion.is_none() {
-            self.timers.set(now + patience, Timer::Stall(receiver));
+            self.timers.set(due, Timer::Stall(receiver));
         }
         let congestion = session.congestion.get_or_insert_with(|| {
-            Box::new(Congestion { waiters: BTreeMap::new(), relieved: false, since: now, taken })
+            Box::new(Congestion { waiters: BTreeMap::new(), relieved: false, due, taken })
         });
         congestion.waiters.insert(ticket, sender);
         if session.outbox.direct_bytes() >= full_at {
@@ -143,7 +149,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(receiver) else { return };
         let Some(congestion) = &mut session.congestion else { return };
         // The row may have ended and begun anew since the timer was set; then it has one of its own.
-        if now < congestion.since + patience {
+        if now < congestion.due {
             return;
         }
         if session.taken - congestion.taken < STALL_BYTES_MIN {
@@ -158,9 +164,9 @@ impl Core {
             self.doomed.push((receiver, Reason::Stalled));
             return;
         }
-        congestion.since = now;
+        congestion.due = now + patience;
         congestion.taken = session.taken;
-        self.timers.set(now + patience, Timer::Stall(receiver));
+        self.timers.set(congestion.due, Timer::Stall(receiver));
     }
 
     /// Memory is short: from now on everybody waits for those who do not read.

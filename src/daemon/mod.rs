@@ -27,6 +27,8 @@ use log::Log;
 #[derive(Debug)]
 pub struct Daemon {
     config: Config,
+    /// What holds until the next start.
+    started_with: Config,
     /// How it was called, for reading the configuration again.
     command_line: CommandLine,
     host_name: String,
@@ -83,6 +85,7 @@ impl Daemon {
         let core = Core::new(about, config.limits.clone(), clock.now());
         Ok(Daemon {
             accepting: Accepting::new(listeners.len()),
+            started_with: config.clone(),
             config,
             command_line,
             host_name,
@@ -128,6 +131,9 @@ impl Daemon {
         if lost > 0 {
             self.log.warn(&format!("{lost} messages were not taken in time and are lost with the daemon"));
         }
+        for (_, conn) in self.conns.drain() {
+            conn.stream.close();
+        }
         for bound in &self.listeners {
             if let Err(error) = bound.remove_file() {
                 self.log.warn(&format!("cannot remove the socket of {}: {error}", bound.address));
@@ -140,19 +146,17 @@ impl Daemon {
     }
 }
 
-/// The sockets that the service manager has opened; without any those of the configuration, without
-/// any the default one.
+/// The sockets that the service manager has opened, and those of the configuration that are not
+/// among them; where there are none at all, the default one.
 fn listen(config: &Config) -> Result<Vec<Bound>, Fatal> {
     let inherited = sys::inherited().map_err(Fatal::doing("taking the sockets of the service manager"))?;
     let adopted = inherited.into_iter().map(adopt).collect::<Result<Vec<_>, _>>();
     let mut all = adopted.map_err(Fatal::doing("taking a socket of the service manager"))?;
-    if !all.is_empty() {
-        return Ok(all);
+    let mut addresses = config.listen.clone();
+    addresses.retain(|address| !all.iter().any(|bound| bound.address == *address));
+    if all.is_empty() && addresses.is_empty() {
+        addresses.push(place::address()?);
     }
-    let addresses = match config.listen.is_empty() {
-        false => config.listen.clone(),
-        true => vec![place::address()?],
-    };
     for address in &addresses {
         let bound = bind(address, config.socket_mode, config.socket_group.as_deref());
         all.extend(bound.map_err(Fatal::doing(format!("listening on {address}")))?);

@@ -90,6 +90,10 @@ impl Daemon {
         self.accepting.stop();
         self.stop_at = Some(now.mono + self.config.drain_timeout);
         self.core.handle(Input::StopAsked, now, &mut self.gate);
+        // Also those that the core did not want to hear.
+        for session in self.conns.keys().collect::<Vec<_>>() {
+            self.enqueue(session);
+        }
     }
 
     /// Reads the configuration again: all of it is put in force, or nothing.
@@ -98,15 +102,15 @@ impl Daemon {
         let _ = sys::notify_reloading();
         match Config::load(&self.command_line, &self.host_name) {
             Ok(config) => {
-                let differences = self.config.differences(&config);
                 self.log.notice(&format!(
                     "configuration read again: changed now: {}; after a restart: {}",
-                    or_nothing(&differences.live),
-                    or_nothing(&differences.restart)
+                    or_nothing(&self.config.differences(&config).live),
+                    or_nothing(&self.started_with.differences(&config).restart)
                 ));
                 self.log.set_level(config.log_level);
                 let limits = Box::new(config.limits.clone());
                 self.core.handle(Input::LimitsChanged(limits), now, &mut self.gate);
+                self.core.drain_timeout_changed(config.drain_timeout);
                 self.config = config;
             }
             Err(error) => self.log.error(&format!("the configuration is left as it was: {error}")),
@@ -144,6 +148,9 @@ impl Daemon {
     fn serve(&mut self, session: SessionKey, now: Now) -> usize {
         let Some(conn) = self.conns.get_mut(session) else { return 0 };
         conn.queued = false;
+        if self.stop_at.is_some() {
+            return self.discard(session);
+        }
         let work = if std::mem::take(&mut conn.resumes) {
             self.core.handle(Input::Resumed { session }, now, &mut self.gate);
             self.core.effort_bytes()
@@ -158,9 +165,23 @@ impl Daemon {
         work
     }
 
+    /// Reads what nobody will handle any more. Left unread it would cost the peer what it is still
+    /// owed: TCP resets a connection that is closed with unread bytes.
+    fn discard(&mut self, session: SessionKey) -> usize {
+        let Some(conn) = self.conns.get_mut(session).filter(|conn| conn.readable) else { return 0 };
+        // Of an error, writing will learn too.
+        let count = conn.stream.read(&mut self.buffer).unwrap_or(0);
+        conn.readable = count > 0 && (count == self.buffer.len() || conn.ends);
+        if conn.readable {
+            self.enqueue(session);
+        }
+        count
+    }
+
     fn read(&mut self, session: SessionKey, now: Now) -> usize {
         let Some(conn) = self.conns.get_mut(session) else { return 0 };
-        match conn.stream.read(&mut self.buffer) {
+        let most = self.buffer.len().min(self.core.read_bytes_max());
+        match conn.stream.read(&mut self.buffer[..most]) {
             Ok(0) => {
                 conn.readable = false;
                 conn.ended = true;
@@ -170,7 +191,7 @@ impl Daemon {
             Ok(count) => {
                 // What is less than was asked for is all there is (epoll(7)), but for an end that
                 // has been told already and will not be told again.
-                conn.readable = count == self.buffer.len() || conn.ends;
+                conn.readable = count == most || conn.ends;
                 let bytes = &self.buffer[..count];
                 self.core.handle(Input::Received { session, bytes }, now, &mut self.gate);
                 count + self.core.effort_bytes()

@@ -4,6 +4,7 @@
 
 use std::io;
 
+use nix::sys::stat::fstat;
 use sd_notify::NotifyState;
 
 /// The daemon serves; `status` is one line for `systemctl status`.
@@ -22,7 +23,27 @@ pub fn notify_stopping() -> io::Result<()> {
 }
 
 /// Whether stderr is read by the journal, which takes a level in front of each line
-/// (sd-daemon(3)).
+/// (sd-daemon(3)). $JOURNAL_STREAM alone does not say so: whatever a service starts inherits it, such
+/// as the shell in a terminal whose stderr is the terminal.
 pub fn is_journal() -> bool {
-    std::env::var_os("JOURNAL_STREAM").is_some()
+    let Ok(stderr) = fstat(io::stderr()) else { return false };
+    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| names(&stream, stderr.st_dev, stderr.st_ino))
+}
+
+/// Whether `stream` is `DEVICE:INODE` of this file.
+fn names(stream: &str, device: u64, inode: u64) -> bool {
+    stream == format!("{device}:{inode}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_named_by_device_and_inode() {
+        assert!(names("8:1234", 8, 1234));
+        for other in ["", "8", "8:", "8:123", "9:1234", "8:12345", "8:1234:"] {
+            assert!(!names(other, 8, 1234), "{other}");
+        }
+    }
 }

@@ -1,0 +1,265 @@
+//! Runs the units as README.md has them installed, on a real systemd: in a throw-away Debian that
+//! `systemd-box` boots. It stands beside the repository in `../shared/tools`, or where
+//! `TELEX_SYSTEMD_BOX` says; without it, or without root, the tests say so and do nothing.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What every script begins with.
+const HEAD: &str = r##"
+set -Eeuo pipefail
+export LC_ALL=C SYSTEMD_PAGER=
+S=/run/telexd/telex.sock
+# What is a moment's matter must not take the ninety seconds of systemd.
+mkdir -p /etc/systemd/system/telexd.service.d
+printf '[Service]\nTimeoutStartSec=10\n' >/etc/systemd/system/telexd.service.d/patience.conf
+
+die() { echo "FAILED: $*"; systemctl status telexd.service telexd.socket || true; journalctl -u telexd -o short-precise; exit 1; }
+trap 'die "line $LINENO: $BASH_COMMAND"' ERR
+# same WHAT SHOWN EXPECTED
+same() { [[ $2 == "$3" ]] || die "$1: it is '$2', not '$3'"; }
+# within WHAT COMMAND...: succeeds within ten seconds
+within() {
+  local what=$1; shift
+  for _ in {1..200}; do "$@" && return; sleep 0.05; done
+  die "$what"
+}
+ask() { printf '%s\n' "$@" | nc -N -U "$S"; }
+ping() { ask '{"message_type":"ping"}' | grep -q '"ping_reply".*"error":null'; }
+state() { systemctl show -P "$1" telexd.service; }
+# said PRIORITY TEXT: whether the journal has it at this priority or a more severe one
+said() { journalctl -u telexd -p "$1" -o cat | grep -qF -- "$2"; }
+cd /root/telex
+"##;
+
+struct Box {
+    tool: PathBuf,
+}
+
+impl Box {
+    fn find() -> Option<Box> {
+        let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tools/systemd-box");
+        let tool = std::env::var_os("TELEX_SYSTEMD_BOX").map_or_else(beside, PathBuf::from);
+        let missing = if !tool.exists() {
+            format!("there is no {}", tool.display())
+        } else if fs::metadata("/proc/self").expect("/proc").uid() != 0 {
+            format!("{} needs root", tool.display())
+        } else {
+            return Some(Box { tool });
+        };
+        // Past the test harness, which shows nothing of a test that passes.
+        let _ = writeln!(std::io::stderr(), "skipped, for {missing}");
+        None
+    }
+
+    /// Runs a script in a fresh system, behind what README.md has its reader do to install.
+    fn run(&self, script: &str) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("script");
+        fs::write(&path, format!("{HEAD}\n{}\n{script}\necho 'all of it was done'\n", installation()))
+            .unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut command = Command::new(&self.tool);
+        for (from, to) in [
+            (Path::new(env!("CARGO_BIN_EXE_telexd")), "target/release/telexd"),
+            (Path::new(env!("CARGO_BIN_EXE_telex")), "target/release/telex"),
+            (&root.join("etc"), "etc"),
+            (&root.join("systemd"), "systemd"),
+            (&path, "script"),
+        ] {
+            command.arg("--copy").arg(format!("{}:/root/telex/{to}", from.display()));
+        }
+        let done = command.args(["--", "bash", "/root/telex/script"]).output().expect("systemd-box");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, err) = (text(&done.stdout), text(&done.stderr));
+        let is_done = done.status.success() && out.ends_with("all of it was done\n");
+        assert!(is_done, "{}\n--- stdout\n{out}\n--- stderr\n{err}", done.status);
+    }
+}
+
+/// The block of README.md that installs the service.
+fn installation() -> &'static str {
+    let readme = include_str!("../README.md");
+    let (_, rest) = readme.split_once("\n```sh systemd\n").expect("a block ```sh systemd");
+    rest.split_once("\n```").expect("its end").0
+}
+
+#[test]
+fn the_first_message_of_the_first_client_starts_the_daemon_and_is_answered() {
+    let Some(systemd) = Box::find() else { return };
+    systemd.run(
+        r##"
+same "before anybody comes" "$(systemctl is-active telexd.service || true)" inactive
+same "the socket" "$(stat -c '%A %G' $S)" 'srw-rw---- telex'
+
+# Twenty at once, all of them the first.
+for n in {1..20}; do
+  ask "{\"message_type\":\"register\",\"from\":\"client-$n\"}" >/tmp/answer-$n &
+done
+wait
+for n in {1..20}; do
+  grep -q "\"register_reply\".*\"error\":null,\"node_id\":\"client-$n\"" /tmp/answer-$n || die "client $n got: $(cat /tmp/answer-$n)"
+done
+
+systemctl start telexd.service # waits for READY=1, which the clients did not
+same "then" "$(systemctl is-active telexd.service)" active
+same "the type" "$(state Type) $(state NotifyAccess)" 'notify main'
+same "the status" "$(state StatusText)" "listening on unix:$S"
+same "the user" "$(ps -o user=,group= -p "$(state MainPID)" | tr -s ' ')" 'telexd telex'
+same "the state" "$(stat -c '%A %U' /var/lib/telexd)" 'drwx------ telexd'
+same "the socket of the running daemon" "$(stat -c '%A %G' $S)" 'srw-rw---- telex'
+
+# Members of the group come in, others do not.
+member="setpriv --reuid=1000 --regid=1000 --groups=$(getent group telex | cut -d: -f3)"
+echo '{"message_type":"whoami"}' | $member nc -N -U $S | grep -q '"uid":1000,.*"administrator":false' || die 'a member'
+if echo '{"message_type":"whoami"}' | setpriv --reuid=1000 --regid=1000 --clear-groups nc -N -U $S; then die 'a stranger came in'; fi
+
+export TELEX_ADDRESS=unix:$S
+telex call --daemon whoami | grep -q '"administrator":true' || die 'the command'
+"##,
+    );
+}
+
+#[test]
+fn the_units_are_right() {
+    let Some(systemd) = Box::find() else { return };
+    systemd.run(
+        r##"
+said=$(systemd-analyze verify /etc/systemd/system/telexd.service /etc/systemd/system/telexd.socket 2>&1) || die "$said"
+same "what systemd-analyze says" "$said" ''
+"##,
+    );
+}
+
+#[test]
+fn a_reload_is_done_or_refused_as_a_whole() {
+    let Some(systemd) = Box::find() else { return };
+    systemd.run(
+        r##"
+ping
+main=$(state MainPID)
+coproc CLIENT { exec socat - UNIX-CONNECT:$S; }
+echo '{"message_type":"register","from":"client"}' >&"${CLIENT[1]}"
+read -r -t 10 line <&"${CLIENT[0]}"
+
+sed -i 's/^max_names = .*/max_names = 7/; s/^socket_mode = .*/socket_mode = "0666"/' /etc/telexd.toml
+systemctl reload telexd
+within 'the reload is told' said notice 'changed now: max_names; after a restart: socket_mode'
+ask '{"message_type":"whoami"}' | grep -q '"max_names":7' || die 'the new limit'
+
+# A faulty file: told by the command and in the journal, and nothing changes.
+sed -i 's/^max_names = .*/max_names = 8/; s/^max_requests = .*/max_requests = 0/' /etc/telexd.toml
+if systemctl reload telexd 2>/dev/null; then die 'a faulty file was taken'; fi
+within 'the fault is told' said err '/etc/telexd.toml:'
+within 'it says which setting' said err 'max_requests'
+ask '{"message_type":"whoami"}' | grep -q '"max_names":7' || die 'the old limit'
+# The same by the bare signal.
+kill -HUP "$main"
+within 'the daemon refuses it too' said err 'the configuration is left as it was'
+
+same "afterwards" "$(systemctl is-active telexd)" active
+same "the process" "$(state MainPID)" "$main"
+echo '{"message_type":"ping"}' >&"${CLIENT[1]}"
+read -r -t 10 line <&"${CLIENT[0]}"
+[[ $line == *'"to":"client"'* ]] || die "the client of before: $line"
+
+# No level is left in the text, and none of this was more than information.
+if journalctl -u telexd -o cat | grep -q '^<[0-7]>'; then die 'a level was not understood'; fi
+said info 'is client' || die 'information'
+if said notice 'is client'; then die 'information came as a notice'; fi
+"##,
+    );
+}
+
+#[test]
+fn a_stop_tells_the_clients_and_a_restart_keeps_the_socket() {
+    let Some(systemd) = Box::find() else { return };
+    systemd.run(
+        r##"
+coproc CLIENT { exec socat - UNIX-CONNECT:$S; }
+echo '{"message_type":"register","from":"client"}' >&"${CLIENT[1]}"
+read -r -t 10 line <&"${CLIENT[0]}"
+exec {answers}<&"${CLIENT[0]}"
+inode=$(stat -c %i $S)
+
+systemctl stop telexd.service 2>/dev/null
+read -r -t 10 line <&$answers
+[[ $line == *'"event":"shutdown"'* ]] || die "the client's last line: $line"
+if read -r -t 10 line <&$answers; then die "a line after the last: $line"; fi
+same "the result" "$(state Result) $(state ExecMainStatus)" 'success 0'
+within 'stopping is told' said notice stopped
+
+# The socket goes on listening; the next one who comes starts it again.
+same "the socket" "$(stat -c %i $S)" "$inode"
+ping
+same "again" "$(systemctl is-active telexd)" active
+# Whoever comes while it is restarted is answered, by the old one or the new one, or told of the end.
+for _ in 1 2 3 4 5; do
+  systemctl restart telexd &
+  restart=$!
+  while kill -0 $restart 2>/dev/null; do
+    answer=$(ask '{"message_type":"ping"}')
+    [[ $answer == *'"ping_reply"'* || $answer == *'"event":"shutdown"'* ]] || die "in a restart: '$answer'"
+  done
+  wait $restart
+  ping
+done
+same "the socket after restarts" "$(stat -c %i $S)" "$inode"
+
+# A crash is no end either.
+main=$(state MainPID)
+kill -KILL "$main"
+is_new() { [[ $(state MainPID) != 0 && $(state MainPID) != "$main" ]]; }
+within 'it is started again' is_new
+ping
+same "the socket after a crash" "$(stat -c %i $S)" "$inode"
+
+# Nor is a faulty file a reason to start it again and again.
+echo nonsense >>/etc/telexd.toml
+if systemctl restart telexd 2>/dev/null; then die 'it started'; fi
+same "a faulty file" "$(state Result) $(state ExecMainStatus) $(state NRestarts)" 'exit-code 2 0'
+within 'the fault is told' said err '/etc/telexd.toml:'
+"##,
+    );
+}
+
+#[test]
+fn without_the_socket_unit_the_service_binds_by_itself() {
+    let Some(systemd) = Box::find() else { return };
+    systemd.run(
+        r##"
+systemctl disable -q --now telexd.socket
+[[ ! -e $S ]] || die 'the socket is left over'
+systemctl start telexd.service
+same "the socket" "$(stat -c '%A %U %G' $S)" 'srw-rw---- telexd telex'
+ping
+same "the socket unit" "$(systemctl is-active telexd.socket || true)" inactive
+
+main=$(state MainPID)
+kill -KILL "$main"
+is_back() { [[ $(state MainPID) != 0 && $(state MainPID) != "$main" ]] && systemctl is-active -q telexd; }
+within 'it is started again, over its old socket' is_back
+ping
+systemctl stop telexd
+[[ ! -e $S ]] || die 'the socket is left over'
+same "the result" "$(state Result)" success
+"##,
+    );
+}
+
+#[test]
+fn what_the_file_listens_at_is_served_beside_the_socket_unit() {
+    let Some(systemd) = Box::find() else { return };
+    systemd.run(
+        r##"
+echo 'listen = ["unix:/run/telexd/telex.sock", "tcp:127.0.0.1:4040"]' >/etc/telexd.toml
+ping
+echo '{"message_type":"whoami"}' | nc -N 127.0.0.1 4040 | grep -q '"transport":"tcp"' || die 'TCP'
+within 'the status' test "$(state StatusText)" = "listening on unix:$S, tcp:127.0.0.1:4040"
+"##,
+    );
+}
