@@ -421,7 +421,7 @@ impl Stage for Shell {
         }
         let glues = match self.cut {
             Cut::Glued => true,
-            Cut::Anywhere(_) => self.chance() % 2 == 0,
+            Cut::Anywhere(_) => self.chance().is_multiple_of(2),
             Cut::Lines | Cut::Bytes => false,
         };
         let client = self.client(name);

@@ -43,7 +43,7 @@ fn every_story_over_tcp() {
 
 fn play_all(tcp: bool) {
     let mut failures = Vec::new();
-    for story in Transcript::all().iter().filter(|story| !story.core_only && !(tcp && story.unix_only)) {
+    for story in Transcript::all().iter().filter(|story| !(story.core_only || tcp && story.unix_only)) {
         failures.extend(play(story, &mut Process::start(story, tcp)).err());
     }
     assert!(failures.is_empty(), "{} stories failed\n\n{}", failures.len(), failures.join("\n"));
