@@ -257,17 +257,16 @@ impl Core {
     fn begin_tap(&mut self, key: SessionKey, patterns: Patterns<'_>) -> Result<(), Refusal> {
         self.check_administrator(key, "tap")?;
         let Some(number) = self.number_of(key) else { return Ok(()) };
-        let patterns = patterns.into_owned();
-        if !self.watch.tap(key, number, patterns.clone()) {
-            return Ok(());
+        if !self.watch.is_tapping(key, &patterns) {
+            // Not to be taken back by untap: without patterns that would end all.
+            self.take_subscription(key, 0)?;
+            self.watch.tap(key, number, patterns.into_owned());
         }
-        self.take_subscription(key, 0).inspect_err(|_| {
-            self.watch.untap(key, &patterns);
-        })
+        Ok(())
     }
 
-    /// Counts a subscription, monitor or tap that has been made; where that is one too many, it has
-    /// to be taken back.
+    /// Counts a subscription, monitor or tap; where that is one too many and it has been made already,
+    /// it has to be taken back.
     fn take_subscription(&mut self, key: SessionKey, text_bytes: usize) -> Result<(), Refusal> {
         let most = self.limits.max_subscriptions;
         if self.is_overloaded() {

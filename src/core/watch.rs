@@ -99,13 +99,14 @@ impl Watch {
         !self.taps.is_empty()
     }
 
-    /// Adds a tap; false where the connection has it already.
-    pub(crate) fn tap(&mut self, session: SessionKey, number: u64, patterns: Patterns<'static>) -> bool {
-        let there = self.taps.iter().any(|tap| tap.session == session && tap.patterns == patterns);
-        if !there {
-            self.taps.push(Tap { number, session, patterns });
-        }
-        !there
+    /// Adds a tap that the connection does not have yet.
+    pub(crate) fn tap(&mut self, session: SessionKey, number: u64, patterns: Patterns<'static>) {
+        self.taps.push(Tap { number, session, patterns });
+    }
+
+    /// Whether the connection has this tap already.
+    pub(crate) fn is_tapping(&self, session: SessionKey, patterns: &Patterns<'_>) -> bool {
+        self.taps.iter().any(|tap| tap.session == session && tap.patterns == *patterns)
     }
 
     /// Ends the tap with these patterns, or all of the connection where there is none in them.
@@ -194,9 +195,9 @@ mod tests {
         let [a, b] = sessions();
         let mut watch = Watch::default();
         let patterns = |to: &str| Patterns { to: Some(to.to_owned().into()), ..Patterns::default() };
-        assert!(watch.tap(a, 1, patterns("web*")));
-        assert!(!watch.tap(a, 1, patterns("web*")));
-        assert!(watch.tap(a, 1, Patterns { from: Some("x".into()), ..patterns("*") }));
+        watch.tap(a, 1, patterns("web*"));
+        assert!(watch.is_tapping(a, &patterns("web*")) && !watch.is_tapping(b, &patterns("web*")));
+        watch.tap(a, 1, Patterns { from: Some("x".into()), ..patterns("*") });
         let message = Tapped { from: "x", to: "", topic: "", message_type: "ping" };
         assert_eq!(watch.taps_of(b, message), [a], "a request to the daemon has an empty to");
         assert_eq!(watch.taps_of(a, message), [], "never its own");
