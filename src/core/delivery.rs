@@ -23,6 +23,8 @@ const SPARE_BYTES_MAX: usize = 1024 * 1024;
 const SPARES_MAX: usize = 8;
 /// The second count's bound while memory is short: enough for the answers to one read.
 const ANSWER_BYTES_UNDER_PRESSURE: usize = 64 * 1024;
+/// Of that, what may be waiting for one that is still read.
+const CHOKED_BYTES_UNDER_PRESSURE: usize = 4096;
 
 /// A request as its asker has to be answered, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +111,14 @@ impl Core {
         }
     }
 
+    /// With more than this waiting for it a connection is not read.
+    fn choked_at(&self) -> usize {
+        match self.is_overloaded() {
+            true => CHOKED_BYTES_UNDER_PRESSURE.min(self.limits.max_queue_bytes / 2),
+            false => self.limits.max_queue_bytes / 2,
+        }
+    }
+
     fn push_own(&mut self, to: SessionKey, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
         self.push(to, class, |session| {
             session.outbox.push_own(class, |bytes| {
@@ -120,7 +130,7 @@ impl Core {
 
     fn push(&mut self, to: SessionKey, class: Class, push: impl FnOnce(&mut Session) -> usize) {
         let is_answer = matches!(class, Class::Reply | Class::Daemon);
-        let choked_at = if is_answer { self.answer_bytes_max() / 2 } else { 0 };
+        let choked_at = if is_answer { self.choked_at() } else { 0 };
         let Some(session) = self.sessions.get_mut(to) else { return };
         if let Some(leaving) = &mut session.leaving
             && session.outbox.is_empty()
@@ -154,7 +164,7 @@ impl Core {
     /// Takes note that `count` bytes of what [`Core::transmit`] gave have been written.
     pub fn wrote(&mut self, key: SessionKey, count: usize, now: Now) {
         self.now = now;
-        let choked_at = self.answer_bytes_max() / 2;
+        let choked_at = self.choked_at();
         let half = self.limits.max_queue_bytes / 2;
         let roll_call_at = self.roll_call_room() / 2;
         let Some(session) = self.sessions.get_mut(key) else { return };

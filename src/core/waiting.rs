@@ -15,9 +15,15 @@ impl Core {
         self.kept_bytes() > self.limits.max_memory_bytes
     }
 
+    /// How much is to be read from one connection in one go: it may all have to be kept.
+    pub fn read_bytes_max(&self) -> usize {
+        const UNDER_PRESSURE: usize = 16 * 1024;
+        if self.is_overloaded() { UNDER_PRESSURE } else { usize::MAX }
+    }
+
     /// All that peers make the daemon keep.
     pub(super) fn kept_bytes(&self) -> usize {
-        self.memory_bytes + self.requests.kept_bytes() + self.registry.kept_bytes()
+        self.memory_bytes + self.requests.kept_bytes() + self.registry.kept_bytes() + self.topics.kept_bytes()
     }
 
     /// Whether a request or signal may enter a receiver's queue now. While others wait for it, it

@@ -64,17 +64,16 @@ impl Daemon {
                 self.accept_from(at, now);
             }
         }
+        // A descriptor that one connection gives back and the next one takes is no end of it.
+        if !self.accepting.waiting.contains(&true) && self.accepting.retry_at.take().is_some() {
+            self.log.notice("connections are taken again");
+        }
     }
 
     fn accept_from(&mut self, at: usize, now: Duration) {
         for _ in 0..ACCEPTS_MAX {
             match self.listeners[at].listener.accept() {
-                Ok(stream) => {
-                    if self.accepting.retry_at.take().is_some() {
-                        self.log.notice("connections are taken again");
-                    }
-                    self.welcome(stream);
-                }
+                Ok(stream) => self.welcome(stream),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.accepting.waiting[at] = false;
                     return;

@@ -180,7 +180,8 @@ impl Daemon {
 
     fn read(&mut self, session: SessionKey, now: Now) -> usize {
         let Some(conn) = self.conns.get_mut(session) else { return 0 };
-        match conn.stream.read(&mut self.buffer) {
+        let most = self.buffer.len().min(self.core.read_bytes_max());
+        match conn.stream.read(&mut self.buffer[..most]) {
             Ok(0) => {
                 conn.readable = false;
                 conn.ended = true;
@@ -190,7 +191,7 @@ impl Daemon {
             Ok(count) => {
                 // What is less than was asked for is all there is (epoll(7)), but for an end that
                 // has been told already and will not be told again.
-                conn.readable = count == self.buffer.len() || conn.ends;
+                conn.readable = count == most || conn.ends;
                 let bytes = &self.buffer[..count];
                 self.core.handle(Input::Received { session, bytes }, now, &mut self.gate);
                 count + self.core.effort_bytes()

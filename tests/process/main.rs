@@ -5,6 +5,7 @@
 
 #![cfg(feature = "daemon")]
 
+mod limits;
 mod start;
 mod stop;
 #[path = "../support/mod.rs"]
