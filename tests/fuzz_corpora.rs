@@ -4,6 +4,8 @@ use std::path::Path;
 
 mod oracle;
 
+#[path = "fuzz/targets/core.rs"]
+mod core;
 #[path = "fuzz/targets/envelope.rs"]
 mod envelope;
 #[path = "fuzz/targets/frame.rs"]
@@ -21,6 +23,11 @@ fn replay(target: &str, run: fn(&[u8])) {
         std::panic::catch_unwind(|| run(&data)).is_err()
     });
     assert!(files.is_empty(), "these fail: {files:#?}");
+}
+
+#[test]
+fn core_corpus() {
+    replay("core", core::run);
 }
 
 #[test]
