@@ -253,7 +253,7 @@ impl Core {
             return Ok(());
         }
         self.take_subscription(key, 0).inspect_err(|_| {
-            self.watch.untap(key, &patterns);
+            self.watch.take_back(key, &patterns);
         })
     }
 

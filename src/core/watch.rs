@@ -108,6 +108,11 @@ impl Watch {
         !there
     }
 
+    /// Takes back the tap that was just added, and no other: no patterns are patterns too.
+    pub(crate) fn take_back(&mut self, session: SessionKey, patterns: &Patterns<'_>) {
+        self.taps.retain(|tap| tap.session != session || tap.patterns != *patterns);
+    }
+
     /// Ends the tap with these patterns, or all of the connection where there is none in them.
     /// Gives how many.
     pub(crate) fn untap(&mut self, session: SessionKey, patterns: &Patterns<'_>) -> usize {
