@@ -66,6 +66,13 @@ impl Core {
             }
             self.stats.delivered += 1;
         }
+        // The frames are held by the outboxes alone from here on.
+        drop(frames);
+        for &receiver in receivers {
+            if self.sessions.get(receiver).is_some_and(|session| session.broke) {
+                self.give_up(receiver);
+            }
+        }
     }
 
     fn share(&mut self, line: &Outgoing<'_>, place: &mut Option<Rc<[u8]>>) -> Rc<[u8]> {
@@ -292,7 +299,8 @@ impl Core {
         event: &str,
         extra: impl FnOnce(&mut Object<'_>),
     ) {
-        if self.sessions.get(to).is_some_and(|session| session.missed > 0) {
+        let Some(session) = self.sessions.get(to).filter(|session| !session.broke) else { return };
+        if session.missed > 0 {
             self.say_lagged(to);
         }
         let (address, id) = self.signal_head(to);

@@ -34,6 +34,8 @@ impl Core {
         session.broke = true;
         session.roll_call = None;
         self.give_up(key);
+        // Nobody waits for a queue that nothing can stay in.
+        self.relieve(key);
         self.effects.push_back(Effect::Resume(key));
         self.leaving.push(key);
     }
