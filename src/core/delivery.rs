@@ -190,7 +190,8 @@ impl Core {
             self.effects.push_back(Effect::Resume(key));
         }
         let is_leaving = session.leaving.is_some() && session.outbox.is_empty();
-        if session.missed > 0 && session.outbox.direct_bytes() < half {
+        // Nobody is ended for reading: where there is no room for it yet, it comes later.
+        if session.missed > 0 && session.outbox.direct_bytes() < half && !self.answers_are_full(key) {
             self.say_lagged(key);
         }
         self.relieve(key);
@@ -308,8 +309,13 @@ impl Core {
         self.push_own(to, Class::Topic, |out| write_signal(out, id, &address, event, extra));
     }
 
-    /// Tells a subscriber how many messages it has missed, ahead of what comes next.
+    /// Tells a subscriber how many messages it has missed, ahead of what comes next. It is a line of
+    /// the daemon's own like others: where the second count is full the connection is ended.
     pub(super) fn say_lagged(&mut self, to: SessionKey) {
+        if self.answers_are_full(to) {
+            self.doomed.push((to, Reason::Stalled));
+            return;
+        }
         let (address, id) = self.signal_head(to);
         let Some(session) = self.sessions.get_mut(to) else { return };
         let count = std::mem::take(&mut session.missed);

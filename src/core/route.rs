@@ -336,6 +336,10 @@ impl Core {
         if settled.closed {
             self.request_closed(settled.asker);
         }
+        // What it missed is told first, and counts.
+        if self.sessions.get(settled.asker).is_some_and(|session| session.missed > 0) {
+            self.say_lagged(settled.asker);
+        }
         let is_full = self.answers_are_full(settled.asker);
         self.deliver(parcel.sender, Class::Reply, &[settled.asker], &parcel.line);
         if is_full {
