@@ -68,6 +68,13 @@ impl Core {
             }
             self.stats.delivered += 1;
         }
+        // The frames are held by the outboxes alone from here on.
+        drop(frames);
+        for &receiver in receivers {
+            if self.sessions.get(receiver).is_some_and(|session| session.broke) {
+                self.give_up(receiver);
+            }
+        }
     }
 
     fn share(&mut self, line: &Outgoing<'_>, place: &mut Option<Rc<[u8]>>) -> Rc<[u8]> {
@@ -82,20 +89,21 @@ impl Core {
     }
 
     /// Says a line of the daemon's own, which `write` writes without its LF. Where the second
-    /// count is full the connection is ended instead.
-    pub(super) fn say(&mut self, to: SessionKey, write: impl FnOnce(&mut Vec<u8>)) {
-        let Some(session) = self.sessions.get(to) else { return };
+    /// count is full the connection is ended instead. Says whether the line is on its way.
+    pub(super) fn say(&mut self, to: SessionKey, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let Some(session) = self.sessions.get(to) else { return false };
         if session.broke {
-            return;
+            return false;
         }
         if session.missed > 0 {
             self.say_lagged(to);
         }
         if self.answers_are_full(to) {
             self.doomed.push((to, Reason::Stalled));
-            return;
+            return false;
         }
         self.push_own(to, Class::Daemon, write);
+        true
     }
 
     /// Whether one more answer would pass the bound of the second count.
@@ -193,7 +201,8 @@ impl Core {
             self.effects.push_back(Effect::Resume(key));
         }
         let is_leaving = session.leaving.is_some() && session.outbox.is_empty();
-        if session.missed > 0 && session.outbox.direct_bytes() < half {
+        // Nobody is ended for reading: where there is no room for it yet, it comes later.
+        if session.missed > 0 && session.outbox.direct_bytes() < half && !self.answers_are_full(key) {
             self.say_lagged(key);
         }
         self.relieve(key);
@@ -236,21 +245,21 @@ impl Core {
         first: Option<&Id<'_>>,
         count: u64,
     ) {
-        if self.sessions.get(sender).is_none_or(|session| session.broke) {
-            self.stats.untold += count;
-            return;
-        }
         let what = if count == 1 { "a message was" } else { "messages were" };
         let refusal = Refusal::new(
             Code::NodeGone,
             format!("{count} {what} not delivered: the connection {receiver} is gone"),
         );
-        self.say_error(sender, None, &refusal, first, |body| {
+        let told = self.say_error(sender, None, &refusal, first, |body| {
             body.number("count", count);
         });
+        if !told {
+            self.stats.untold += count;
+        }
     }
 
-    /// Says an `error` line to `address`, or to where the connection is addressed by default.
+    /// Says an `error` line to `address`, or to where the connection is addressed by default. Says
+    /// whether it is on its way, as [`Core::say`] does.
     pub(super) fn say_error(
         &mut self,
         to: SessionKey,
@@ -258,10 +267,10 @@ impl Core {
         refusal: &Refusal,
         in_reply_to: Option<&Id<'_>>,
         extra: impl FnOnce(&mut Object<'_>),
-    ) {
+    ) -> bool {
         let own = self.address_of(to);
         self.stats.error(refusal.code);
-        self.say(to, |out| write_error(out, address.unwrap_or(&own), refusal, in_reply_to, extra));
+        self.say(to, |out| write_error(out, address.unwrap_or(&own), refusal, in_reply_to, extra))
     }
 
     /// Says the reply to a request, with what `extra` adds to its body.
@@ -282,11 +291,11 @@ impl Core {
     }
 
     /// Says the error reply to a request.
-    pub(super) fn say_error_reply(&mut self, to: SessionKey, asked: AskedBy<'_>, refusal: &Refusal) {
+    pub(super) fn say_error_reply(&mut self, to: SessionKey, asked: AskedBy<'_>, refusal: &Refusal) -> bool {
         self.stats.error(refusal.code);
         self.own_ids += 1;
         let id = self.own_ids;
-        self.say(to, |out| write_reply(out, id, asked, |body| write_refusal(body, refusal)));
+        self.say(to, |out| write_reply(out, id, asked, |body| write_refusal(body, refusal)))
     }
 
     /// Says a signal of the daemon's own, `extra` being what stands in its body behind the event.
@@ -302,15 +311,21 @@ impl Core {
         event: &str,
         extra: impl FnOnce(&mut Object<'_>),
     ) {
-        if self.sessions.get(to).is_some_and(|session| session.missed > 0) {
+        let Some(session) = self.sessions.get(to).filter(|session| !session.broke) else { return };
+        if session.missed > 0 {
             self.say_lagged(to);
         }
         let (address, id) = self.signal_head(to);
         self.push_own(to, Class::Topic, |out| write_signal(out, id, &address, event, extra));
     }
 
-    /// Tells a subscriber how many messages it has missed, ahead of what comes next.
+    /// Tells a subscriber how many messages it has missed, ahead of what comes next. It is a line of
+    /// the daemon's own like others: where the second count is full the connection is ended.
     pub(super) fn say_lagged(&mut self, to: SessionKey) {
+        if self.answers_are_full(to) {
+            self.doomed.push((to, Reason::Stalled));
+            return;
+        }
         let (address, id) = self.signal_head(to);
         let Some(session) = self.sessions.get_mut(to) else { return };
         let count = std::mem::take(&mut session.missed);

@@ -254,7 +254,8 @@ impl Core {
         let address = self.told_address(key, told.from.as_deref());
         let Some(message_type) = &told.request_type else {
             let id = told.id.and_then(Result::ok);
-            return self.say_error(key, Some(&address), refusal, id.as_ref(), |_| {});
+            self.say_error(key, Some(&address), refusal, id.as_ref(), |_| {});
+            return;
         };
         if let Some(Ok(id)) = &told.id
             && self.requests.is_open(key, id)

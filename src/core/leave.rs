@@ -32,12 +32,18 @@ impl Core {
         session.broke = true;
         session.roll_call = None;
         self.give_up(key);
+        // Nobody waits for a queue that nothing can stay in.
+        self.relieve(key);
         self.effects.push_back(Effect::Resume(key));
         self.leaving.push(key);
     }
 
     /// Ends a session at once: what it has not taken is given up, before anybody hears of it.
     pub(super) fn end_now(&mut self, key: SessionKey, reason: Reason) {
+        // Not even the fates of its messages to itself can be told any more.
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.broke = true;
+        }
         self.give_up(key);
         self.leave(key, reason);
         self.close(key);
@@ -130,6 +136,9 @@ impl Core {
     }
 
     fn close(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.broke = true;
+        }
         self.give_up(key);
         for _ in 0..self.requests.asker_left(key) {
             self.request_closed(key);

@@ -78,7 +78,7 @@ struct Links<K> {
 #[derive(Debug, Default)]
 struct Ends {
     asked: Option<RequestKey>,
-    /// Receivers over all its open requests.
+    /// What all its open requests count.
     asked_count: usize,
     owed: Option<LegKey>,
     owed_count: usize,
@@ -103,7 +103,8 @@ impl Requests {
         self.requests.contains_key(key)
     }
 
-    /// How many receivers the open requests of `asker` were handed to, in all.
+    /// How many receivers the open requests of `asker` were handed to, in all; one that was handed to
+    /// none counts as one.
     pub(crate) fn asked_by(&self, asker: SessionKey) -> usize {
         self.sessions.get(asker).map_or(0, |ends| ends.asked_count)
     }
@@ -133,14 +134,14 @@ impl Requests {
         self.bytes
     }
 
-    /// Opens a request that is handed to `receivers` (at least one, none twice).
+    /// Opens a request that is handed to `receivers` (none twice).
     pub(crate) fn open(&mut self, what: Asked, receivers: &[SessionKey]) -> RequestKey {
         let asker = what.asker;
         let hash = hash_asked(&self.hasher, asker, &what.id);
         self.bytes += footprint(&what, receivers.len());
         let ends = entry(&mut self.sessions, asker);
         let (previous, handed) = (ends.asked, receivers.len());
-        ends.asked_count += handed;
+        ends.asked_count += weight(handed);
         let key = self.requests.insert(Request {
             what,
             handed: handed as u32,
@@ -304,7 +305,7 @@ impl Requests {
             self.requests[previous].links.next = request.links.next;
         }
         if let Some(ends) = self.sessions.get_mut(request.what.asker) {
-            ends.asked_count -= request.handed as usize;
+            ends.asked_count -= weight(request.handed as usize);
             if ends.asked == Some(key) {
                 ends.asked = request.links.previous;
             }
@@ -341,6 +342,11 @@ impl Requests {
         let what = &self.requests[leg.request].what;
         hash_owed(&self.hasher, leg.receiver, &what.from, &what.id)
     }
+}
+
+/// What an open request counts: one for each receiver, and one where a filter let it come to none.
+fn weight(handed: usize) -> usize {
+    handed.max(1)
 }
 
 /// About what a request takes: its record and texts, and for each receiver a leg, with their places
@@ -421,6 +427,16 @@ mod tests {
         assert_eq!(over, [id("1"), id("3")]);
         assert_eq!(requests.receiver_left(c), [(asked(a, "a", "2"), false)]);
         assert_eq!(requests.len(), 0);
+    }
+
+    #[test]
+    fn a_request_that_came_to_nobody_counts() {
+        let [a, ..] = sessions();
+        let mut requests = Requests::default();
+        let unheard = requests.open(asked(a, "a", "1"), &[]);
+        assert_eq!(requests.asked_by(a), 1);
+        requests.expire(unheard);
+        assert_eq!((requests.asked_by(a), requests.kept_bytes()), (0, 0));
     }
 
     #[test]

@@ -244,9 +244,13 @@ impl Core {
 
     /// Tells the sender that its message goes nowhere: a request by its reply, all else by an error.
     pub(super) fn refuse(&mut self, parcel: &Parcel<'_>, refusal: &Refusal) {
-        match parcel.is_request() {
+        let told = match parcel.is_request() {
             true => self.say_error_reply(parcel.sender, parcel.asked(), refusal),
             false => self.say_error(parcel.sender, Some(parcel.from), refusal, Some(parcel.id), |_| {}),
+        };
+        // One that has waited had been let in: that is a fate.
+        if !told && parcel.ticket.is_some() {
+            self.stats.untold += 1;
         }
     }
 
@@ -331,6 +335,10 @@ impl Core {
         let Some(settled) = settled else { return };
         if settled.closed {
             self.request_closed(settled.asker);
+        }
+        // What it missed is told first, and counts.
+        if self.sessions.get(settled.asker).is_some_and(|session| session.missed > 0) {
+            self.say_lagged(settled.asker);
         }
         let is_full = self.answers_are_full(settled.asker);
         self.deliver(parcel.sender, Class::Reply, &[settled.asker], &parcel.line);

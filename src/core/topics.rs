@@ -200,7 +200,13 @@ impl Topics {
             }
         }
         for (name, members) in groups {
-            if members.iter().any(|member| picked.contains_key(&member.number)) {
+            // One who gets it anyhow counts as his group's; one who misses it does not, while another
+            // member has room.
+            let mut counting = members.iter().filter(|member| picked.contains_key(&member.number)).peekable();
+            if counting.peek().is_some()
+                && (counting.any(|member| has_room(member.session))
+                    || !members.iter().any(|member| has_room(member.session)))
+            {
                 continue;
             }
             let Some(group) = self.groups.get_mut(name) else { continue };

@@ -1,0 +1,388 @@
+//! Knows how connections end, what becomes of what they were owed and of those who waited for them,
+//! and what time alone brings about.
+//! Never: what is in a line.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::handling::matches;
+use crate::model::{About, Checked, Class, Expect, Kind, Model, Msg, Pass};
+
+/// What a receiver has to take in every `stall_timeout`.
+const STALL_BYTES: usize = 64 * 1024;
+
+enum Due {
+    Request(u64),
+    Held(u64),
+    Stall(u64),
+}
+
+impl Pass<'_> {
+    /// Ends those whose end the line in hand has led to.
+    pub(crate) fn settle(&mut self) -> Checked {
+        while !self.doomed.is_empty() {
+            let at = match self.doomed.len() {
+                1 => 0,
+                several => self.choose(several),
+            };
+            let (number, reason) = self.doomed.remove(at);
+            if self.m.conns.contains_key(&number) {
+                // What it has not taken is given up before anybody hears of its end.
+                self.change(number).broke = true;
+                self.give_up(number)?;
+                self.depart(number, reason)?;
+                self.close(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The peer has ended it: what it is still owed is delivered.
+    pub(crate) fn leave(&mut self, number: u64, reason: &'static str) -> Checked {
+        let Some(conn) = self.conn(number) else { return Ok(()) };
+        let (now, taken, broke) = (self.m.now, conn.taken, conn.broke);
+        self.change(number).leaving = Some((now, taken));
+        self.depart(number, reason)?;
+        if broke { self.close(number) } else { self.close_if_settled(number) }
+    }
+
+    pub(crate) fn broke(&mut self, number: u64) -> Checked {
+        let Some(conn) = self.conn(number) else { return Ok(()) };
+        let leaving = conn.leaving.is_some();
+        let conn = self.change(number);
+        conn.broke = true;
+        conn.roll_call = None;
+        // Nobody waits for a queue that nothing stays in.
+        if let Some(row) = &mut conn.row {
+            row.drained = true;
+        }
+        self.give_up(number)?;
+        if leaving { self.close(number) } else { Ok(()) }
+    }
+
+    /// Takes a connection away from everybody else.
+    pub(crate) fn depart(&mut self, number: u64, reason: &'static str) -> Checked {
+        if let Some(held) = self.drop_held(number) {
+            let _ = held;
+            self.m.untold += 1;
+        }
+        if let Some(row) = self.change(number).row.take() {
+            // Whoever waited for it looks again where its line goes, when its turn comes.
+            drop(row);
+        }
+        let mut told = Vec::new();
+        let mut askers = Vec::new();
+        self.m.requests.retain_mut(|request| {
+            let had = request.waiting.contains(&number);
+            request.waiting.retain(|waiting| *waiting != number);
+            let is_over = had && request.waiting.is_empty();
+            if is_over {
+                askers.push(request.asker);
+                if !request.replied {
+                    told.push(request.message.clone());
+                }
+            }
+            !is_over
+        });
+        self.tell_node_gone(told)?;
+        let conn = self.change(number);
+        let names = std::mem::take(&mut conn.names);
+        conn.subscriptions.clear();
+        conn.monitors.clear();
+        conn.taps.clear();
+        conn.roll_call = None;
+        for name in names {
+            self.give_up_name(number, &name, reason)?;
+        }
+        for asker in askers {
+            self.close_if_settled(asker)?;
+        }
+        Ok(())
+    }
+
+    /// Takes an instance out of its node.
+    pub(crate) fn give_up_name(&mut self, number: u64, name: &str, reason: &'static str) -> Checked {
+        if let Some(node) = self.m.nodes.get_mut(name) {
+            let node = Rc::make_mut(node);
+            node.instances.retain(|instance| *instance != number);
+            node.turns = Default::default();
+            if node.instances.is_empty() {
+                self.m.nodes.remove(name);
+            }
+        }
+        self.news(name, number, "node_down", Some(reason))
+    }
+
+    /// Tells the monitors.
+    pub(crate) fn news(
+        &mut self,
+        name: &str,
+        number: u64,
+        event: &'static str,
+        reason: Option<&'static str>,
+    ) -> Checked {
+        let monitors: Vec<u64> = self
+            .m
+            .conns
+            .values()
+            .filter(|conn| conn.leaving.is_none())
+            .filter(|conn| {
+                conn.monitors.iter().any(|pattern| matches(pattern, name))
+                    || conn.roll_call.as_ref().is_some_and(|call| matches(&call.pattern, name))
+            })
+            .map(|conn| conn.number)
+            .collect();
+        let mut body: Vec<(&'static str, Value)> =
+            vec![("node_id", name.into()), ("unique_id", format!(":{number}").into())];
+        body.extend(reason.map(|reason| ("reason", reason.into())));
+        for monitor in monitors {
+            let expect = Expect::Signal { event, body: body.clone() };
+            let mut is_due = true;
+            let fits = self.next_fits(monitor, &expect);
+            let conn = self.change(monitor);
+            if let Some(call) = &mut conn.roll_call {
+                // Whether a node that has not been called yet is spoken of now or when its turn
+                // comes is not promised; but who has been told that it is up has to be told.
+                let key = (name.to_owned(), number);
+                let was_told = call.called.contains(&key) || call.heard_of.contains(&key);
+                match (event, fits) {
+                    ("node_up", true) => {
+                        call.heard_of.insert(key);
+                    }
+                    ("node_up", false) => is_due = false,
+                    (_, fits) => {
+                        is_due = fits || was_told;
+                        call.called.remove(&key);
+                        call.heard_of.remove(&key);
+                    }
+                }
+            }
+            if is_due {
+                self.push(monitor, Class::Answer, expect)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn close_if_settled(&mut self, number: u64) -> Checked {
+        let Some(conn) = self.conn(number) else { return Ok(()) };
+        if conn.leaving.is_some()
+            && conn.queue.is_empty()
+            && !self.m.requests.iter().any(|request| request.asker == number)
+        {
+            return self.close(number);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn close(&mut self, number: u64) -> Checked {
+        if !self.m.conns.contains_key(&number) {
+            return Ok(());
+        }
+        self.change(number).broke = true;
+        self.give_up(number)?;
+        self.m.requests.retain(|request| request.asker != number);
+        self.m.conns.remove(&number);
+        self.closed.insert(number);
+        Ok(())
+    }
+
+    /// An administrator has closed it. It is tried once to tell it why, behind what is queued for it
+    /// already; what it does not take then is given up.
+    pub(crate) fn kill(&mut self, number: u64) -> Checked {
+        let expect = Expect::Error { codes: vec!["denied"], about: About::Any, count: None };
+        self.push(number, Class::Answer, expect)?;
+        let (now, taken) = (self.m.now, self.conn(number).map_or(0, |conn| conn.taken));
+        let conn = self.change(number);
+        conn.dying = true;
+        conn.leaving = Some((now, taken));
+        self.depart(number, "killed")
+    }
+
+    pub(crate) fn reaped(&mut self) -> Checked {
+        let dying: Vec<u64> =
+            self.m.conns.values().filter(|conn| conn.dying).map(|conn| conn.number).collect();
+        for number in dying {
+            self.close(number)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn time_passed(&mut self) -> Checked {
+        loop {
+            self.give_up_leaving(false)?;
+            self.end_under_pressure(false)?;
+            let Some(due) = self.next_due() else { break };
+            match due {
+                Due::Request(serial) => self.request_expired(serial)?,
+                Due::Held(sender) => self.held_expired(sender)?,
+                Due::Stall(number) => {
+                    let (now, set) = (self.m.now, self.m.next_set());
+                    let conn = self.change(number);
+                    let taken = conn.taken;
+                    if let Some(row) = &mut conn.row {
+                        if taken - row.taken < STALL_BYTES {
+                            self.doom(number, "stalled");
+                        } else {
+                            (row.since, row.taken, row.set) = (now, taken, set);
+                        }
+                    }
+                }
+            }
+            self.settle()?;
+        }
+        self.end_under_pressure(true)?;
+        self.give_up_leaving(true)
+    }
+
+    /// Those who do not read while memory is short are ended; when among all that is due is the
+    /// daemon's own affair.
+    fn end_under_pressure(&mut self, at_the_latest: bool) -> Checked {
+        let ended: Vec<u64> = self
+            .seen
+            .stalled
+            .iter()
+            .copied()
+            .filter(|&number| self.m.tight && self.conn(number).is_some_and(|conn| !conn.queue.is_empty()))
+            .collect();
+        if !ended.is_empty() && (at_the_latest || self.choose(2) == 1) {
+            for number in ended {
+                self.doom(number, "stalled");
+            }
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// What is due first, in the order of its time.
+    fn next_due(&self) -> Option<Due> {
+        let patience = self.m.limits.stall_timeout;
+        let requests = self
+            .m
+            .requests
+            .iter()
+            .map(|request| (request.deadline, request.set, Due::Request(request.message.serial)));
+        let conns = self.m.conns.values();
+        let held = conns.clone().filter_map(|conn| {
+            let held = conn.held.as_ref()?;
+            Some((held.deadline?, held.set, Due::Held(conn.number)))
+        });
+        let stalls = conns.filter_map(|conn| {
+            let row = conn.row.as_ref()?;
+            Some((row.since + patience, row.set, Due::Stall(conn.number)))
+        });
+        let due = requests.chain(held).chain(stalls).filter(|(at, ..)| *at <= self.m.now);
+        due.min_by_key(|(at, set, _)| (*at, *set)).map(|(.., due)| due)
+    }
+
+    /// When the core has to be called at the latest for something that was promised.
+    pub(crate) fn first_deadline(model: &Model) -> Option<Duration> {
+        let requests = model.requests.iter().map(|request| request.deadline);
+        let held = model.conns.values().filter_map(|conn| conn.held.as_ref()?.deadline);
+        let patience = model.limits.stall_timeout;
+        let rows = model.conns.values().filter_map(|conn| Some(conn.row.as_ref()?.since + patience));
+        requests.chain(held).chain(rows).min()
+    }
+
+    fn request_expired(&mut self, serial: u64) -> Checked {
+        let Some(at) = self.m.requests.iter().position(|request| request.message.serial == serial) else {
+            return Ok(());
+        };
+        let request = self.m.requests.remove(at);
+        if !request.replied {
+            let about = About::Message(request.message.clone());
+            let of = request.message.message_type.clone();
+            let expect = Expect::Refusal { of, codes: vec!["timeout"], about };
+            self.push(request.asker, Class::Answer, expect)?;
+        }
+        self.close_if_settled(request.asker)
+    }
+
+    /// "Lines that it does not take for `stall_timeout` are given up": not before that time has
+    /// passed since it left. When exactly, among all that is due, what was seen says: now, where the
+    /// next line of one who sent it something tells of it.
+    fn give_up_leaving(&mut self, at_the_latest: bool) -> Checked {
+        let (now, patience) = (self.m.now, self.m.limits.stall_timeout);
+        // In the order in which they were closed.
+        for &number in &self.seen.closed {
+            if self.closed.contains(&number) {
+                continue;
+            }
+            let gives_up = self.conn(number).is_some_and(|conn| {
+                conn.leaving.is_some_and(|(since, _)| now >= since + patience) && !conn.queue.is_empty()
+            });
+            if gives_up && (at_the_latest || self.is_now_given_up(number)) {
+                self.close(number)?;
+            } else if !at_the_latest {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the next line of each who has lines waiting here tells of their loss. Where nobody
+    /// hears of it, it may be now or later.
+    fn is_now_given_up(&mut self, number: u64) -> bool {
+        let Some(conn) = self.conn(number) else { return false };
+        let mut lost: BTreeMap<u64, (Rc<Msg>, u64)> = BTreeMap::new();
+        for entry in &conn.queue {
+            if let Some(message) = entry.message.as_ref().filter(|message| message.kind != Kind::Request)
+                && entry.class != Class::Topic
+            {
+                lost.entry(message.sender).or_insert_with(|| (message.clone(), 0)).1 += 1;
+            }
+        }
+        lost.retain(|&sender, _| sender != number && !self.is_blind(sender) && self.conn(sender).is_some());
+        if lost.is_empty() {
+            return self.choose(2) == 1;
+        }
+        lost.into_values().all(|(first, count)| {
+            let (codes, sender) = (vec!["node_gone"], first.sender);
+            let expect = Expect::Error { codes, about: About::Message(first), count: Some(count) };
+            self.next_fits(sender, &expect)
+        })
+    }
+
+    pub(crate) fn stop(&mut self) -> Checked {
+        let all: Vec<u64> = self.m.conns.keys().copied().collect();
+        for &number in &all {
+            if let Some(held) = self.drop_held(number) {
+                self.refuse_held(&held.message, "node_gone")?;
+            }
+        }
+        let open = std::mem::take(&mut self.m.requests);
+        self.tell_node_gone(open.into_iter().filter(|one| !one.replied).map(|one| one.message).collect())?;
+        let nodes: Vec<_> =
+            self.m.nodes.iter().map(|(name, node)| (name.clone(), node.instances.clone())).collect();
+        for (name, instances) in nodes {
+            for instance in instances {
+                self.news(&name, instance, "node_down", Some("shutdown"))?;
+            }
+        }
+        for number in all {
+            self.push(number, Class::Answer, Expect::Signal { event: "shutdown", body: Vec::new() })?;
+        }
+        self.m.stopped = true;
+        Ok(())
+    }
+
+    /// Tells askers that all who could have answered have left; the order among them is not promised.
+    fn tell_node_gone(&mut self, mut told: Vec<Rc<Msg>>) -> Checked {
+        // Those whose ids are known first: the others could be taken for any of them.
+        told.sort_by_key(|message| self.m.id_of(message).is_none());
+        while !told.is_empty() {
+            let refusal = |message: &Rc<Msg>| Expect::Refusal {
+                of: message.message_type.clone(),
+                codes: vec!["node_gone"],
+                about: About::Message(message.clone()),
+            };
+            let at = told.iter().position(|message| self.next_fits(message.sender, &refusal(message)));
+            let message = told.remove(at.unwrap_or(0));
+            self.push(message.sender, Class::Answer, refusal(&message))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,58 @@
+//! A seeded simulation of the service: thousands of short runs of peers that do what they like, and a
+//! model of PROTOCOL.md that has to agree with the core after every step.
+//!
+//! `TELEX_SIM_SEED=n` replays one run, `TELEX_SIM_TRACE=1` prints every step of it, `TELEX_SIM_SEEDS`
+//! says how many runs there are (from seed `TELEX_SIM_FIRST` on), `TELEX_SIM_ACTIONS` how long each is.
+
+mod control;
+mod fits;
+mod handling;
+mod leaving;
+mod lines;
+mod model;
+mod peers;
+mod random;
+mod routing;
+mod run;
+mod scenarios;
+mod shell;
+
+#[test]
+fn the_core_keeps_its_promises() {
+    let seeds = match run::number_from("TELEX_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let first = run::number_from("TELEX_SIM_FIRST").unwrap_or(1);
+            first..first + run::number_from("TELEX_SIM_SEEDS").unwrap_or(run::SEEDS)
+        }
+    };
+    let started = std::time::Instant::now();
+    let mut total = run::Summary::default();
+    // For who works on the model: all divergences, a line each.
+    let goes_on = run::number_from("TELEX_SIM_GOES_ON").is_some();
+    let mut diverged = 0;
+    for seed in seeds.clone() {
+        match run::run(seed) {
+            Ok(summary) => total.add(&summary),
+            Err(report) if goes_on => {
+                diverged += 1;
+                println!("{}", report.lines().take(4).collect::<Vec<_>>().join(" | "));
+            }
+            Err(report) => panic!("{report}"),
+        }
+    }
+    assert_eq!(diverged, 0, "runs that diverged");
+    let runs = seeds.end - seeds.start;
+    println!("{runs} runs in {:.1?}: {total:?}", started.elapsed());
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in [3, 77, 4711] {
+        let (one, two) = (run::run(seed), run::run(seed));
+        match (one, two) {
+            (Ok(one), Ok(two)) => assert_eq!(one.hash, two.hash, "seed {seed}"),
+            (one, two) => panic!("{:?} {:?}", one.err(), two.err()),
+        }
+    }
+}
