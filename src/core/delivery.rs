@@ -49,9 +49,11 @@ impl Core {
         let shares = receivers.len() > 1 && line.len() >= SHARED_BYTES_MIN;
         // What is shared with and without the member `sender`.
         let mut frames: [Option<Rc<[u8]>>; 2] = [None, None];
+        let mut any_broke = false;
         for &receiver in receivers {
             let Some(session) = self.sessions.get(receiver) else { continue };
             let wants_sender = session.wants_sender;
+            any_broke |= session.broke;
             if session.missed > 0 {
                 self.say_lagged(receiver);
             }
@@ -70,6 +72,14 @@ impl Core {
         }
         // The frames are held by the outboxes alone from here on.
         drop(frames);
+        if any_broke {
+            self.give_up_broken(receivers);
+        }
+    }
+
+    /// What was queued for connections that nothing can be written to meets its fate at once.
+    #[cold]
+    fn give_up_broken(&mut self, receivers: &[SessionKey]) {
         for &receiver in receivers {
             if self.sessions.get(receiver).is_some_and(|session| session.broke) {
                 self.give_up(receiver);
