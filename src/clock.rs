@@ -11,10 +11,3 @@ pub struct Now {
     /// Since 1970-01-01 00:00 UTC; may jump.
     pub wall: Duration,
 }
-
-impl Now {
-    /// The wall clock in milliseconds since 1970.
-    pub fn wall_ms(self) -> u64 {
-        u64::try_from(self.wall.as_millis()).unwrap_or(u64::MAX)
-    }
-}

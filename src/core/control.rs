@@ -144,6 +144,7 @@ impl Core {
             if let Some(session) = self.sessions.get_mut(ousted.session) {
                 session.names.retain(|&node| node != done.node);
             }
+            self.release_waiters(ousted.session);
             self.tell_down(&name, ousted.number, Reason::Replaced);
         }
         let asked = super::delivery::AskedBy { from: &name, ..parcel.asked() };
@@ -182,23 +183,21 @@ impl Core {
         }
     }
 
-    fn expand_node_id(&self, key: SessionKey, pattern: &str, field: &str) -> Result<Rc<str>, Refusal> {
+    fn expand_node_id(&mut self, key: SessionKey, pattern: &str, field: &str) -> Result<Rc<str>, Refusal> {
         let bad = |why| {
             Refusal::new(Code::BadField, format!("\"{field}\" is \"{}\", which {why}", excerpt(pattern)))
         };
-        let number = self.number_of(key).unwrap_or_default();
-        // The number is unique among connections, but somebody may have taken it for a name.
-        let mut tries = 1..;
+        let has_unique = expand(pattern, "", "").map_err(bad)? != expand(pattern, "", "u").map_err(bad)?;
         let name = loop {
-            let unique = match tries.next() {
-                Some(1) | None => number.to_string(),
-                Some(n) => format!("{number}-{n}"),
-            };
-            let name = expand(pattern, &self.about.host, &unique).map_err(bad)?;
-            let is_taken = self.registry.find(&name).is_some();
-            if !is_taken || name == expand(pattern, &self.about.host, "").map_err(bad)? {
-                break name;
+            let name = expand(pattern, &self.about.host, &self.unique_part(key)).map_err(bad)?;
+            let is_free = self.registry.find(&name).is_none();
+            // The number is unique among connections, but somebody may have taken it for a name.
+            // What was taken once is not tried again, so that nobody can make this long twice.
+            match self.sessions.get_mut(key) {
+                Some(session) if has_unique && !is_free => session.taken_parts += 1,
+                _ => break name,
             }
+            self.effort += 1;
         };
         check_node_id(&name).map_err(bad)?;
         if is_reserved(&name) {
@@ -209,6 +208,17 @@ impl Core {
             return Err(Refusal::new(Code::Denied, error));
         }
         Ok(Rc::from(name))
+    }
+
+    /// What `%u` becomes next: the connection's number, and behind it how often that was taken.
+    fn unique_part(&self, key: SessionKey) -> String {
+        match self.sessions.get(key) {
+            Some(session) if session.taken_parts > 0 => {
+                format!("{}-{}", session.number, session.taken_parts + 1)
+            }
+            Some(session) => session.number.to_string(),
+            None => String::new(),
+        }
     }
 
     fn unregister(&mut self, parcel: &Parcel<'_>, node_id: &str) -> Result<(), Refusal> {
@@ -225,6 +235,7 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(key) {
             session.names.retain(|&name| name != node);
         }
+        self.release_waiters(key);
         self.say_reply(key, parcel.asked(), |_| {});
         self.tell_down(node_id, number, Reason::Unregistered);
         self.note(Level::Info, "unregistered", Some(number), format!("is {node_id} no more"));
@@ -245,12 +256,13 @@ impl Core {
     fn monitor(&mut self, parcel: &Parcel<'_>, pattern: &str) -> Result<(), Refusal> {
         let key = parcel.sender;
         let Some(number) = self.number_of(key) else { return Ok(()) };
-        if self.watch.monitor(key, number, pattern) {
+        let is_new = self.watch.monitor(key, number, pattern);
+        if is_new {
             self.take_subscription(key, pattern.len()).inspect_err(|_| {
                 self.watch.unmonitor(number, pattern);
             })?;
         }
-        self.begin_roll_call(key, pattern, parcel.asked());
+        self.begin_roll_call(key, pattern, is_new, parcel.asked());
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::wire::message::{Id, Refusal, Told};
 const EARLY_WRITE_BYTES: usize = 256 * 1024;
 /// A line of this size that goes to several receivers is copied once, and shared.
 const SHARED_BYTES_MIN: usize = 4096;
-/// What is kept of emptied buffers: each at most the first, all together at most the second.
+/// What is kept of emptied buffers: of these bytes each at most, and so many at most.
 const SPARE_BYTES_MAX: usize = 1024 * 1024;
 const SPARES_MAX: usize = 8;
 /// The second count's bound while memory is short: enough for the answers to one read.
@@ -48,7 +48,7 @@ impl Core {
     ) {
         let shares = receivers.len() > 1 && line.len() >= SHARED_BYTES_MIN;
         // What is shared with and without the member `sender`.
-        let mut frames: [Option<Rc<[u8]>>; 2] = [None, None];
+        let mut frames: [Option<Rc<Vec<u8>>>; 2] = [None, None];
         let mut any_broke = false;
         for &receiver in receivers {
             let Some(session) = self.sessions.get(receiver) else { continue };
@@ -87,11 +87,11 @@ impl Core {
         }
     }
 
-    fn share(&mut self, line: &Outgoing<'_>, place: &mut Option<Rc<[u8]>>) -> Rc<[u8]> {
+    fn share(&mut self, line: &Outgoing<'_>, place: &mut Option<Rc<Vec<u8>>>) -> Rc<Vec<u8>> {
         let mut bytes = Vec::with_capacity(line.len());
         line.write_to(&mut bytes);
         self.memory_bytes += bytes.len();
-        place.insert(Rc::from(bytes)).clone()
+        place.insert(Rc::new(bytes)).clone()
     }
 
     fn sender_member(&mut self, sender: SessionKey) -> Option<Rc<[u8]>> {

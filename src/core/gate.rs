@@ -6,7 +6,7 @@ use crate::wire::message::Message;
 
 /// Judges every message of a peer once, before it goes anywhere.
 pub trait Gate {
-    /// Looks at one message. `line` is as it will leave: with its `from` and `message_id`.
+    /// Looks at one message, as it came but for its `from`.
     fn judge(&mut self, judged: &Judged<'_>) -> Verdict;
 }
 

@@ -167,6 +167,10 @@ impl Core {
                 self.refuse_held(key, &held, &gone);
             }
         }
+        // Nobody waits any more, so nobody can be too slow for anybody.
+        for session in self.sessions.values_mut() {
+            session.congestion = None;
+        }
         for key in self.requests.keys() {
             if let Some((asked, replied)) = self.requests.expire(key) {
                 self.end_request(&asked, replied, &gone);

@@ -208,6 +208,16 @@ impl Core {
         }
     }
 
+    /// Whether there is such a one.
+    pub fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Whether [`Core::reap`] has anybody to close.
+    pub fn has_condemned(&self) -> bool {
+        !self.at_once.is_empty()
+    }
+
     /// The next session with so much to be written that it should not wait for the end of the turn.
     pub fn next_large(&mut self) -> Option<SessionKey> {
         self.large.pop()

@@ -42,6 +42,9 @@ impl Core {
         monitors.retain(|&monitor| {
             let Some(session) = self.sessions.get(monitor) else { return false };
             let Some(roll_call) = &session.roll_call else { return true };
+            if roll_call.is_repeated {
+                return true;
+            }
             let told = roll_call.after.as_deref().is_some_and(|after| node_id <= after);
             told || self.watch.monitors_beside(session.number, node_id, &roll_call.pattern)
         });
@@ -49,10 +52,17 @@ impl Core {
     }
 
     /// Begins to tell a new monitor which nodes are there; the reply comes behind.
-    pub(super) fn begin_roll_call(&mut self, session: SessionKey, pattern: &str, asked: AskedBy<'_>) {
+    pub(super) fn begin_roll_call(
+        &mut self,
+        session: SessionKey,
+        pattern: &str,
+        is_new: bool,
+        asked: AskedBy<'_>,
+    ) {
         let Some(id) = asked.id else { return };
         let roll_call = RollCall {
             pattern: pattern.into(),
+            is_repeated: !is_new,
             after: None,
             id: Id::into_owned(id.clone()),
             from: asked.from.into(),
@@ -122,11 +132,15 @@ impl Core {
         line: &Outgoing<'_>,
         verdict: &Verdict,
     ) {
+        let taps = self.watch.taps_of(sender, message);
+        if taps.is_empty() {
+            return;
+        }
         let mut bytes = Vec::new();
         line.write_to(&mut bytes);
         bytes.pop();
         let text = String::from_utf8_lossy(&bytes);
-        for tap in self.watch.taps_of(sender, message) {
+        for tap in taps {
             if self.has_topic_room(tap) {
                 self.say_topic_signal(tap, "tap", |body| {
                     body.string("verdict", verdict.word()).string("line", &text);

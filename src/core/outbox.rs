@@ -52,7 +52,7 @@ struct Run {
     class: Class,
     len: usize,
     /// One line that stands in several outboxes at once, in place of bytes of our own.
-    shared: Option<Rc<[u8]>>,
+    shared: Option<Rc<Vec<u8>>>,
 }
 
 impl Outbox {
@@ -93,11 +93,11 @@ impl Outbox {
 
     /// Gives the memory up where nothing is queued, so that idle connections hold none.
     pub(crate) fn reclaim(&mut self) -> Option<Vec<u8>> {
-        if !self.runs.is_empty() || self.bytes.capacity() == 0 {
+        if !self.runs.is_empty() {
             return None;
         }
         self.runs = VecDeque::new();
-        Some(std::mem::take(&mut self.bytes))
+        (self.bytes.capacity() > 0).then(|| std::mem::take(&mut self.bytes))
     }
 
     /// Appends a peer's line.
@@ -106,7 +106,7 @@ impl Outbox {
     }
 
     /// Appends a peer's line (with its LF) that other outboxes hold too.
-    pub(crate) fn push_shared(&mut self, sender: SessionKey, class: Class, line: Rc<[u8]>) -> usize {
+    pub(crate) fn push_shared(&mut self, sender: SessionKey, class: Class, line: Rc<Vec<u8>>) -> usize {
         let len = line.len();
         self.runs.push_back(Run { sender: Some(sender), class, len, shared: Some(line) });
         self.count(class, len);
@@ -339,7 +339,7 @@ mod tests {
     #[test]
     fn shared_lines_stand_in_their_place_and_are_freed_once() {
         let (a, _) = keys();
-        let shared: Rc<[u8]> = Rc::from(&b"shared\n"[..]);
+        let shared = Rc::new(b"shared\n".to_vec());
         let mut outboxes = [Outbox::default(), Outbox::default()];
         for outbox in &mut outboxes {
             put(outbox, a, Class::Topic, "1");

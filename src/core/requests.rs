@@ -88,7 +88,7 @@ struct Ends {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answered {
     pub(crate) asker: SessionKey,
-    /// The request, where this was the last answer it waited for.
+    /// Whether this was the last answer that the request waited for.
     pub(crate) closed: bool,
 }
 
@@ -244,7 +244,7 @@ impl Requests {
         forgotten
     }
 
-    /// Ends a request whose time has come. Gives it where nobody had replied.
+    /// Ends a request whose time has come. Gives it, and whether somebody had replied.
     pub(crate) fn expire(&mut self, key: RequestKey) -> Option<(Asked, bool)> {
         let replied = self.requests.get(key)?.replied;
         self.remove(key).map(|what| (what, replied))

@@ -32,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) wants_sender: bool,
     /// The member `sender` for messages from it, once somebody wanted it.
     sender_member: Option<Rc<[u8]>>,
+    /// How many unique parts of names (`%u`) turned out to be taken.
+    pub(crate) taken_parts: u64,
     /// How many ids it was given for messages without one.
     pub(crate) assigned_ids: u64,
 
@@ -127,6 +129,8 @@ pub(crate) struct Leaving {
 #[derive(Debug)]
 pub(crate) struct RollCall {
     pub(crate) pattern: Box<str>,
+    /// The monitor was there before: then nothing is left to the roll call alone.
+    pub(crate) is_repeated: bool,
     /// The last node it was told of; news of those behind it are left to the roll call.
     pub(crate) after: Option<Rc<str>>,
     /// The `monitor` that is answered at the end: its id and `from`.
@@ -152,6 +156,7 @@ impl Session {
             never_waits: false,
             wants_sender: false,
             sender_member: None,
+            taken_parts: 0,
             assigned_ids: 0,
             frame: Deframer::default(),
             backlog: Backlog::default(),

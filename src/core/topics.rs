@@ -167,15 +167,16 @@ impl Topics {
 
     /// Picks the receivers of one message to `topic` into `receivers`, ordered by number: all who
     /// subscribe plainly, and of each group without one among them the next in turn that has
-    /// room, or the next in turn where none has. A connection is picked once.
+    /// room, or the next in turn where none has. A connection is picked once. Says how many entries
+    /// it looked at.
     pub(crate) fn pick(
         &mut self,
         topic: &str,
         has_room: impl Fn(SessionKey) -> bool,
         receivers: &mut Vec<SessionKey>,
-    ) {
+    ) -> usize {
         let mut found = std::mem::take(&mut self.found);
-        self.collect(topic, &mut found);
+        let effort = self.collect(topic, &mut found) + found.len();
         if found.iter().all(|subscriber| subscriber.group.is_none()) {
             receivers.extend(found.iter().map(|subscriber| subscriber.session));
         } else {
@@ -183,6 +184,7 @@ impl Topics {
         }
         found.clear();
         self.found = found;
+        effort
     }
 
     fn pick_with_groups(
@@ -221,13 +223,15 @@ impl Topics {
         receivers.extend(picked.into_values());
     }
 
-    fn collect(&self, topic: &str, found: &mut Vec<Subscriber>) {
-        let mut lists = 0;
-        self.descend(self.root, Some(topic), found, &mut lists);
+    /// Says how many branches it looked at.
+    fn collect(&self, topic: &str, found: &mut Vec<Subscriber>) -> usize {
+        let (mut lists, mut visited) = (0, 0);
+        self.descend(self.root, Some(topic), found, &mut lists, &mut visited);
         if lists > 1 {
             found.sort_unstable_by(|a, b| a.place().cmp(&b.place()));
             found.dedup();
         }
+        visited
     }
 
     /// `topic` is what is left of it below `branch`; none where it ends there. The tree is at most
@@ -238,7 +242,9 @@ impl Topics {
         topic: Option<&str>,
         found: &mut Vec<Subscriber>,
         lists: &mut usize,
+        visited: &mut usize,
     ) {
+        *visited += 1;
         let branch = &self.branches[branch];
         let Some(topic) = topic else {
             *lists += usize::from(!branch.here.is_empty());
@@ -250,7 +256,7 @@ impl Topics {
         let (token, below) = split(topic);
         for token in [token, "*"] {
             if let Some(&branch) = branch.tokens.get(token) {
-                self.descend(branch, below, found, lists);
+                self.descend(branch, below, found, lists, visited);
             }
         }
     }

@@ -27,12 +27,24 @@ impl Core {
     }
 
     /// Whether a request or signal may enter a receiver's queue now. While others wait for it, it
-    /// may not, but for the one whose turn it is: `favoured` names the receiver that it waited for.
-    pub(super) fn has_room(&self, receiver: SessionKey, favoured: Option<SessionKey>) -> bool {
-        self.sessions.get(receiver).is_some_and(|session| {
-            session.outbox.direct_bytes() < self.limits.max_queue_bytes
-                && (session.congestion.is_none() || favoured == Some(receiver))
-        })
+    /// may not, but for the one whose turn it is (`favoured` names the receiver that it waited for),
+    /// and for one that has waited longer than they: a message to several receivers has its turn at
+    /// one of them only, and would never find room at all of them at once.
+    pub(super) fn has_room(
+        &self,
+        receiver: SessionKey,
+        favoured: Option<SessionKey>,
+        ticket: Option<u64>,
+    ) -> bool {
+        let Some(session) = self.sessions.get(receiver) else { return false };
+        let first = session.congestion.as_ref().map(|congestion| congestion.waiters.keys().next());
+        let comes_first = || match (first, ticket) {
+            (Some(Some(first)), Some(ticket)) => ticket < *first,
+            (Some(_), _) => false,
+            (None, _) => true,
+        };
+        session.outbox.direct_bytes() < self.limits.max_queue_bytes
+            && (favoured == Some(receiver) || comes_first())
     }
 
     /// Whether a topic message may enter a receiver's queue.
@@ -58,14 +70,15 @@ impl Core {
         self.tickets
     }
 
-    /// Makes a sender wait for room at `held.receiver`.
-    pub(super) fn hold(&mut self, sender: SessionKey, held: Held) {
+    /// Makes a sender wait for room at `held.receiver`; `is_new` where it does not wait already, for
+    /// another.
+    pub(super) fn hold(&mut self, sender: SessionKey, held: Held, is_new: bool) {
         let Held { ticket, receiver, deadline, .. } = held;
         if let Some(session) = self.sessions.get_mut(sender) {
             session.held = Some(Box::new(held));
             self.paused += 1;
         }
-        if let Some(deadline) = deadline {
+        if let Some(deadline) = deadline.filter(|_| is_new) {
             self.timers.set(deadline, Timer::Held(sender, ticket));
         }
         let (now, full_at, patience) =
@@ -92,6 +105,7 @@ impl Core {
         let held = self.sessions.get(sender)?.held.as_ref()?;
         if let Some(receiver) = self.sessions.get(held.receiver)
             && let Some(congestion) = &receiver.congestion
+            && congestion.waiters.contains_key(&held.ticket)
             && !(congestion.relieved && congestion.waiters.keys().next() == Some(&held.ticket))
         {
             return None;
@@ -152,7 +166,8 @@ impl Core {
         }
     }
 
-    /// A receiver is gone: whoever waited for it looks again where its line goes.
+    /// A receiver is gone, or holds a node ID no more: whoever waited for it looks again where its
+    /// line goes. Who has to wait here again keeps his place.
     pub(super) fn release_waiters(&mut self, receiver: SessionKey) {
         let congestion = self.sessions.get_mut(receiver).and_then(|session| session.congestion.take());
         for (_, waiter) in congestion.into_iter().flat_map(|congestion| congestion.waiters) {

@@ -89,7 +89,7 @@ impl Watch {
                 .any(|pattern| **pattern != *except && matches(pattern, node_id))
     }
 
-    /// How many monitors and taps there are that cost a look at each message or name.
+    /// How many monitors there are that cost a look at each name.
     pub(crate) fn pattern_count(&self) -> usize {
         self.patterns.len()
     }

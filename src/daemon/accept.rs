@@ -71,6 +71,7 @@ impl Daemon {
     }
 
     fn accept_from(&mut self, at: usize, now: Duration) {
+        let mut failed = None;
         for _ in 0..ACCEPTS_MAX {
             match self.listeners[at].listener.accept() {
                 Ok(stream) => self.welcome(stream),
@@ -87,8 +88,12 @@ impl Daemon {
                     return;
                 }
                 // That one connection has failed before it was taken (accept(2)); the next may not.
-                Err(_) => {}
+                Err(error) => failed = Some(error),
             }
+        }
+        if let Some(error) = failed {
+            self.log.warn(&format!("some connections could not be taken: {error}"));
+            self.accepting.retry_at = Some(now + RETRY);
         }
     }
 

@@ -24,9 +24,12 @@ impl Daemon {
         self.accept(now.mono);
         self.obey();
         self.take(now);
-        self.write_all(now);
-        self.core.reap();
-        self.obey();
+        // Who is closed leaves others with something to be told, for which nothing else wakes.
+        while self.core.has_dirty() || self.core.has_condemned() {
+            self.write_all(now);
+            self.core.reap();
+            self.obey();
+        }
         self.core.turned(self.clock.now().mono - now.mono);
         Ok(())
     }
