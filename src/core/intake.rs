@@ -69,7 +69,10 @@ impl Core {
         while !rest.is_empty() {
             let tired = self.effort > EFFORT_MAX;
             let cap = self.limits.max_line_bytes;
+            let choked_at = self.choked_at();
             let Some(session) = self.sessions.get_mut(key) else { break };
+            // Memory may have run short since its last answer.
+            session.choked |= session.outbox.answer_bytes() > choked_at;
             if session.is_blocked() {
                 break;
             }

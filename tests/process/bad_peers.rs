@@ -400,6 +400,10 @@ fn a_suspended_subscriber_never_pauses_a_publisher() {
             publisher.send(&json!({"message_type": "signal", "to": "subscriber", "body": "end"}));
             publisher.ping();
             assert!(missed(&published, &subscriber.got()) > 0);
+            // Over the other kind of socket it is another user, who cannot share the name.
+            wait_until("the subscriber to leave", || {
+                publisher.ask("resolve", json!({"node_id": "subscriber"}))["status"] != "up"
+            });
         }
     });
 }

@@ -383,6 +383,26 @@ fn a_flood_of_those_who_ask_and_never_read() {
 }
 
 #[test]
+fn who_asks_much_at_once_is_not_ended_because_memory_runs_short_meanwhile() {
+    let telexd = Telexd::with(&["max_memory_bytes=1MiB", "max_queue_bytes=1MiB", "max_line_bytes=256KiB"]);
+    let mut culprits: Vec<_> = (0..3).map(|_| telexd.client()).collect();
+    for culprit in &mut culprits {
+        culprit.write(&[b' '; 200_000]);
+    }
+    let mut client = telexd.client();
+    // Nearly used up, and not quite.
+    wait_until("all that they have sent", || client.stats()["bytes_in"].as_u64() > Some(600_000));
+    assert!(client.stats()["memory_bytes"].as_u64() < Some(900_000));
+    // All of it is read at once, and its answers are more than there is room for.
+    telexd.suspend();
+    client.write(&b"{\"message_type\":\"ping\",\"body\":\"p\"}\n".repeat(3000));
+    telexd.resume();
+    for _ in 0..3000 {
+        assert_eq!(client.message()["message_type"], json!("ping_reply"));
+    }
+}
+
+#[test]
 fn running_out_of_descriptors_pauses_accepting() {
     let telexd = Starter::new().before("ulimit -n 40").start();
     let mut first = telexd.node("first");

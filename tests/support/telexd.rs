@@ -94,9 +94,11 @@ impl Starter {
     pub(crate) fn user(mut self, user: u32) -> Starter {
         self.user = Some(user);
         std::os::unix::fs::chown(self.dir.path(), Some(user), Some(user)).expect("chown");
-        // The build's directory may be closed to him.
+        // The build's directory may be closed to him. What this process itself has open for writing
+        // would be inherited by children of other tests, and cannot be run while they have it.
         let copy = self.dir.path().join("telexd");
-        std::fs::copy(&self.binary, &copy).expect("a copy of telexd");
+        let copied = Command::new("cp").arg(&self.binary).arg(&copy).status().expect("cp");
+        assert!(copied.success(), "a copy of telexd");
         self.binary = copy;
         self
     }
