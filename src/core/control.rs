@@ -144,7 +144,6 @@ impl Core {
             if let Some(session) = self.sessions.get_mut(ousted.session) {
                 session.names.retain(|&node| node != done.node);
             }
-            self.release_waiters(ousted.session);
             self.tell_down(&name, ousted.number, Reason::Replaced);
         }
         let asked = super::delivery::AskedBy { from: &name, ..parcel.asked() };
@@ -235,7 +234,6 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(key) {
             session.names.retain(|&name| name != node);
         }
-        self.release_waiters(key);
         self.say_reply(key, parcel.asked(), |_| {});
         self.tell_down(node_id, number, Reason::Unregistered);
         self.note(Level::Info, "unregistered", Some(number), format!("is {node_id} no more"));

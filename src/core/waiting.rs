@@ -27,24 +27,24 @@ impl Core {
     }
 
     /// Whether a request or signal may enter a receiver's queue now. While others wait for it, it
-    /// may not, but for the one whose turn it is (`favoured` names the receiver that it waited for),
-    /// and for one that has waited longer than they: a message to several receivers has its turn at
-    /// one of them only, and would never find room at all of them at once.
+    /// may not, but for the one whose turn it is: `favoured` names the receiver that it waited for,
+    /// and `ticket` its place, which may be before all who wait elsewhere too. (Who needs room in
+    /// two queues would have to have his turn in both at once otherwise, and chase it for ever.)
     pub(super) fn has_room(
         &self,
         receiver: SessionKey,
         favoured: Option<SessionKey>,
         ticket: Option<u64>,
     ) -> bool {
-        let Some(session) = self.sessions.get(receiver) else { return false };
-        let first = session.congestion.as_ref().map(|congestion| congestion.waiters.keys().next());
-        let comes_first = || match (first, ticket) {
-            (Some(Some(first)), Some(ticket)) => ticket < *first,
-            (Some(_), _) => false,
-            (None, _) => true,
-        };
-        session.outbox.direct_bytes() < self.limits.max_queue_bytes
-            && (favoured == Some(receiver) || comes_first())
+        self.sessions.get(receiver).is_some_and(|session| {
+            let is_its_turn = |congestion: &Congestion| {
+                let first = congestion.waiters.keys().next();
+                congestion.relieved && ticket.is_some_and(|ticket| first.is_none_or(|first| ticket < *first))
+            };
+            session.outbox.direct_bytes() < self.limits.max_queue_bytes
+                && (favoured == Some(receiver)
+                    || session.congestion.as_ref().is_none_or(|congestion| is_its_turn(congestion)))
+        })
     }
 
     /// Whether a topic message may enter a receiver's queue.

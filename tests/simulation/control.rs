@@ -343,7 +343,11 @@ impl Pass<'_> {
                     return self.answer(&request, Vec::new());
                 }
             }
-            let next = due.iter().find(|key| self.next_fits(number, &up(key)));
+            // Where it was never to be seen, as if it had gone on to the end.
+            let next = due
+                .iter()
+                .find(|key| self.next_fits(number, &up(key)))
+                .or(due.first().filter(|_| self.is_blind(number)));
             match next {
                 Some(key) => {
                     self.push(number, Class::Answer, up(key))?;
@@ -351,7 +355,6 @@ impl Pass<'_> {
                         call.called.insert(key.clone());
                     }
                 }
-                None if self.seen.blind.contains(&number) => return Ok(()),
                 // It goes on when there is room: a monitor that reads is never left waiting.
                 None if conn.second > 0 => return Ok(()),
                 None => return Err(format!(":{number} monitors, and was not told of {due:?}")),

@@ -160,7 +160,7 @@ impl Pass<'_> {
         if let Some(Some((number, user))) = sender {
             let raw = lines::field(&line.fields, "sender").ok_or("it has no sender")?;
             let told: Value = serde_json::from_str(raw).map_err(|error| error.to_string())?;
-            let named = told["unique_id"] == Value::from(format!(":{number}"));
+            let named = told["unique_id"] == format!(":{number}");
             // Of one who is gone by now the model knows the number alone.
             let right = user.is_none_or(|user| match user {
                 Some(uid) => told["uid"] == uid && told["gid"] == uid + 1 && told["pid"] == number + 1000,

@@ -135,10 +135,8 @@ impl Pass<'_> {
         )?;
         let conn = self.change(number);
         conn.broken_lines += 1;
-        if conn.broken_lines >= 100 {
-            self.doom(number, "broken");
-        }
-        Ok(())
+        // What it has been told of its lines it may still read.
+        if conn.broken_lines == 100 { self.leave(number, "broken") } else { Ok(()) }
     }
 
     fn line(&mut self, number: u64, line: &[u8]) -> Checked {

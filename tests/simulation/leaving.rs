@@ -65,14 +65,13 @@ impl Pass<'_> {
 
     /// Takes a connection away from everybody else.
     pub(crate) fn depart(&mut self, number: u64, reason: &'static str) -> Checked {
-        if let Some(held) = self.drop_held(number) {
-            let _ = held;
+        if self.drop_held(number).is_some() {
             self.m.untold += 1;
         }
-        if let Some(row) = self.change(number).row.take() {
-            // Whoever waited for it looks again where its line goes, when its turn comes.
-            drop(row);
-        }
+        let conn = self.change(number);
+        conn.backlog.clear();
+        // Whoever waited for it looks again where its line goes, when its turn comes.
+        conn.row = None;
         let mut told = Vec::new();
         let mut askers = Vec::new();
         self.m.requests.retain_mut(|request| {
@@ -257,8 +256,10 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// What is due first, in the order of its time.
-    fn next_due(&self) -> Option<Due> {
+    /// What is due first, in the order of its time, and of what is due at the same time in the order
+    /// in which it was set. When a row that was empty for a moment began anew at the same time it is
+    /// not promised which of the two counts, so that a stall may have any place among those.
+    fn next_due(&mut self) -> Option<Due> {
         let patience = self.m.limits.stall_timeout;
         let requests = self
             .m
@@ -274,8 +275,16 @@ impl Pass<'_> {
             let row = conn.row.as_ref()?;
             Some((row.since + patience, row.set, Due::Stall(conn.number)))
         });
-        let due = requests.chain(held).chain(stalls).filter(|(at, ..)| *at <= self.m.now);
-        due.min_by_key(|(at, set, _)| (*at, *set)).map(|(.., due)| due)
+        let mut due: Vec<_> =
+            requests.chain(held).chain(stalls).filter(|(at, ..)| *at <= self.m.now).collect();
+        due.sort_by_key(|(at, set, _)| (*at, *set));
+        let first = due.first()?.0;
+        due.retain(|(at, ..)| *at == first);
+        let (stalls, others): (Vec<_>, Vec<_>) =
+            due.into_iter().partition(|(.., due)| matches!(due, Due::Stall(_)));
+        let mut may_be_next: Vec<_> = others.into_iter().take(1).chain(stalls).collect();
+        let at = if may_be_next.len() > 1 { self.choose(may_be_next.len()) } else { 0 };
+        Some(may_be_next.swap_remove(at).2)
     }
 
     /// When the core has to be called at the latest for something that was promised.

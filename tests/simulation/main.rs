@@ -2,10 +2,17 @@
 //! model of PROTOCOL.md that has to agree with the core after every step.
 //!
 //! `TELEX_SIM_SEED=n` replays one run, `TELEX_SIM_TRACE=1` prints every step of it, `TELEX_SIM_SEEDS`
-//! says how many runs there are (from seed `TELEX_SIM_FIRST` on), `TELEX_SIM_ACTIONS` how long each is.
+//! says how many runs there are (from seed `TELEX_SIM_FIRST` on), `TELEX_SIM_ACTIONS` how long each is,
+//! and with `TELEX_SIM_GOES_ON=1` a divergence is told in a line and the next seed is tried.
+//!
+//! `shell` treats the core as the daemon's loop does, `peers` draws what happens, `run` makes a whole
+//! life of it. `model` has what the protocol's state is, `handling`, `routing`, `control` and `leaving`
+//! what it says of lines, messages, requests to the daemon and ends, `fits` compares lines.
 
 mod control;
 mod fits;
+#[path = "../fuzz/targets/core.rs"]
+mod fuzz_core;
 mod handling;
 mod leaving;
 mod lines;
@@ -28,7 +35,6 @@ fn the_core_keeps_its_promises() {
     };
     let started = std::time::Instant::now();
     let mut total = run::Summary::default();
-    // For who works on the model: all divergences, a line each.
     let goes_on = run::number_from("TELEX_SIM_GOES_ON").is_some();
     let mut diverged = 0;
     for seed in seeds.clone() {
@@ -54,5 +60,15 @@ fn the_same_seed_is_the_same_run() {
             (Ok(one), Ok(two)) => assert_eq!(one.hash, two.hash, "seed {seed}"),
             (one, two) => panic!("{:?} {:?}", one.err(), two.err()),
         }
+    }
+}
+
+/// The body of the fuzz target, with data that means nothing: it has to compile and run without a fuzzer.
+#[test]
+fn the_fuzz_target_runs() {
+    let mut random = random::Random::new(1);
+    for _ in 0..300 {
+        let data: Vec<u8> = (0..random.between(10, 800)).map(|_| random.word() as u8).collect();
+        fuzz_core::run(&data);
     }
 }

@@ -348,6 +348,7 @@ impl Model {
                 doomed: Vec::new(),
                 closed: BTreeSet::new(),
                 favoured: None,
+                ticket: None,
             };
             pass.m.now = now;
             match pass.event(event).and_then(|()| pass.end()) {
@@ -437,6 +438,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) closed: BTreeSet<u64>,
     /// The receiver whose row it is the turn of the connection in hand in.
     pub(crate) favoured: Option<u64>,
+    /// The place of the held line in hand, which counts in other rows too.
+    pub(crate) ticket: Option<u64>,
 }
 
 impl<'a> Pass<'a> {

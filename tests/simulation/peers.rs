@@ -27,13 +27,10 @@ pub(crate) fn act(world: &mut World) -> Checked {
         }
         5..6 if world.random.one_in(2) => world.hang_up(number),
         6..14 => {
-            let reads = world.random.pick(&[
-                Reads::Nothing,
-                Reads::OneByte,
-                Reads::Some,
-                Reads::Everything,
-                Reads::Everything,
-            ]);
+            let reads = match world.is_crowded {
+                true => world.random.pick(&[Reads::Nothing, Reads::Nothing, Reads::OneByte, Reads::Some]),
+                false => world.random.pick(&[Reads::Nothing, Reads::OneByte, Reads::Some, Reads::Everything]),
+            };
             world.note(|| format!(":{number} reads {reads:?}"));
             if let Some(session) = world.sessions.get_mut(&number) {
                 session.reads = reads;
@@ -43,6 +40,11 @@ pub(crate) fn act(world: &mut World) -> Checked {
         14..18 => pass_time(world),
         18..22 => world.write(number),
         22..25 => {
+            if world.random.one_in(30) {
+                // Nothing but broken lines, which in the end is enough.
+                let count = world.random.between(90, 110);
+                world.send(number, &b"[]\n".repeat(count));
+            }
             let bytes = faulty_line(world, number);
             world.send(number, &bytes);
             Ok(())
@@ -135,7 +137,7 @@ fn id(world: &mut World, number: u64, sequence: u64) -> Option<String> {
 
 /// One of the sender's own addresses, or none.
 fn from(world: &mut World, number: u64) -> Option<String> {
-    let Some(conn) = world.model().conn(number) else { return None };
+    let conn = world.model().conn(number)?;
     let mut own = conn.names.clone();
     own.push(conn.unique_id());
     match world.random.below(10) {
@@ -152,6 +154,7 @@ fn from(world: &mut World, number: u64) -> Option<String> {
 fn filler(world: &mut World) -> String {
     let most = world.limits.max_line_bytes;
     let len = match world.random.below(8) {
+        1..4 if world.is_crowded => most / 2 + world.random.below(most / 2),
         0 => world.random.below(most),
         1..4 => world.random.below(most / 2),
         _ => world.random.below(40),
@@ -175,6 +178,10 @@ fn address(world: &mut World) -> String {
     let numbers: Vec<u64> = world.sessions.keys().copied().collect();
     let held: Vec<String> = world.model().nodes.keys().cloned().collect();
     let mut address = match world.random.below(10) {
+        1..7 if world.is_crowded => match held.first() {
+            Some(first) if world.random.one_in(2) => first.clone(),
+            _ => format!(":{}", numbers[0]),
+        },
         0 => world.random.pick(&NODES).to_owned(),
         1..4 => format!(":{}", world.random.pick(&numbers)),
         4 if world.random.one_in(4) => {
@@ -205,7 +212,7 @@ fn message_line(world: &mut World, number: u64) -> String {
     };
     let timeout = (is_request && world.random.one_in(2))
         .then(|| world.random.pick(&["1", "500", "2000", "30000", "3600000"]).to_owned());
-    let key = world.random.one_in(6).then(|| quoted(&format!("k{}", world.random.below(5))));
+    let key = world.random.one_in(6).then(|| quoted(format!("k{}", world.random.below(5))));
     let from = from(world, number);
     let body = match world.random.below(10) {
         0 => None,
@@ -269,7 +276,7 @@ fn reply_line(world: &mut World, number: u64) -> Option<String> {
         let body = body(world, number, sequence, &extra);
         let from = from(world, number);
         let own_id = (!world.random.one_in(4)).then(|| format!("\"{number}-{sequence}\""));
-        let message_type = quoted(&format!("{}_reply", request.message_type));
+        let message_type = quoted(format!("{}_reply", request.message_type));
         let topic = matches!(request.target, Target::Topic(_)) && world.random.one_in(20);
         lines.push(object(&[
             ("message_id", own_id),

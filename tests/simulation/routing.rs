@@ -26,11 +26,15 @@ impl Pass<'_> {
         }
     }
 
-    /// Whether a request or signal may enter this queue now. Newcomers go behind those who wait.
+    /// Whether a request or signal may enter this queue now. Newcomers go behind those who wait; one
+    /// who came before all of them, and waited elsewhere, does not.
     fn has_room(&self, receiver: u64) -> bool {
         self.conn(receiver).is_some_and(|conn| {
-            conn.first < self.m.limits.max_queue_bytes
-                && (conn.row.is_none() || self.favoured == Some(receiver))
+            let may_enter = conn.row.as_ref().is_none_or(|row| {
+                let first = row.waiters.keys().next();
+                row.drained && self.ticket.is_some_and(|ticket| first.is_none_or(|first| ticket < *first))
+            });
+            conn.first < self.m.limits.max_queue_bytes && (may_enter || self.favoured == Some(receiver))
         })
     }
 
@@ -244,7 +248,9 @@ impl Pass<'_> {
             // It is its sender's turn, not the line's alone: what it sent behind goes on too, as far as
             // there is room, before the next one's turn.
             self.favoured = Some(held.receiver);
+            self.ticket = Some(held.ticket);
             self.route(held.message, waited)?;
+            self.ticket = None;
             self.settle()?;
             self.work(number)?;
             self.favoured = None;

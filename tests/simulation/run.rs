@@ -52,6 +52,7 @@ pub(crate) fn run(seed: u64) -> Result<Summary, String> {
     let (limits, tight) = limits(&mut random);
     let actions = number_from("TELEX_SIM_ACTIONS").unwrap_or_else(|| random.between(60, 260) as u64);
     let mut world = World::new(random, limits, tight);
+    world.is_crowded = world.random.one_in(2);
     let mut done = 0;
     let outcome = go(&mut world, actions, &mut done);
     match outcome {
@@ -80,7 +81,9 @@ pub(crate) fn run(seed: u64) -> Result<Summary, String> {
 fn limits(random: &mut Random) -> (Limits, bool) {
     let wide = random.one_in(8);
     let max_line_bytes = if wide { 20_000 } else { random.between(200, 1000) };
-    let tight = random.one_in(10);
+    // Who is paused while memory is short depends on the sizes of buffers, which the model does not
+    // know: that is left to the scenarios and to `tests/process`.
+    let tight = false;
     let limits = Limits {
         max_line_bytes,
         max_queue_bytes: max_line_bytes * random.between(4, 6),
@@ -126,7 +129,7 @@ fn go(world: &mut World, actions: u64, done: &mut u64) -> Checked {
 }
 
 /// With all peers reading and no time passing, all that was sent is handled.
-fn settle(world: &mut World) -> Checked {
+pub(crate) fn settle(world: &mut World) -> Checked {
     world.note(|| "everybody reads".to_owned());
     let mut rounds = 0;
     loop {
@@ -138,24 +141,32 @@ fn settle(world: &mut World) -> Checked {
             world.write(number)?;
         }
         world.finish_turn()?;
+        if world.is_ambiguous {
+            return Ok(());
+        }
         if world.is_idle() {
             break;
         }
         world.turn()?;
         rounds += 1;
-        if rounds > 100_000 {
+        if rounds > 10_000 {
             return Err("the core never comes to rest".to_owned());
         }
     }
     for (number, session) in &world.sessions {
-        if !session.inbox.is_empty() {
+        let is_read = world.model().conn(*number).is_some_and(|conn| conn.leaving.is_none());
+        if !session.inbox.is_empty() && is_read {
             return Err(format!(":{number} is never read again: its Resume was forgotten"));
         }
         if let Some(conn) = world.model().conn(*number) {
             if conn.held.is_some() || conn.roll_call.is_some() {
                 return Err(format!(":{number} waits for ever"));
             }
-            if conn.backlog.contains(&b'\n') {
+            let backlog: Vec<u8> = conn.backlog.iter().copied().collect();
+            let mut whole =
+                backlog.split_inclusive(|&byte| byte == b'\n').filter(|line| line.ends_with(b"\n"));
+            // Empty lines may be thrown away at any time.
+            if whole.any(|line| !line.trim_ascii().is_empty()) {
                 return Err(format!("lines of :{number} are forgotten"));
             }
             if !conn.queue.is_empty() && !session.broke {
@@ -182,7 +193,9 @@ fn leave(world: &mut World) -> Checked {
             return Ok(());
         }
         let Some(left) = world.time_to_deadline() else {
-            return Err("somebody never goes, and nothing is due".to_owned());
+            let who: Vec<_> =
+                world.sessions.keys().filter_map(|number| world.model().conn(*number)).collect();
+            return Err(format!("somebody never goes, and nothing is due: {who:?}"));
         };
         world.pass_time(left)?;
     }

@@ -8,7 +8,7 @@ use telex::limits::Limits;
 
 use crate::model::Checked;
 use crate::random::Random;
-use crate::run::look_around;
+use crate::run::{look_around, settle};
 use crate::shell::{Reads, World};
 
 fn world() -> World {
@@ -246,5 +246,26 @@ fn lagged_signals_keep_to_the_bound_of_the_second_count() -> Checked {
         world.says(other, "{\"message_type\":\"signal\",\"topic\":\"a\"}")?;
         world.says(other, direct)?;
     }
+    Ok(())
+}
+
+#[test]
+fn one_who_waits_for_two_rows_does_not_chase_his_turn_for_ever() -> Checked {
+    let mut world = world();
+    let (one, two) = (world.peer(), world.peer());
+    for number in [one, two] {
+        world.says(number, "{\"message_type\":\"register\",\"body\":{\"node_id\":\"both\"}}")?;
+        world.reads(number, Reads::Nothing);
+    }
+    let to = |to: &str| format!("{{\"message_type\":\"signal\",\"to\":\"{to}\"}}");
+    let waiting: Vec<u64> = (0..5).map(|_| world.peer()).collect();
+    world.fills(waiting[0], one)?;
+    world.fills(waiting[1], two)?;
+    for (number, address) in waiting[2..].iter().zip(["both", ":1", ":2"]) {
+        world.says(*number, &to(address))?;
+        assert!(world.is_paused(*number));
+    }
+    settle(&mut world)?;
+    assert!(waiting.iter().all(|&number| !world.is_paused(number)));
     Ok(())
 }

@@ -90,6 +90,8 @@ pub(crate) struct World {
     pub(crate) calls: u64,
     pub(crate) stalled: u64,
     pub(crate) stopped: bool,
+    /// Most messages of this run go to few receivers, and few of these read.
+    pub(crate) is_crowded: bool,
     /// The last things that happened, for the report of a divergence.
     pub(crate) log: VecDeque<String>,
     pub(crate) traces: bool,
@@ -104,12 +106,7 @@ const MODELS_MAX: usize = 48;
 impl World {
     pub(crate) fn new(random: Random, limits: Limits, tight: bool) -> World {
         let now = Now { mono: Duration::from_secs(1000), wall: Duration::from_secs(1_800_000_000) };
-        let about = telex::core::About {
-            version: "0.0.0",
-            host: HOST.to_owned(),
-            drain_timeout: Duration::from_secs(5),
-        };
-        let about: About = about;
+        let about = About { version: "0.0.0", host: HOST.to_owned(), drain_timeout: Duration::from_secs(5) };
         World {
             random,
             core: Core::new(about, limits.clone(), now),
@@ -125,6 +122,7 @@ impl World {
             calls: 0,
             stalled: 0,
             stopped: false,
+            is_crowded: false,
             log: VecDeque::new(),
             traces: std::env::var_os("TELEX_SIM_TRACE").is_some(),
             is_ambiguous: false,
@@ -135,6 +133,7 @@ impl World {
         &self.models[0]
     }
 
+    #[expect(clippy::print_stdout, reason = "a trace was asked for")]
     pub(crate) fn note(&mut self, text: impl FnOnce() -> String) {
         let text = text();
         if self.traces {
@@ -455,17 +454,16 @@ impl World {
             self.sessions.remove(&number);
         }
         let mut fitting = Vec::new();
-        let mut divergence = None;
+        let mut divergences = Vec::new();
         for model in &self.models {
             match model.follow(event, self.now.mono, &observed) {
                 Ok(models) => fitting.extend(models),
-                Err(error) => {
-                    divergence.get_or_insert(error);
-                }
+                Err(divergence) => divergences.push(divergence),
             }
         }
         if fitting.is_empty() {
-            return Err(divergence.unwrap_or_else(|| "no model is left".to_owned()));
+            divergences.dedup();
+            return Err(divergences.join("\nor\n"));
         }
         if fitting.len() > 1 {
             let mut known = std::collections::BTreeSet::new();
