@@ -338,7 +338,10 @@ impl Pass<'_> {
                 let expect =
                     Expect::Answer { to: request.clone(), address: request.from.clone(), body: Vec::new() };
                 let is_called_again = due.iter().any(|key| self.next_fits(number, &up(key)));
-                if self.next_fits(number, &expect) || (conn.second == 0 && !is_called_again) {
+                if self.next_fits(number, &expect)
+                    || (conn.second == 0 && !is_called_again)
+                    || self.is_blind(number)
+                {
                     self.change(number).roll_call = None;
                     return self.answer(&request, Vec::new());
                 }

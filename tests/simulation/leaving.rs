@@ -142,6 +142,10 @@ impl Pass<'_> {
             let mut is_due = true;
             let fits = self.next_fits(monitor, &expect);
             let conn = self.change(monitor);
+            // Another monitor of its, whose call is over, has no gap.
+            let is_called = conn.roll_call.as_ref().map(|call| call.pattern.clone());
+            let has_another =
+                conn.monitors.iter().any(|other| Some(other) != is_called.as_ref() && matches(other, name));
             if let Some(call) = &mut conn.roll_call {
                 // Whether a node that has not been called yet is spoken of now or when its turn
                 // comes is not promised; but who has been told that it is up has to be told.
@@ -151,9 +155,9 @@ impl Pass<'_> {
                     ("node_up", true) => {
                         call.heard_of.insert(key);
                     }
-                    ("node_up", false) => is_due = false,
+                    ("node_up", false) => is_due = has_another,
                     (_, fits) => {
-                        is_due = fits || was_told;
+                        is_due = fits || was_told || has_another;
                         call.called.remove(&key);
                         call.heard_of.remove(&key);
                     }
@@ -219,14 +223,14 @@ impl Pass<'_> {
                 Due::Request(serial) => self.request_expired(serial)?,
                 Due::Held(sender) => self.held_expired(sender)?,
                 Due::Stall(number) => {
-                    let (now, set) = (self.m.now, self.m.next_set());
+                    let now = self.m.now;
                     let conn = self.change(number);
                     let taken = conn.taken;
                     if let Some(row) = &mut conn.row {
                         if taken - row.taken < STALL_BYTES {
                             self.doom(number, "stalled");
                         } else {
-                            (row.since, row.taken, row.set) = (now, taken, set);
+                            (row.since, row.taken) = (now, taken);
                         }
                     }
                 }
@@ -257,34 +261,33 @@ impl Pass<'_> {
     }
 
     /// What is due first, in the order of its time, and of what is due at the same time in the order
-    /// in which it was set. When a row that was empty for a moment began anew at the same time it is
-    /// not promised which of the two counts, so that a stall may have any place among those.
+    /// in which it was set. Where time has jumped over several of them the place of a stall among
+    /// them is not promised, only that its time has come.
     fn next_due(&mut self) -> Option<Due> {
-        let patience = self.m.limits.stall_timeout;
+        let (now, patience) = (self.m.now, self.m.limits.stall_timeout);
+        let conns = self.m.conns.values();
         let requests = self
             .m
             .requests
             .iter()
             .map(|request| (request.deadline, request.set, Due::Request(request.message.serial)));
-        let conns = self.m.conns.values();
         let held = conns.clone().filter_map(|conn| {
             let held = conn.held.as_ref()?;
             Some((held.deadline?, held.set, Due::Held(conn.number)))
         });
-        let stalls = conns.filter_map(|conn| {
-            let row = conn.row.as_ref()?;
-            Some((row.since + patience, row.set, Due::Stall(conn.number)))
-        });
-        let mut due: Vec<_> =
-            requests.chain(held).chain(stalls).filter(|(at, ..)| *at <= self.m.now).collect();
-        due.sort_by_key(|(at, set, _)| (*at, *set));
-        let first = due.first()?.0;
-        due.retain(|(at, ..)| *at == first);
-        let (stalls, others): (Vec<_>, Vec<_>) =
-            due.into_iter().partition(|(.., due)| matches!(due, Due::Stall(_)));
-        let mut may_be_next: Vec<_> = others.into_iter().take(1).chain(stalls).collect();
-        let at = if may_be_next.len() > 1 { self.choose(may_be_next.len()) } else { 0 };
-        Some(may_be_next.swap_remove(at).2)
+        let first = requests.chain(held).filter(|(at, ..)| *at <= now).min_by_key(|(at, set, _)| (*at, *set));
+        let stalls = conns.filter(|conn| conn.row.as_ref().is_some_and(|row| row.since + patience <= now));
+        let mut may_be_next: Vec<Due> = first
+            .into_iter()
+            .map(|(.., due)| due)
+            .chain(stalls.map(|conn| Due::Stall(conn.number)))
+            .collect();
+        let at = match may_be_next.len() {
+            0 => return None,
+            1 => 0,
+            several => self.choose(several),
+        };
+        Some(may_be_next.swap_remove(at))
     }
 
     /// When the core has to be called at the latest for something that was promised.

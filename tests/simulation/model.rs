@@ -167,7 +167,6 @@ pub(crate) struct Row {
     pub(crate) drained: bool,
     pub(crate) since: Duration,
     pub(crate) taken: usize,
-    pub(crate) set: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use crate::random::Random;
 use crate::shell::{Reads, World};
 
 /// As many as fit about 15 s of one core.
-pub(crate) const SEEDS: u64 = 1000;
+pub(crate) const SEEDS: u64 = 1200;
 
 /// What a run, or many of them, amounted to.
 #[derive(Debug, Default)]
@@ -189,7 +189,7 @@ fn leave(world: &mut World) -> Checked {
     }
     for _ in 0..10_000 {
         settle(world)?;
-        if world.sessions.is_empty() {
+        if world.sessions.is_empty() || world.is_ambiguous {
             return Ok(());
         }
         let Some(left) = world.time_to_deadline() else {

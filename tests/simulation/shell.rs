@@ -389,6 +389,7 @@ impl World {
                 }
                 Effect::Close(key) => observed.closed.extend(self.numbers.remove(&key)),
                 Effect::Note(note) => {
+                    self.note(|| format!("# {:?} {}", note.number, note.text));
                     if note.event == "stalled" {
                         observed.stalled.extend(note.number);
                         self.stalled += 1;
