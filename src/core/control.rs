@@ -145,6 +145,7 @@ impl Core {
                 session.names.retain(|&node| node != done.node);
             }
             self.tell_down(&name, ousted.number, Reason::Replaced);
+            self.call_waiters(ousted.session);
         }
         let asked = super::delivery::AskedBy { from: &name, ..parcel.asked() };
         self.say_reply(key, asked, |reply| {
@@ -152,6 +153,7 @@ impl Core {
         });
         if done.joined {
             self.tell_up(&name, number);
+            self.call_waiters_of(done.node);
             self.note(Level::Info, "registered", Some(number), format!("is {name}"));
         }
         Ok(())
@@ -236,6 +238,7 @@ impl Core {
         }
         self.say_reply(key, parcel.asked(), |_| {});
         self.tell_down(node_id, number, Reason::Unregistered);
+        self.call_waiters(key);
         self.note(Level::Info, "unregistered", Some(number), format!("is {node_id} no more"));
         Ok(())
     }

@@ -97,16 +97,17 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.weary = false;
         self.go_on_with_roll_call(key);
-        let mut favoured = None;
+        let mut held = None;
         if self.sessions.get(key).is_some_and(|session| session.held.is_some()) {
-            let Some(held) = self.take_held(key) else { return };
-            favoured = Some(held.receiver);
-            self.route_held(key, &held);
+            let Some(taken) = self.take_held(key) else { return };
+            self.route_held(key, &taken);
             self.settle();
+            held = Some(taken);
         }
+        let favoured = held.as_ref().and_then(|held| held.called_by);
         self.work_off_backlog(key, gate, favoured);
-        if let Some(receiver) = favoured {
-            self.pass_on(receiver);
+        if let Some(held) = held {
+            self.pass_on_all(&held.receivers);
         }
         self.account(key);
     }
@@ -138,7 +139,7 @@ impl Core {
             line: message.envelope.outgoing(),
             deadline: held.deadline.unwrap_or(self.now.mono),
             ticket: Some(held.ticket),
-            favoured: Some(held.receiver),
+            favoured: held.called_by,
         };
         act(self, &parcel);
     }

@@ -66,7 +66,7 @@ impl Core {
         self.timers.set(now.mono + patience, Timer::Leaving(key));
         if let Some(held) = self.drop_held(key) {
             self.stats.untold += 1;
-            self.pass_on(held.receiver);
+            self.pass_on_all(&held.receivers);
         }
         let mut node_ids = Vec::new();
         for node in names {

@@ -31,7 +31,7 @@ pub(super) struct Parcel<'a> {
     pub(super) deadline: Duration,
     /// Its place in the row, where it has waited.
     pub(super) ticket: Option<u64>,
-    /// The receiver that it waited for, and which has room for it now.
+    /// The receiver that called its sender, which had waited for it.
     pub(super) favoured: Option<SessionKey>,
 }
 
@@ -51,8 +51,17 @@ enum Outcome {
     Refused(Refusal),
     /// A request of this id is open already.
     Doubled,
-    /// This receiver has no room for it.
-    WaitsFor(SessionKey),
+    /// It can go on when one of these has room.
+    WaitsFor(Box<[SessionKey]>),
+}
+
+/// What the receivers that were found for a message are to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Each gets it.
+    Each,
+    /// One of them gets it, but none has room.
+    AnyOf,
 }
 
 impl Core {
@@ -72,7 +81,7 @@ impl Core {
         receivers.clear();
         let outcome = match self.find_receivers(parcel, to, &mut receivers) {
             Err(refusal) => Outcome::Refused(refusal),
-            Ok(()) => self.hand_over(parcel, &receivers),
+            Ok(reach) => self.hand_over(parcel, &receivers, reach),
         };
         self.receivers = receivers;
         self.conclude(parcel, outcome);
@@ -83,7 +92,7 @@ impl Core {
         parcel: &Parcel<'_>,
         to: &str,
         receivers: &mut Vec<SessionKey>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Reach, Refusal> {
         let last = self.sessions.get(parcel.sender).and_then(|session| session.last_to.as_ref());
         let node = match last {
             Some(last) if *last.to == *to && self.registry.get(last.node).is_some() => Some(last.node),
@@ -101,11 +110,9 @@ impl Core {
                 }
             },
         };
-        if let Some(node) = node {
-            self.pick_instances(parcel, node, receivers);
-        }
+        let reach = node.map_or(Reach::Each, |node| self.pick_instances(parcel, node, receivers));
         match (receivers.is_empty(), parcel.ticket) {
-            (false, _) => Ok(()),
+            (false, _) => Ok(reach),
             (true, None) => {
                 Err(Refusal::new(Code::NoSuchNode, format!("nobody is there as \"{}\"", excerpt(to))))
             }
@@ -124,62 +131,81 @@ impl Core {
         }
     }
 
-    fn pick_instances(&mut self, parcel: &Parcel<'_>, key: NodeKey, receivers: &mut Vec<SessionKey>) {
-        let Some(node) = self.registry.get(key) else { return };
-        match node.delivery {
-            Delivery::All => {
-                self.effort += node.instances.len() - usize::from(!node.instances.is_empty());
-                receivers.extend(node.instances.iter().map(|instance| instance.session));
-            }
-            Delivery::One => {
-                let (next, instances) = (node.turn, &node.instances);
-                self.effort += instances.len();
-                let picked = match &parcel.message.key {
-                    Some(key) => pick_by_key(instances, key),
-                    None => self.pick_idle(instances, next, parcel),
-                };
-                let Some(at) = picked else { return };
+    fn pick_instances(
+        &mut self,
+        parcel: &Parcel<'_>,
+        key: NodeKey,
+        receivers: &mut Vec<SessionKey>,
+    ) -> Reach {
+        let Some(node) = self.registry.get(key) else { return Reach::Each };
+        let (next, instances) = (node.turn, &node.instances);
+        self.effort += instances.len().saturating_sub(1);
+        let picked = match (node.delivery, &parcel.message.key) {
+            (Delivery::All, _) => None,
+            (Delivery::One, Some(key)) => pick_by_key(instances, key),
+            (Delivery::One, None) => match self.pick_idle(instances, next, parcel) {
+                Some(at) => Some(at),
+                None => {
+                    receivers.extend(instances.iter().map(|instance| instance.session));
+                    return Reach::AnyOf;
+                }
+            },
+        };
+        match picked {
+            None => receivers.extend(instances.iter().map(|instance| instance.session)),
+            Some(at) => {
                 receivers.push(instances[at].session);
                 if let Some(node) = self.registry.get_mut(key) {
                     node.turn = at + 1;
                 }
             }
         }
+        Reach::Each
     }
 
     fn has_room_for(&self, receiver: SessionKey, parcel: &Parcel<'_>) -> bool {
         self.has_room(receiver, parcel.favoured, parcel.ticket)
     }
 
-    /// Of the instances with room (or of all, where none has) the one with the fewest open
-    /// requests; of equal ones the first from `next` on.
+    /// Of the instances with room the one with the fewest open requests; of equal ones the first
+    /// from `next` on.
     fn pick_idle(&self, instances: &[Instance], next: usize, parcel: &Parcel<'_>) -> Option<usize> {
         let count = instances.len();
         let rank = |turn: usize| {
             let at = (next + turn) % count;
             let session = instances[at].session;
-            (!self.has_room_for(session, parcel), self.requests.owed_by(session), turn, at)
+            let has_room = self.has_room_for(session, parcel);
+            has_room.then(|| (self.requests.owed_by(session), turn, at))
         };
-        (0..count).map(rank).min().map(|(.., at)| at)
+        (0..count).filter_map(rank).min().map(|(.., at)| at)
     }
 
-    /// Hands a request or signal to all of `receivers`, or to none.
-    fn hand_over(&mut self, parcel: &Parcel<'_>, receivers: &[SessionKey]) -> Outcome {
+    /// Hands a request or signal to those whom it reaches, or to none.
+    fn hand_over(&mut self, parcel: &Parcel<'_>, receivers: &[SessionKey], reach: Reach) -> Outcome {
+        let full = match reach {
+            Reach::AnyOf => receivers,
+            Reach::Each => {
+                let full = receivers.iter().find(|&&receiver| !self.has_room_for(receiver, parcel));
+                full.map_or(&[][..], std::slice::from_ref)
+            }
+        };
         if parcel.is_request() {
-            if receivers.iter().any(|&receiver| self.requests.is_owed(receiver, parcel.from, parcel.id)) {
+            let is_owed = |&receiver: &SessionKey| self.requests.is_owed(receiver, parcel.from, parcel.id);
+            if reach == Reach::Each && receivers.iter().any(is_owed) {
                 return Outcome::Doubled;
             }
-            if let Err(refusal) = self.check_request_count(parcel.sender, receivers.len()) {
+            let more = if reach == Reach::Each { receivers.len() } else { 1 };
+            if let Err(refusal) = self.check_request_count(parcel.sender, more) {
                 return Outcome::Refused(refusal);
             }
         }
         if self.is_overloaded() {
             return Outcome::Refused(self.out_of_memory());
         }
-        if let Some(&full) = receivers.iter().find(|&&receiver| !self.has_room_for(receiver, parcel)) {
+        if !full.is_empty() {
             let never_waits = self.sessions.get(parcel.sender).is_some_and(|session| session.never_waits);
             return match never_waits {
-                false => Outcome::WaitsFor(full),
+                false => Outcome::WaitsFor(full.into()),
                 true => Outcome::Refused(Refusal::new(
                     Code::Overloaded,
                     "the queue of a receiver is full, and this connection registered with \"overflow\":\"fail\"",
@@ -235,14 +261,15 @@ impl Core {
             Outcome::Delivered => {}
             Outcome::Refused(refusal) => self.refuse(parcel, &refusal),
             Outcome::Doubled => self.refuse_double(parcel.sender, parcel.from, parcel.id),
-            Outcome::WaitsFor(receiver) => {
+            Outcome::WaitsFor(receivers) => {
                 let mut line = Vec::new();
                 parcel.line.write_to(&mut line);
                 line.pop();
                 let ticket = parcel.ticket.unwrap_or_else(|| self.next_ticket());
                 let deadline = parcel.is_request().then_some(parcel.deadline);
                 let is_new = parcel.ticket.is_none();
-                self.hold(parcel.sender, Held { line, ticket, receiver, deadline }, is_new);
+                let held = Held { line, ticket, receivers, called_by: None, deadline };
+                self.hold(parcel.sender, held, is_new);
             }
         }
     }
@@ -403,7 +430,7 @@ impl Core {
         }
         if let Some(held) = self.drop_held(sender) {
             self.refuse_held(sender, &held, &timed_out());
-            self.pass_on(held.receiver);
+            self.pass_on_all(&held.receivers);
             self.account(sender);
             self.effects.push_back(super::Effect::Resume(sender));
         }

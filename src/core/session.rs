@@ -97,8 +97,10 @@ pub(crate) struct Held {
     pub(crate) line: Vec<u8>,
     /// Where it is in the row of all that ever waited.
     pub(crate) ticket: u64,
-    /// The receiver that it waits for.
-    pub(crate) receiver: SessionKey,
+    /// The receivers that it waits for: it goes on as soon as one of them has room.
+    pub(crate) receivers: Box<[SessionKey]>,
+    /// The one of them that called: it has room, or is no receiver of the line any more.
+    pub(crate) called_by: Option<SessionKey>,
     /// A request's: when it is over.
     pub(crate) deadline: Option<Duration>,
 }
@@ -108,7 +110,7 @@ pub(crate) struct Held {
 pub(crate) struct Congestion {
     /// By ticket: first come, first served.
     pub(crate) waiters: BTreeMap<u64, SessionKey>,
-    /// The queue has drained to half, and the first waiter has been told to go on.
+    /// The queue has drained to half since it was full: the first waiter is called.
     pub(crate) relieved: bool,
     /// When the peer's progress is looked at; the timer for that is set.
     pub(crate) due: Duration,
@@ -202,9 +204,12 @@ impl Session {
 
     /// What it keeps of `max_memory_bytes` now, without its outbox.
     pub(crate) fn kept_bytes(&self) -> usize {
+        // A place in a receiver's row of waiters, about.
+        const PLACE_BYTES: usize = 64;
+        let held_bytes = |held: &Held| held.line.capacity() + held.receivers.len() * PLACE_BYTES;
         self.frame.kept_bytes()
             + self.backlog.bytes.capacity()
-            + self.held.as_ref().map_or(0, |held| held.line.capacity())
+            + self.held.as_deref().map_or(0, held_bytes)
             + self.holdings
     }
 

@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::core::registry::NodeKey;
 use crate::core::session::{Congestion, Held};
 use crate::core::timers::Timer;
 use crate::core::{Core, Effect, Level, Reason, SessionKey};
 use crate::limits::STALL_BYTES_MIN;
+use crate::wire::control::Delivery;
 
 impl Core {
     /// Whether all that peers make the daemon keep has passed its bound.
@@ -26,10 +28,11 @@ impl Core {
         self.memory_bytes + self.requests.kept_bytes() + self.registry.kept_bytes() + self.topics.kept_bytes()
     }
 
-    /// Whether a request or signal may enter a receiver's queue now. While others wait for it, it
-    /// may not, but for the one whose turn it is: `favoured` names the receiver that it waited for,
-    /// and `ticket` its place, which may be before all who wait elsewhere too. (Who needs room in
-    /// two queues would have to have his turn in both at once otherwise, and chase it for ever.)
+    /// Whether a request or signal may enter a receiver's queue now. Newcomers go behind those who
+    /// wait for it, but for who was called by it (`favoured`), with all that he sent behind his line.
+    /// A line that has a `ticket` came before all with a higher one, also where it waited for another
+    /// receiver first. (Who needs room in two queues would have to be first in both rows at once
+    /// otherwise, and chase that for ever.)
     pub(super) fn has_room(
         &self,
         receiver: SessionKey,
@@ -37,13 +40,13 @@ impl Core {
         ticket: Option<u64>,
     ) -> bool {
         self.sessions.get(receiver).is_some_and(|session| {
-            let is_its_turn = |congestion: &Congestion| {
+            let came_first = |congestion: &Congestion| {
                 let first = congestion.waiters.keys().next();
-                congestion.relieved && ticket.is_some_and(|ticket| first.is_none_or(|first| ticket < *first))
+                ticket.is_some_and(|ticket| first.is_none_or(|first| ticket < *first))
             };
             session.outbox.direct_bytes() < self.limits.max_queue_bytes
                 && (favoured == Some(receiver)
-                    || session.congestion.as_ref().is_none_or(|congestion| is_its_turn(congestion)))
+                    || session.congestion.as_ref().is_none_or(|congestion| came_first(congestion)))
         })
     }
 
@@ -70,21 +73,27 @@ impl Core {
         self.tickets
     }
 
-    /// Makes a sender wait for room at `held.receiver`; `is_new` where it does not wait already, for
-    /// another.
+    /// Makes a sender wait until one of `held.receivers` has room; `is_new` where it has not waited
+    /// yet.
     pub(super) fn hold(&mut self, sender: SessionKey, held: Held, is_new: bool) {
-        let Held { ticket, receiver, deadline, .. } = held;
+        let (ticket, receivers) = (held.ticket, held.receivers.clone());
+        if let Some(deadline) = held.deadline.filter(|_| is_new) {
+            self.timers.set(deadline, Timer::Held(sender, ticket));
+        }
         if let Some(session) = self.sessions.get_mut(sender) {
             session.held = Some(Box::new(held));
             self.paused += 1;
         }
-        if let Some(deadline) = deadline.filter(|_| is_new) {
-            self.timers.set(deadline, Timer::Held(sender, ticket));
+        for receiver in receivers {
+            self.enter_row(receiver, ticket, sender);
         }
-        let (now, full_at, patience) =
-            (self.now.mono, self.limits.max_queue_bytes, self.limits.stall_timeout);
+    }
+
+    fn enter_row(&mut self, receiver: SessionKey, ticket: u64, sender: SessionKey) {
+        let full_at = self.limits.max_queue_bytes;
+        let due = self.now.mono + self.limits.stall_timeout;
         let Some(session) = self.sessions.get_mut(receiver) else { return };
-        let (taken, due) = (session.taken, now + patience);
+        let taken = session.taken;
         if session.congestion.is_none() {
             self.timers.set(due, Timer::Stall(receiver));
         }
@@ -94,33 +103,34 @@ impl Core {
         congestion.waiters.insert(ticket, sender);
         if session.outbox.direct_bytes() >= full_at {
             congestion.relieved = false;
-        } else if congestion.relieved && congestion.waiters.keys().next() == Some(&ticket) {
-            // It came before all who are there: an older line that waited elsewhere first.
+        }
+    }
+
+    /// Lets a sender whose line is held go on when its turn comes.
+    fn call(&mut self, sender: SessionKey, receiver: SessionKey) {
+        let held = self.sessions.get_mut(sender).and_then(|session| session.held.as_mut());
+        if let Some(held) = held.filter(|held| held.called_by.is_none()) {
+            held.called_by = Some(receiver);
             self.effects.push_back(Effect::Resume(sender));
         }
     }
 
-    /// Takes the held line of a session whose turn it is; none where it has to wait on.
+    /// Takes the held line of a session that was called; none where it has to wait on.
     pub(super) fn take_held(&mut self, sender: SessionKey) -> Option<Box<Held>> {
-        let held = self.sessions.get(sender)?.held.as_ref()?;
-        if let Some(receiver) = self.sessions.get(held.receiver)
-            && let Some(congestion) = &receiver.congestion
-            && congestion.waiters.contains_key(&held.ticket)
-            && !(congestion.relieved && congestion.waiters.keys().next() == Some(&held.ticket))
-        {
-            return None;
-        }
+        self.sessions.get(sender)?.held.as_ref()?.called_by?;
         self.drop_held(sender)
     }
 
-    /// Takes the held line out of the row it waits in, whether its turn has come or not.
+    /// Takes the held line out of the rows that it waits in, whether it was called or not.
     pub(super) fn drop_held(&mut self, sender: SessionKey) -> Option<Box<Held>> {
         let held = self.sessions.get_mut(sender)?.held.take()?;
         self.paused -= 1;
-        if let Some(receiver) = self.sessions.get_mut(held.receiver)
-            && let Some(congestion) = &mut receiver.congestion
-        {
-            congestion.waiters.remove(&held.ticket);
+        for &receiver in &held.receivers {
+            if let Some(receiver) = self.sessions.get_mut(receiver)
+                && let Some(congestion) = &mut receiver.congestion
+            {
+                congestion.waiters.remove(&held.ticket);
+            }
         }
         Some(held)
     }
@@ -155,23 +165,51 @@ impl Core {
         }
     }
 
-    /// The one whose turn it was has gone on: it is the next one's turn, while there is room.
+    /// Somebody who was called has gone on, or waits no more: the next one is called where there is
+    /// room.
     pub(super) fn pass_on(&mut self, receiver: SessionKey) {
         let Some(session) = self.sessions.get_mut(receiver) else { return };
         let Some(congestion) = &mut session.congestion else { return };
         match congestion.waiters.values().next() {
             None => session.congestion = None,
-            Some(&next) if congestion.relieved => self.effects.push_back(Effect::Resume(next)),
+            Some(&next) if congestion.relieved => self.call(next, receiver),
             Some(_) => {}
         }
     }
 
-    /// A receiver is gone, or holds a node ID no more: whoever waited for it looks again where its
-    /// line goes. Who has to wait here again keeps his place.
+    /// The same in all rows that a line waited in.
+    pub(super) fn pass_on_all(&mut self, receivers: &[SessionKey]) {
+        for &receiver in receivers {
+            self.pass_on(receiver);
+        }
+    }
+
+    /// The instances of a node are others now: whoever waits for this one looks again where its line
+    /// goes. Who has to wait here again keeps his place.
+    pub(super) fn call_waiters(&mut self, receiver: SessionKey) {
+        let congestion = self.sessions.get(receiver).and_then(|session| session.congestion.as_ref());
+        let waiters: Vec<_> =
+            congestion.map_or_else(Vec::new, |congestion| congestion.waiters.values().copied().collect());
+        self.effort += waiters.len();
+        for waiter in waiters {
+            self.call(waiter, receiver);
+        }
+    }
+
+    /// A node that shares its messages out has one more instance, with room.
+    pub(super) fn call_waiters_of(&mut self, node: NodeKey) {
+        let node = self.registry.get(node).filter(|node| node.delivery == Delivery::One);
+        let instances: Vec<_> = node.into_iter().flat_map(|node| &node.instances).cloned().collect();
+        for instance in instances {
+            self.call_waiters(instance.session);
+        }
+    }
+
+    /// A receiver is gone: whoever waited for it looks again where its line goes.
     pub(super) fn release_waiters(&mut self, receiver: SessionKey) {
-        let congestion = self.sessions.get_mut(receiver).and_then(|session| session.congestion.take());
-        for (_, waiter) in congestion.into_iter().flat_map(|congestion| congestion.waiters) {
-            self.effects.push_back(Effect::Resume(waiter));
+        self.call_waiters(receiver);
+        if let Some(session) = self.sessions.get_mut(receiver) {
+            session.congestion = None;
         }
     }
 
@@ -186,10 +224,13 @@ impl Core {
         }
         if session.taken - congestion.taken < STALL_BYTES_MIN {
             let number = session.number;
-            let waiting = congestion.waiters.len();
+            let waiting = match congestion.waiters.len() {
+                1 => "a sender waits".to_owned(),
+                several => format!("{several} senders wait"),
+            };
             let queued = session.outbox.queue_bytes();
             let text = format!(
-                "is disconnected: {waiting} senders wait for it, and it took less than {STALL_BYTES_MIN} of the {queued} bytes queued for it in {} s",
+                "is disconnected: {waiting} for it, and it took less than {STALL_BYTES_MIN} of the {queued} bytes queued for it in {} s",
                 patience.as_secs_f64()
             );
             self.note(Level::Warning, "stalled", Some(number), text);

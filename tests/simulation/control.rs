@@ -138,6 +138,7 @@ impl Pass<'_> {
                 let conn = self.change(other);
                 conn.names.retain(|held| *held != name);
                 self.give_up_name(other, &name, "replaced")?;
+                self.call_all(other);
             }
         }
         let node = self.m.nodes.entry(name.clone()).or_insert_with(|| {
@@ -160,6 +161,10 @@ impl Pass<'_> {
         if !holds {
             node.instances.push(number);
             node.turns = Default::default();
+        }
+        let may_take_over = if !holds && node.shares { node.instances.clone() } else { Vec::new() };
+        for instance in may_take_over {
+            self.call_all(instance);
         }
         let conn = self.change(number);
         if !holds {
@@ -226,6 +231,7 @@ impl Pass<'_> {
             self.push(number, Class::Answer, expect.clone())?;
         }
         self.give_up_name(number, &name, "unregistered")?;
+        self.call_all(number);
         if !first {
             self.push(number, Class::Answer, expect)?;
         }

@@ -59,6 +59,7 @@ impl Pass<'_> {
         if let Some(row) = &mut conn.row {
             row.drained = true;
         }
+        self.call_first(number);
         self.give_up(number)?;
         if leaving { self.close(number) } else { Ok(()) }
     }
@@ -68,9 +69,9 @@ impl Pass<'_> {
         if self.drop_held(number).is_some() {
             self.m.untold += 1;
         }
+        self.call_all(number);
         let conn = self.change(number);
         conn.backlog.clear();
-        // Whoever waited for it looks again where its line goes, when its turn comes.
         conn.row = None;
         let mut told = Vec::new();
         let mut askers = Vec::new();

@@ -153,7 +153,10 @@ pub(crate) struct Entry {
 pub(crate) struct Held {
     pub(crate) message: Rc<Msg>,
     pub(crate) ticket: u64,
-    pub(crate) receiver: u64,
+    /// It goes on when one of these has room.
+    pub(crate) receivers: Vec<u64>,
+    /// The one of them that it need not wait for any more.
+    pub(crate) called_by: Option<u64>,
     pub(crate) deadline: Option<Duration>,
     /// When it was set, among all things that are due at some time.
     pub(crate) set: u64,
@@ -435,7 +438,7 @@ pub(crate) struct Pass<'a> {
     pub(crate) choices: Vec<(usize, usize)>,
     pub(crate) doomed: Vec<(u64, &'static str)>,
     pub(crate) closed: BTreeSet<u64>,
-    /// The receiver whose row it is the turn of the connection in hand in.
+    /// The receiver that the connection in hand waited for and need not wait for any more.
     pub(crate) favoured: Option<u64>,
     /// The place of the held line in hand, which counts in other rows too.
     pub(crate) ticket: Option<u64>,

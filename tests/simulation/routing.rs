@@ -32,7 +32,7 @@ impl Pass<'_> {
         self.conn(receiver).is_some_and(|conn| {
             let may_enter = conn.row.as_ref().is_none_or(|row| {
                 let first = row.waiters.keys().next();
-                row.drained && self.ticket.is_some_and(|ticket| first.is_none_or(|first| ticket < *first))
+                self.ticket.is_some_and(|ticket| first.is_none_or(|first| ticket < *first))
             });
             conn.first < self.m.limits.max_queue_bytes && (may_enter || self.favoured == Some(receiver))
         })
@@ -72,22 +72,28 @@ impl Pass<'_> {
             };
         }
         let node = to.split('#').next().unwrap_or_default();
+        // Where nobody who shares has room, it goes to whoever has it first.
+        let mut waits_for = Vec::new();
         if self.m.nodes.get(node).is_some_and(|node| node.shares) {
-            receivers = vec![self.share(message, node, &receivers)?];
+            match self.share(message, node, &receivers)? {
+                Some(one) => receivers = vec![one],
+                None => waits_for = std::mem::take(&mut receivers),
+            }
         }
         if message.kind == Kind::Request && self.is_doubled(message, &receivers) {
             return self.refuse_double(message);
         }
         if message.kind == Kind::Request
-            && self.m.asked_by(message.sender) + receivers.len() > self.m.limits.max_requests
+            && self.m.asked_by(message.sender) + receivers.len().max(1) > self.m.limits.max_requests
         {
             return self.refuse(message, &["too_many_requests"]);
         }
-        if let Some(&full) = receivers.iter().find(|&&receiver| !self.has_room(receiver)) {
+        waits_for.extend(receivers.iter().copied().find(|&receiver| !self.has_room(receiver)));
+        if !waits_for.is_empty() {
             if self.conn(message.sender).is_some_and(|conn| conn.fails) {
                 return self.refuse(message, &["overloaded"]);
             }
-            return self.hold(message, full, waited);
+            return self.hold(message, waits_for, waited);
         }
         let mut got = Vec::new();
         for receiver in receivers {
@@ -132,15 +138,14 @@ impl Pass<'_> {
         self.push(message.sender, Class::Answer, expect).map(|_| ())
     }
 
-    /// Delivery `one`: the instance that gets the message, or that it waits for.
-    fn share(&mut self, message: &Rc<Msg>, node: &str, all: &[u64]) -> Checked<u64> {
+    /// Delivery `one`: the instance that gets the message; none where none has room.
+    fn share(&mut self, message: &Rc<Msg>, node: &str, all: &[u64]) -> Checked<Option<u64>> {
         if let Some(key) = &message.key {
-            return self.share_by_key(message, node, key, all);
+            return self.share_by_key(message, node, key, all).map(Some);
         }
         let mut among: Vec<u64> = all.iter().copied().filter(|&one| self.has_room(one)).collect();
-        let any_room = !among.is_empty();
-        if !any_room {
-            among = all.to_vec();
+        if among.is_empty() {
+            return Ok(None);
         }
         let fewest = among.iter().map(|&one| self.m.open_at(one)).min().unwrap_or(0);
         among.retain(|&one| self.m.open_at(one) == fewest);
@@ -151,14 +156,14 @@ impl Pass<'_> {
             (0, many) => among[self.choose(many)],
             (several, _) => seen[self.choose(several)],
         };
-        if any_room && seen.len() == 1 && among.len() == all.len() {
+        if seen.len() == 1 && among.len() == all.len() {
             let node = self.m.nodes.get_mut(node).expect("it has instances");
             Rc::make_mut(node).turns.check(chosen, &among)?;
         } else {
             let node = self.m.nodes.get_mut(node).expect("it has instances");
             Rc::make_mut(node).turns = Default::default();
         }
-        Ok(chosen)
+        Ok(Some(chosen))
     }
 
     /// Which instance a key goes to first is not promised, but that it stays there while the set of
@@ -186,74 +191,96 @@ impl Pass<'_> {
         Ok(chosen)
     }
 
-    fn hold(&mut self, message: &Rc<Msg>, receiver: u64, waited: Waited) -> Checked {
+    fn hold(&mut self, message: &Rc<Msg>, receivers: Vec<u64>, waited: Waited) -> Checked {
         let (ticket, deadline) = waited.unwrap_or_else(|| {
             self.m.tickets += 1;
             (self.m.tickets, self.deadline(message))
         });
         let deadline = Some(deadline).filter(|_| message.kind == Kind::Request);
         let set = self.m.next_set();
-        self.change(message.sender).held =
-            Some(Held { message: message.clone(), ticket, receiver, deadline, set });
         let (now, full_at) = (self.m.now, self.m.limits.max_queue_bytes);
-        let conn = self.change(receiver);
-        let taken = conn.taken;
-        let row = conn.row.get_or_insert_with(|| Row {
-            waiters: BTreeMap::new(),
-            drained: false,
-            since: now,
-            taken,
-        });
-        row.waiters.insert(ticket, message.sender);
-        if conn.first >= full_at {
-            row.drained = false;
+        for &receiver in &receivers {
+            let conn = self.change(receiver);
+            let taken = conn.taken;
+            let row = conn.row.get_or_insert_with(|| Row {
+                waiters: BTreeMap::new(),
+                drained: false,
+                since: now,
+                taken,
+            });
+            row.waiters.insert(ticket, message.sender);
+            if conn.first >= full_at {
+                row.drained = false;
+            }
         }
+        self.change(message.sender).held =
+            Some(Held { message: message.clone(), ticket, receivers, called_by: None, deadline, set });
         Ok(())
     }
 
-    /// Takes a held line out of its row.
+    /// Takes a held line out of its rows.
     fn unhold(&mut self, sender: u64) -> Option<Held> {
         let held = self.change(sender).held.take()?;
-        if self.m.conns.contains_key(&held.receiver) {
-            let receiver = self.change(held.receiver);
-            if let Some(row) = &mut receiver.row {
+        for &receiver in &held.receivers {
+            if self.m.conns.contains_key(&receiver)
+                && let Some(row) = &mut self.change(receiver).row
+            {
                 row.waiters.remove(&held.ticket);
             }
         }
         Some(held)
     }
 
-    /// Ends a row where nobody stands in it any more.
-    fn end_row(&mut self, receiver: u64) {
-        if self.conn(receiver).and_then(|conn| conn.row.as_ref()).is_some_and(|row| row.waiters.is_empty()) {
-            self.change(receiver).row = None;
+    fn call(&mut self, sender: u64, receiver: u64) {
+        if let Some(held) = &mut self.change(sender).held {
+            held.called_by.get_or_insert(receiver);
         }
     }
 
-    /// A connection's turn after a `Resume`. Its held line goes on where it is first in its row and
-    /// the queue has come to half since it was full.
+    /// The first of those who wait goes on, where the queue has come to half since it was full. A
+    /// row that nobody stands in any more ends.
+    pub(crate) fn call_first(&mut self, receiver: u64) {
+        let Some(row) = self.conn(receiver).and_then(|conn| conn.row.as_ref()) else { return };
+        match row.waiters.values().next().copied() {
+            None => self.change(receiver).row = None,
+            Some(first) if row.drained => self.call(first, receiver),
+            Some(_) => {}
+        }
+    }
+
+    fn call_first_of_all(&mut self, receivers: &[u64]) {
+        for &receiver in receivers {
+            self.call_first(receiver);
+        }
+    }
+
+    /// Whoever waits for this connection looks again where its line goes.
+    pub(crate) fn call_all(&mut self, receiver: u64) {
+        let Some(row) = self.conn(receiver).and_then(|conn| conn.row.as_ref()) else { return };
+        for waiter in row.waiters.values().copied().collect::<Vec<_>>() {
+            self.call(waiter, receiver);
+        }
+    }
+
+    /// A connection's turn after a `Resume`. Its held line goes on where it was called.
     pub(crate) fn resumed(&mut self, number: u64) -> Checked {
         let Some(conn) = self.conn(number) else { return Ok(()) };
         if let Some(held) = &conn.held {
-            let waits = self
-                .conn(held.receiver)
-                .and_then(|conn| conn.row.as_ref())
-                .is_some_and(|row| !(row.drained && row.waiters.keys().next() == Some(&held.ticket)));
-            if waits {
+            if held.called_by.is_none() {
                 return Ok(());
             }
             let Some(held) = self.unhold(number) else { return Ok(()) };
             let waited = Some((held.ticket, held.deadline.unwrap_or_default()));
             // It is its sender's turn, not the line's alone: what it sent behind goes on too, as far as
             // there is room, before the next one's turn.
-            self.favoured = Some(held.receiver);
+            self.favoured = held.called_by;
             self.ticket = Some(held.ticket);
             self.route(held.message, waited)?;
             self.ticket = None;
             self.settle()?;
             self.work(number)?;
             self.favoured = None;
-            self.end_row(held.receiver);
+            self.call_first_of_all(&held.receivers);
             return Ok(());
         }
         if self.conn(number).is_some_and(|conn| conn.roll_call.is_some() && conn.held.is_none()) {
@@ -448,13 +475,15 @@ impl Pass<'_> {
                 conn.front_written = 0;
             }
         }
-        let first = conn.first;
+        let (first, second) = (conn.first, conn.second);
         if let Some(row) = &mut conn.row
             && first <= half
+            && !row.drained
         {
             row.drained = true;
+            self.call_first(number);
         }
-        if first < half && conn.second < full_at {
+        if first < half && second < full_at {
             // It is said at once, and not with the next line; but nobody is ended for reading.
             self.say_lagged(number)?;
         }
@@ -464,14 +493,14 @@ impl Pass<'_> {
     /// A held request whose time is over.
     pub(crate) fn held_expired(&mut self, sender: u64) -> Checked {
         let Some(held) = self.unhold(sender) else { return Ok(()) };
-        self.end_row(held.receiver);
+        self.call_first_of_all(&held.receivers);
         self.refuse_held(&held.message, "timeout")
     }
 
     /// The held line of one who is gone, or of all at the end.
     pub(crate) fn drop_held(&mut self, sender: u64) -> Option<Held> {
         let held = self.unhold(sender)?;
-        self.end_row(held.receiver);
+        self.call_first_of_all(&held.receivers);
         Some(held)
     }
 }
