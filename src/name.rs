@@ -114,28 +114,21 @@ pub fn expand(pattern: &str, host: &str, unique: &str) -> Result<String, BadName
     Ok(out)
 }
 
-/// Whether `text` matches `pattern`, in which `*` stands for any run of characters.
+/// Whether `text` matches `pattern`, in which `*` stands for any run of characters. Takes time in
+/// proportion to their lengths, whatever they are.
 pub fn matches(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    // Where to go on when a guess about the last star fails: its place, and what it swallowed.
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        if p < pattern.len() && pattern[p] == b'*' {
-            star = Some((p, t));
-            p += 1;
-        } else if p < pattern.len() && pattern[p] == text[t] {
-            p += 1;
-            t += 1;
-        } else if let Some((at, swallowed)) = star {
-            star = Some((at, swallowed + 1));
-            p = at + 1;
-            t = swallowed + 1;
-        } else {
-            return false;
+    let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
+    let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let Some(text) = text.strip_prefix(head).and_then(|text| text.strip_suffix(tail)) else { return false };
+    // The first place of each part is as good as any: what is behind it is the longest that can be left.
+    let mut left = text.as_bytes();
+    middle.split('*').all(|part| match memchr::memmem::find(left, part.as_bytes()) {
+        Some(at) => {
+            left = &left[at + part.len()..];
+            true
         }
-    }
-    pattern[p..].iter().all(|&byte| byte == b'*')
+        None => false,
+    })
 }
 
 /// The text before the first `*`: everything that matches begins with it.
@@ -206,5 +199,30 @@ mod tests {
             assert!(!matches(pattern, text), "{pattern} {text}");
         }
         assert_eq!(literal_prefix("web.*.x"), "web.");
+    }
+
+    #[test]
+    fn patterns_as_they_are_defined() {
+        fn is_defined_to_match(pattern: &[u8], text: &[u8]) -> bool {
+            match pattern.split_first() {
+                None => text.is_empty(),
+                Some((b'*', rest)) => (0..=text.len()).any(|at| is_defined_to_match(rest, &text[at..])),
+                Some((byte, rest)) => text.first() == Some(byte) && is_defined_to_match(rest, &text[1..]),
+            }
+        }
+        let words = |alphabet: &[&str]| {
+            let mut words = vec![String::new()];
+            for from in 0..alphabet.len().pow(5) {
+                let word = words[from].clone();
+                words.extend(alphabet.iter().map(|letter| format!("{word}{letter}")));
+            }
+            words
+        };
+        for pattern in words(&["a", "b", "*"]) {
+            for text in words(&["a", "b"]) {
+                let expected = is_defined_to_match(pattern.as_bytes(), text.as_bytes());
+                assert_eq!(matches(&pattern, &text), expected, "{pattern} {text}");
+            }
+        }
     }
 }

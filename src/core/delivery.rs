@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::clock::Now;
 use crate::core::outbox::Class;
 use crate::core::session::Session;
-use crate::core::{Core, Effect, Reason, SessionKey};
+use crate::core::{Core, Effect, SessionKey};
 use crate::wire::code::Code;
 use crate::wire::envelope::{Envelope, Outgoing};
 use crate::wire::json::{Object, write_string};
@@ -21,10 +21,6 @@ const SHARED_BYTES_MIN: usize = 4096;
 /// What is kept of emptied buffers: of these bytes each at most, and so many at most.
 const SPARE_BYTES_MAX: usize = 1024 * 1024;
 const SPARES_MAX: usize = 8;
-/// The second count's bound while memory is short: enough for the answers to one read.
-const ANSWER_BYTES_UNDER_PRESSURE: usize = 64 * 1024;
-/// Of that, what may be waiting for one that is still read.
-const CHOKED_BYTES_UNDER_PRESSURE: usize = 4096;
 
 /// A request as its asker has to be answered, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -109,32 +105,25 @@ impl Core {
             self.say_lagged(to);
         }
         if self.answers_are_full(to) {
-            self.doomed.push((to, Reason::Stalled));
+            self.end_for_answers(to);
             return false;
         }
         self.push_own(to, Class::Daemon, write);
         true
     }
 
-    /// Whether one more answer would pass the bound of the second count.
+    /// Whether one more answer would pass the bound of the second count. At the end of the daemon
+    /// what has to be said all at once is said: it is bounded by what was open.
     pub(super) fn answers_are_full(&self, to: SessionKey) -> bool {
-        let most = self.answer_bytes_max();
-        self.sessions.get(to).is_none_or(|session| session.outbox.answer_bytes() >= most)
+        let most = self.limits.max_queue_bytes;
+        !self.stopping && self.sessions.get(to).is_none_or(|session| session.outbox.answer_bytes() >= most)
     }
 
-    pub(super) fn answer_bytes_max(&self) -> usize {
-        match self.is_overloaded() {
-            true => ANSWER_BYTES_UNDER_PRESSURE.min(self.limits.max_queue_bytes),
-            false => self.limits.max_queue_bytes,
-        }
-    }
-
-    /// With more than this waiting for it a connection is not read.
-    pub(super) fn choked_at(&self) -> usize {
-        match self.is_overloaded() {
-            true => CHOKED_BYTES_UNDER_PRESSURE.min(self.limits.max_queue_bytes / 2),
-            false => self.limits.max_queue_bytes / 2,
-        }
+    /// Ends a connection whose second count is full.
+    pub(super) fn end_for_answers(&mut self, key: SessionKey) {
+        let queued = self.sessions.get(key).map_or(0, |session| session.outbox.answer_bytes());
+        let why = format!("it does not read: {queued} bytes of answers and news wait for it");
+        self.doomed.push((key, why));
     }
 
     fn push_own(&mut self, to: SessionKey, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
@@ -183,7 +172,6 @@ impl Core {
     pub fn wrote(&mut self, key: SessionKey, count: usize, now: Now) {
         self.now = now;
         let choked_at = self.choked_at();
-        let half = self.limits.max_queue_bytes / 2;
         let roll_call_at = self.roll_call_room() / 2;
         let Some(session) = self.sessions.get_mut(key) else { return };
         let before = session.outbox.footprint();
@@ -211,10 +199,7 @@ impl Core {
             self.effects.push_back(Effect::Resume(key));
         }
         let is_leaving = session.leaving.is_some() && session.outbox.is_empty();
-        // Nobody is ended for reading: where there is no room for it yet, it comes later.
-        if session.missed > 0 && session.outbox.direct_bytes() < half && !self.answers_are_full(key) {
-            self.say_lagged(key);
-        }
+        self.tell_missed(key);
         self.relieve(key);
         if is_leaving {
             self.leaving.push(key);
@@ -255,11 +240,12 @@ impl Core {
         first: Option<&Id<'_>>,
         count: u64,
     ) {
-        let what = if count == 1 { "a message was" } else { "messages were" };
-        let refusal = Refusal::new(
-            Code::NodeGone,
-            format!("{count} {what} not delivered: the connection {receiver} is gone"),
-        );
+        let what = match count {
+            1 => "a message was".to_owned(),
+            several => format!("{several} messages were"),
+        };
+        let error = format!("{what} not delivered: the connection {receiver} is gone");
+        let refusal = Refusal::new(Code::NodeGone, error);
         let told = self.say_error(sender, None, &refusal, first, |body| {
             body.number("count", count);
         });
@@ -333,8 +319,7 @@ impl Core {
     /// the daemon's own like others: where the second count is full the connection is ended.
     pub(super) fn say_lagged(&mut self, to: SessionKey) {
         if self.answers_are_full(to) {
-            self.doomed.push((to, Reason::Stalled));
-            return;
+            return self.end_for_answers(to);
         }
         let (address, id) = self.signal_head(to);
         let Some(session) = self.sessions.get_mut(to) else { return };
@@ -345,6 +330,16 @@ impl Core {
                     body.number("count", count);
                 });
             });
+        }
+    }
+
+    /// Tells a subscriber how many messages it has missed as soon as its queue is below half again.
+    /// Nobody is ended for reading: where there is no room for it yet, it comes later.
+    pub(super) fn tell_missed(&mut self, to: SessionKey) {
+        let half = self.limits.max_queue_bytes / 2;
+        let Some(session) = self.sessions.get(to) else { return };
+        if session.missed > 0 && session.outbox.direct_bytes() < half && !self.answers_are_full(to) {
+            self.say_lagged(to);
         }
     }
 

@@ -6,7 +6,6 @@ use crate::core::registry::Status;
 use crate::core::session::{Backlog, Leaving};
 use crate::core::timers::Timer;
 use crate::core::{Core, Effect, Level, Reason, SessionKey};
-use crate::limits::STALL_BYTES_MIN;
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
 
@@ -38,14 +37,16 @@ impl Core {
         self.leaving.push(key);
     }
 
-    /// Ends a session at once: what it has not taken is given up, before anybody hears of it.
-    pub(super) fn end_now(&mut self, key: SessionKey, reason: Reason) {
+    /// Ends a session that reads too slowly at once: what it has not taken is given up, before anybody
+    /// hears of it.
+    pub(super) fn end_stalled(&mut self, key: SessionKey, why: &str) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
         // Not even the fates of its messages to itself can be told any more.
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.broke = true;
-        }
+        session.broke = true;
+        let number = session.number;
+        self.note(Level::Warning, "stalled", Some(number), format!("is disconnected: {why}"));
         self.give_up(key);
-        self.leave(key, reason);
+        self.leave(key, Reason::Stalled);
         self.close(key);
     }
 
@@ -126,7 +127,7 @@ impl Core {
             // It waits for answers; what comes then has its own time.
             leaving.since = now;
         } else if now >= leaving.since + patience {
-            if session.taken - leaving.taken < STALL_BYTES_MIN {
+            if session.taken == leaving.taken {
                 return self.close(key);
             }
             *leaving = Leaving { since: now, taken: session.taken };
@@ -159,6 +160,7 @@ impl Core {
     /// Ends the service: whoever waits for anything is told, and everybody of the end. What is
     /// queued can still be written.
     pub(super) fn stop(&mut self) {
+        self.stopping = true;
         let gone = Refusal::new(Code::NodeGone, "the daemon is ending");
         let mut all: Vec<_> = self.sessions.iter().map(|(key, session)| (session.number, key)).collect();
         all.sort_unstable();
@@ -186,13 +188,19 @@ impl Core {
         for &(_, key) in &all {
             self.say_signal(key, "shutdown", |_| {});
         }
-        self.stopping = true;
     }
 
-    /// How many messages of peers nobody will get any more, where the daemon ends now.
-    pub fn undelivered(&mut self) -> u64 {
+    /// The time for draining queues is over: what has not been taken is given up. Its senders are told,
+    /// but for those who have not taken what they were owed themselves. Says how many messages that
+    /// were.
+    pub fn end_drain(&mut self) -> u64 {
         let before = self.stats.delivered;
-        for key in self.sessions.keys().collect::<Vec<_>>() {
+        let mut slow = Vec::new();
+        for (key, session) in self.sessions.iter_mut().filter(|(_, session)| !session.outbox.is_empty()) {
+            session.broke = true;
+            slow.push(key);
+        }
+        for key in slow {
             self.give_up(key);
         }
         before - self.stats.delivered

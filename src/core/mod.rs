@@ -18,6 +18,7 @@ mod leave;
 mod news;
 mod outbox;
 mod peer;
+mod pressure;
 mod registry;
 mod report;
 mod requests;
@@ -92,8 +93,8 @@ pub struct Core {
     dirty: VecDeque<SessionKey>,
     large: Vec<SessionKey>,
     effects: VecDeque<Effect>,
-    /// Sessions to end when the line in hand has been handled.
-    doomed: Vec<(SessionKey, Reason)>,
+    /// Sessions that read too slowly, to be ended when the line in hand has been handled, and why.
+    doomed: Vec<(SessionKey, String)>,
     /// Leaving sessions that may have got all that they are owed.
     leaving: Vec<SessionKey>,
     /// Killed sessions, which are closed after one more try to write.
@@ -292,8 +293,8 @@ impl Core {
     /// Carries out what the line in hand has led to beyond itself, until nothing is left of it.
     fn settle(&mut self) {
         loop {
-            if let Some((session, reason)) = self.doomed.pop() {
-                self.end_now(session, reason);
+            if let Some((session, why)) = self.doomed.pop() {
+                self.end_stalled(session, &why);
             } else if let Some(session) = self.leaving.pop() {
                 self.close_if_settled(session);
             } else {

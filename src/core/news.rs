@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use crate::core::delivery::AskedBy;
-use crate::core::registry::Instance;
+use crate::core::registry::Node;
 use crate::core::session::RollCall;
 use crate::core::watch::Tapped;
 use crate::core::{Core, Reason, SessionKey, Verdict};
@@ -17,26 +17,46 @@ const ROLL_CALL_PART: usize = 4;
 impl Core {
     /// Tells the monitors of `node_id` that an instance came.
     pub(super) fn tell_up(&mut self, node_id: &str, number: u64) {
-        for monitor in self.monitors_of(node_id) {
-            self.say_signal(monitor, "node_up", |body| {
-                body.string("node_id", node_id).string("unique_id", &format!(":{number}"));
-            });
+        for monitor in self.monitors_of(node_id, number) {
+            self.say_news(monitor, "node_up", node_id, number, None);
         }
     }
 
     /// Tells the monitors of `node_id` that an instance went.
     pub(super) fn tell_down(&mut self, node_id: &str, number: u64, reason: Reason) {
-        for monitor in self.monitors_of(node_id) {
-            self.say_signal(monitor, "node_down", |body| {
-                body.string("node_id", node_id).string("unique_id", &format!(":{number}"));
-                body.string("reason", reason.word());
-            });
+        for monitor in self.monitors_of(node_id, number) {
+            self.say_news(monitor, "node_down", node_id, number, Some(reason));
         }
     }
 
-    /// The monitors that have to be told: not those whose roll call has yet to come to this node,
-    /// unless another monitor of theirs wants it.
-    fn monitors_of(&mut self, node_id: &str) -> Vec<SessionKey> {
+    /// Tells one monitor. At the end of the daemon, who has not read so many news goes without the
+    /// rest: that all are gone is what `shutdown` says.
+    fn say_news(
+        &mut self,
+        monitor: SessionKey,
+        event: &str,
+        node_id: &str,
+        number: u64,
+        reason: Option<Reason>,
+    ) {
+        let queued = self.sessions.get(monitor).map_or(0, |session| session.outbox.answer_bytes());
+        if queued >= self.news_bytes_max() {
+            if !self.stopping {
+                self.end_for_answers(monitor);
+            }
+            return;
+        }
+        self.say_signal(monitor, event, |body| {
+            body.string("node_id", node_id).string("unique_id", &format!(":{number}"));
+            if let Some(reason) = reason {
+                body.string("reason", reason.word());
+            }
+        });
+    }
+
+    /// The monitors that have to be told of this instance: not those whose roll call has yet to come
+    /// to it, unless another monitor of theirs wants it.
+    fn monitors_of(&mut self, node_id: &str, number: u64) -> Vec<SessionKey> {
         let mut monitors = self.watch.monitors_of(node_id);
         self.effort += 1 + self.watch.pattern_count() + monitors.len();
         monitors.retain(|&monitor| {
@@ -45,7 +65,8 @@ impl Core {
             if roll_call.is_repeated {
                 return true;
             }
-            let told = roll_call.after.as_deref().is_some_and(|after| node_id <= after);
+            let told =
+                roll_call.after.as_ref().is_some_and(|(name, last)| (node_id, number) <= (&**name, *last));
             told || self.watch.monitors_beside(session.number, node_id, &roll_call.pattern)
         });
         monitors
@@ -73,7 +94,7 @@ impl Core {
         self.go_on_with_roll_call(session);
     }
 
-    /// Tells of as many nodes as there is room for. Where not all have been told, the session
+    /// Tells of as many instances as there is room for. Where not all have been told, the session
     /// stays blocked, and goes on when its queue has drained.
     pub(super) fn go_on_with_roll_call(&mut self, key: SessionKey) {
         let Some(mut roll_call) = self.sessions.get_mut(key).and_then(|session| session.roll_call.take())
@@ -82,17 +103,15 @@ impl Core {
         };
         let room = self.roll_call_room();
         loop {
-            let queued = self.sessions.get(key).map_or(0, |session| session.outbox.answer_bytes());
-            if queued >= room {
-                return self.suspend_roll_call(key, roll_call);
+            let Some((name, numbers)) = self.next_of_roll_call(&roll_call) else { break };
+            for number in numbers {
+                let queued = self.sessions.get(key).map_or(0, |session| session.outbox.answer_bytes());
+                if queued >= room {
+                    return self.suspend_roll_call(key, roll_call);
+                }
+                self.say_news(key, "node_up", &name, number, None);
+                roll_call.after = Some((name.clone(), number));
             }
-            let Some((name, instances)) = self.next_of_roll_call(&roll_call) else { break };
-            for Instance { number, .. } in &instances {
-                self.say_signal(key, "node_up", |body| {
-                    body.string("node_id", &name).string("unique_id", &format!(":{number}"));
-                });
-            }
-            roll_call.after = Some(name);
         }
         let asked = AskedBy { from: &roll_call.from, id: Some(&roll_call.id), message_type: "monitor" };
         self.say_reply(key, asked, |_| {});
@@ -100,7 +119,7 @@ impl Core {
 
     /// Up to how many bytes of answers a roll call fills a queue.
     pub(super) fn roll_call_room(&self) -> usize {
-        self.answer_bytes_max() / ROLL_CALL_PART
+        self.news_bytes_max() / ROLL_CALL_PART
     }
 
     fn suspend_roll_call(&mut self, key: SessionKey, roll_call: Box<RollCall>) {
@@ -109,17 +128,27 @@ impl Core {
         }
     }
 
-    fn next_of_roll_call(&mut self, roll_call: &RollCall) -> Option<(Rc<str>, Vec<Instance>)> {
+    /// The node that is to be told of next, and its instances that have not been.
+    fn next_of_roll_call(&mut self, roll_call: &RollCall) -> Option<(Rc<str>, Vec<u64>)> {
+        if let Some((name, last)) = &roll_call.after
+            && let Some(node) = self.registry.find(name).and_then(|node| self.registry.get(node))
+        {
+            let rest = numbers_behind(node, *last);
+            self.effort += node.instances.len();
+            if !rest.is_empty() {
+                return Some((name.clone(), rest));
+            }
+        }
         let prefix = crate::name::literal_prefix(&roll_call.pattern);
         let mut looked_at = 0;
         let found = self
             .registry
-            .nodes_after(roll_call.after.as_deref(), prefix)
+            .nodes_after(roll_call.after.as_ref().map(|(name, _)| &**name), prefix)
             .inspect(|_| looked_at += 1)
             .find(|(_, node)| {
                 !node.instances.is_empty() && crate::name::matches(&roll_call.pattern, &node.name)
             })
-            .map(|(_, node)| (node.name.clone(), node.instances.clone()));
+            .map(|(_, node)| (node.name.clone(), numbers_behind(node, 0)));
         self.effort += looked_at;
         found
     }
@@ -155,4 +184,12 @@ impl Core {
     pub(super) fn has_taps(&self) -> bool {
         self.watch.has_taps()
     }
+}
+
+/// The numbers of a node's instances that are higher than `last`, in order.
+fn numbers_behind(node: &Node, last: u64) -> Vec<u64> {
+    let numbers = node.instances.iter().map(|instance| instance.number);
+    let mut numbers: Vec<_> = numbers.filter(|number| *number > last).collect();
+    numbers.sort_unstable();
+    numbers
 }

@@ -377,7 +377,7 @@ impl Core {
         self.deliver(parcel.sender, Class::Reply, &[settled.asker], &parcel.line);
         if is_full {
             // With the reply in its queue, so that this sender too is told that it came to nothing.
-            self.doomed.push((settled.asker, super::Reason::Stalled));
+            self.end_for_answers(settled.asker);
         }
     }
 

@@ -133,8 +133,9 @@ pub(crate) struct RollCall {
     pub(crate) pattern: Box<str>,
     /// The monitor was there before: then nothing is left to the roll call alone.
     pub(crate) is_repeated: bool,
-    /// The last node it was told of; news of those behind it are left to the roll call.
-    pub(crate) after: Option<Rc<str>>,
+    /// The last instance that it was told of, by its node and number; news of those behind it are left to
+    /// the roll call.
+    pub(crate) after: Option<(Rc<str>, u64)>,
     /// The `monitor` that is answered at the end: its id and `from`.
     pub(crate) id: Id<'static>,
     pub(crate) from: Box<str>,

@@ -7,27 +7,11 @@ use std::collections::BTreeMap;
 use crate::core::registry::NodeKey;
 use crate::core::session::{Congestion, Held};
 use crate::core::timers::Timer;
-use crate::core::{Core, Effect, Level, Reason, SessionKey};
+use crate::core::{Core, Effect, SessionKey};
 use crate::limits::STALL_BYTES_MIN;
 use crate::wire::control::Delivery;
 
 impl Core {
-    /// Whether all that peers make the daemon keep has passed its bound.
-    pub(super) fn is_overloaded(&self) -> bool {
-        self.kept_bytes() > self.limits.max_memory_bytes
-    }
-
-    /// How much is to be read from one connection in one go: it may all have to be kept.
-    pub fn read_bytes_max(&self) -> usize {
-        const UNDER_PRESSURE: usize = 16 * 1024;
-        if self.is_overloaded() { UNDER_PRESSURE } else { usize::MAX }
-    }
-
-    /// All that peers make the daemon keep.
-    pub(super) fn kept_bytes(&self) -> usize {
-        self.memory_bytes + self.requests.kept_bytes() + self.registry.kept_bytes() + self.topics.kept_bytes()
-    }
-
     /// Whether a request or signal may enter a receiver's queue now. Newcomers go behind those who
     /// wait for it, but for who was called by it (`favoured`), with all that he sent behind his line.
     /// A line that has a `ticket` came before all with a higher one, also where it waited for another
@@ -223,78 +207,20 @@ impl Core {
             return;
         }
         if session.taken - congestion.taken < STALL_BYTES_MIN {
-            let number = session.number;
             let waiting = match congestion.waiters.len() {
                 1 => "a sender waits".to_owned(),
                 several => format!("{several} senders wait"),
             };
             let queued = session.outbox.queue_bytes();
-            let text = format!(
-                "is disconnected: {waiting} for it, and it took less than {STALL_BYTES_MIN} of the {queued} bytes queued for it in {} s",
+            let why = format!(
+                "{waiting} for it, and it took less than {STALL_BYTES_MIN} of the {queued} bytes queued for it in {} s",
                 patience.as_secs_f64()
             );
-            self.note(Level::Warning, "stalled", Some(number), text);
-            self.doomed.push((receiver, Reason::Stalled));
+            self.doomed.push((receiver, why));
             return;
         }
         congestion.due = now + patience;
         congestion.taken = session.taken;
         self.timers.set(congestion.due, Timer::Stall(receiver));
-    }
-
-    /// Memory is short: from now on everybody waits for those who do not read.
-    pub(super) fn watch_pressure(&mut self) {
-        if self.under_pressure || !self.is_overloaded() {
-            return;
-        }
-        self.under_pressure = true;
-        self.mark_pressure();
-        let text = format!(
-            "peers make the daemon keep {} bytes, and max_memory_bytes is {}: new messages are refused",
-            self.kept_bytes(),
-            self.limits.max_memory_bytes
-        );
-        self.note(Level::Warning, "overloaded", None, text);
-    }
-
-    fn mark_pressure(&mut self) {
-        for session in self.sessions.values_mut() {
-            session.pressure_mark = (!session.outbox.is_empty()).then_some(session.taken);
-        }
-        self.timers.set(self.now.mono + self.limits.stall_timeout, Timer::Pressure);
-    }
-
-    /// Ends those who have taken too little since memory was found short.
-    pub(super) fn check_pressure(&mut self) {
-        if !self.is_overloaded() {
-            self.under_pressure = false;
-            return;
-        }
-        let is_stalled =
-            |mark: Option<u64>, taken: u64| mark.is_some_and(|mark| taken - mark < STALL_BYTES_MIN);
-        let stalled: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| {
-                !session.outbox.is_empty() && is_stalled(session.pressure_mark, session.taken)
-            })
-            .map(|(key, session)| (key, session.number))
-            .collect();
-        for (key, number) in stalled {
-            let text =
-                "is disconnected: memory is short, and it does not take what is queued for it".to_owned();
-            self.note(Level::Warning, "stalled", Some(number), text);
-            self.doomed.push((key, Reason::Stalled));
-        }
-        self.mark_pressure();
-    }
-
-    /// Brings the count of what a session keeps up to date.
-    pub(super) fn account(&mut self, key: SessionKey) {
-        if let Some(session) = self.sessions.get_mut(key) {
-            let kept = session.kept_bytes();
-            self.memory_bytes = self.memory_bytes - session.counted + kept;
-            session.counted = kept;
-        }
     }
 }

@@ -127,10 +127,12 @@ impl Daemon {
     }
 
     fn finish(mut self) {
-        let lost = self.core.undelivered();
+        let lost = self.core.end_drain();
         if lost > 0 {
             self.log.warn(&format!("{lost} messages were not taken in time and are lost with the daemon"));
         }
+        // Some of their senders are still there to be told.
+        self.write_all(self.clock.now());
         for (_, conn) in self.conns.drain() {
             conn.stream.close();
         }

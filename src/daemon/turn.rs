@@ -235,7 +235,7 @@ impl Daemon {
         }
     }
 
-    fn write_all(&mut self, now: Now) {
+    pub(super) fn write_all(&mut self, now: Now) {
         while let Some(session) = self.core.next_dirty() {
             self.flush(session, now);
         }

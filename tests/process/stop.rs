@@ -131,9 +131,16 @@ fn who_never_reads_delays_the_end_by_no_more_than_the_drain_timeout() {
     let mut telexd = Telexd::with(&["drain_timeout=500ms"]);
     let _slow = telexd.node("slow");
     let mut sender = telexd.client();
-    queue_for(&telexd, &mut sender, "slow", 3_000_000);
+    let count = queue_for(&telexd, &mut sender, "slow", 3_000_000);
     let begun = Instant::now();
     telexd.signal(Signal::SIGTERM);
+    assert!(is_shutdown(&sender.message()));
+    // What could not be delivered after all is the only thing that is said behind.
+    let told = sender.message();
+    assert_eq!((&told["message_type"], &told["body"]["code"]), (&json!("error"), &json!("node_gone")));
+    let lost = told["body"]["count"].as_u64().unwrap();
+    assert!((1..=count as u64).contains(&lost), "{told}");
+    sender.expect_end();
     assert_eq!(telexd.wait().code(), Some(0));
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(400), "{took:?}");

@@ -139,6 +139,11 @@ impl Pass<'_> {
             vec![("node_id", name.into()), ("unique_id", format!(":{number}").into())];
         body.extend(reason.map(|reason| ("reason", reason.into())));
         for monitor in monitors {
+            // At the end nobody is disconnected for news; who has so many to read goes without.
+            let full_at = self.m.limits.max_queue_bytes;
+            if self.m.stopped && self.conn(monitor).is_some_and(|conn| conn.second >= full_at) {
+                continue;
+            }
             let expect = Expect::Signal { event, body: body.clone() };
             let mut is_due = true;
             let fits = self.next_fits(monitor, &expect);
@@ -360,6 +365,7 @@ impl Pass<'_> {
     }
 
     pub(crate) fn stop(&mut self) -> Checked {
+        self.m.stopped = true;
         let all: Vec<u64> = self.m.conns.keys().copied().collect();
         for &number in &all {
             if let Some(held) = self.drop_held(number) {
@@ -378,7 +384,6 @@ impl Pass<'_> {
         for number in all {
             self.push(number, Class::Answer, Expect::Signal { event: "shutdown", body: Vec::new() })?;
         }
-        self.m.stopped = true;
         Ok(())
     }
 

@@ -511,7 +511,7 @@ impl<'a> Pass<'a> {
             return Ok(false);
         }
         self.say_lagged(number)?;
-        let is_full = class == Class::Answer && self.finds_it_full(number);
+        let is_full = class == Class::Answer && !self.m.stopped && self.finds_it_full(number);
         if is_full {
             self.doom(number, "stalled");
             if is_own {
