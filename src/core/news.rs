@@ -102,8 +102,7 @@ impl Core {
             return;
         };
         let room = self.roll_call_room();
-        loop {
-            let Some((name, numbers)) = self.next_of_roll_call(&roll_call) else { break };
+        while let Some((name, numbers)) = self.next_of_roll_call(&roll_call) {
             for number in numbers {
                 let queued = self.sessions.get(key).map_or(0, |session| session.outbox.answer_bytes());
                 if queued >= room {
