@@ -103,7 +103,7 @@ impl Daemon {
     fn reload(&mut self, now: Now) {
         // The same holds here.
         let _ = sys::notify_reloading();
-        match Config::load(&self.command_line, &self.host_name) {
+        match Config::load(&self.command_line, &self.machine) {
             Ok(config) => {
                 self.log.notice(&format!(
                     "configuration read again: changed now: {}; after a restart: {}",

@@ -128,6 +128,7 @@ fn a_faulty_configuration_is_told_by_file_line_and_key() {
         ("max_names = 1\nmax_names = 2\n", 2, "duplicate key"),
         ("max_line_bytes = \"1MiB\"\nmax_queue_bytes = \"2MiB\"\n", 2, "max_queue_bytes"),
         ("socket_mode = \"0999\"\n", 1, "socket_mode"),
+        ("\nsocket_group = \"no-such-group-here\"\n", 2, "socket_group"),
     ] {
         fs::write(&file, text).unwrap();
         for check in [true, false] {
@@ -267,8 +268,8 @@ fn the_socket_file_has_the_mode_and_group_that_are_set() {
     assert_eq!(found.permissions().mode() & 0o7777, 0o606);
 
     let told = Starter::new().set("socket_group=no-such-group-here").run();
-    assert_eq!(told.code, Some(1));
-    assert!(told.err.contains("no-such-group-here"), "{}", told.err);
+    assert_eq!(told.code, Some(2));
+    assert!(told.err.contains("--set socket_group: is \"no-such-group-here\""), "{}", told.err);
     if !Uid::effective().is_root() {
         return println!("skipped: only root can give a file to any group");
     }
