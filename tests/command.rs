@@ -112,6 +112,28 @@ fn bodies_that_are_no_json() {
 }
 
 #[test]
+fn an_empty_argument_is_an_empty_string() {
+    let switch = Switch::start();
+    let mut logger = listen(&switch.address, &["listen", "logger", "--count", "3", "--body"]);
+    for args in
+        [["send", "logger", ""].as_slice(), &["send", "logger", " "], &["send", "--text", "logger", ""]]
+    {
+        let sent = run(&switch.address, args);
+        assert_eq!((sent.code, &*sent.err), (Some(0), ""), "{args:?}");
+    }
+    assert_eq!(logger.finish().out, "\"\"\n".repeat(3));
+    for (args, body) in [
+        (["call", "--daemon", "ping", ""].as_slice(), json!("")),
+        (&["call", "--daemon", "ping", "", "--text"], json!("")),
+        (&["call", "--daemon", "ping"], Value::Null),
+        (&["call", "--daemon", "ping", "-"], Value::Null),
+    ] {
+        let called = run(&switch.address, args);
+        assert_eq!(json(&called.out)["body"], body, "{args:?}: {}", called.err);
+    }
+}
+
+#[test]
 fn calls() {
     let switch = Switch::start();
     node(&switch, "heating", |client, message| {
