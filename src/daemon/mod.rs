@@ -71,8 +71,17 @@ impl Daemon {
             Some(dir) => dir.clone(),
             None => place::state_dir()?,
         };
+        // Before the sockets: of two daemons that start at once on one state directory, the one that does
+        // not get it must not have taken the other's new socket for a stale one.
         let numbers = Numbers::open(&state_dir).map_err(Fatal::doing("opening the state"))?;
-        let mut listeners = listen(&config)?;
+        let mut listeners = match listen(&config) {
+            Ok(listeners) => listeners,
+            Err(fatal) => {
+                // Those that cannot be given back are lost, as in a crash.
+                let _ = numbers.close();
+                return Err(fatal);
+            }
+        };
         for (at, bound) in listeners.iter_mut().enumerate() {
             let watched = poller.watch_listener(&mut bound.listener, LISTENERS + at);
             watched.map_err(Fatal::doing("watching a listener"))?;

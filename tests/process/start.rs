@@ -329,9 +329,13 @@ fn the_limit_of_open_files_is_raised() {
 fn two_daemons_cannot_share_a_state_directory() {
     let first = Telexd::start();
     let state = first.dir().join("state");
-    let told = Starter::new().state_dir(&state).run();
+    let dir = tempfile::tempdir().unwrap();
+    let stale = dir.path().join("stale.sock");
+    drop(UnixListener::bind(&stale).unwrap());
+    let told = Starter::new().listen(&format!("unix:{}", stale.display())).state_dir(&state).run();
     assert_eq!((told.code, &*told.out), (Some(1), ""));
     assert!(told.err.contains(state.to_str().unwrap()) && told.err.contains("--state-dir"), "{}", told.err);
+    assert!(stale.exists(), "it may be that one's, bound a moment ago");
     echo(&mut first.client());
 }
 
@@ -351,6 +355,13 @@ fn unique_ids_are_never_used_again() {
         }
         telexd.signal(end.unwrap_or(Signal::SIGTERM));
         telexd.wait();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let told = Starter::new().state_dir(dir.path()).listen("unix:/not/there").run();
+        assert_eq!(told.code, Some(1), "{}", told.err);
+        let numbers = fs::read_to_string(dir.path().join("connections")).unwrap();
+        assert_eq!(numbers.trim().parse(), Ok(1), "who cannot start uses none up");
     }
     let told = fs::write(state.join("connections"), "garbage")
         .map(|()| Starter::new().state_dir(&state).run())
