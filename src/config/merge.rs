@@ -265,7 +265,7 @@ pub(super) mod tests {
         );
         assert!(
             told("", &["--set", "profile.a.host=x"])
-                .starts_with("--set profile.a.host: is no setting; there are")
+                .starts_with("--set profile.a.host: is no setting; telexd --help")
         );
     }
 

@@ -125,7 +125,7 @@ fn a_faulty_configuration_is_told_by_file_line_and_key() {
         ("\n\nlisten = \"unix:/x\"\n", 3, "listen"),
         ("\nstall_timeout = \"10 parsecs\"\n", 2, "stall_timeout"),
         ("[profile.small]\nmax_queue_bytes = 1\n", 2, "max_queue_bytes"),
-        ("max_names = 1\nmax_names = 2\n", 2, "duplicate key"),
+        ("max_names = 1\nmax_names = 2\n", 2, "duplicate key max_names"),
         ("max_line_bytes = \"1MiB\"\nmax_queue_bytes = \"2MiB\"\n", 2, "max_queue_bytes"),
         ("socket_mode = \"0999\"\n", 1, "socket_mode"),
         ("\nsocket_group = \"no-such-group-here\"\n", 2, "socket_group"),
