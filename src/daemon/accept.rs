@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use crate::core::{Effect, Identity, Peer, Transport};
+use crate::core::{Identity, Peer, Transport};
 use crate::daemon::Daemon;
 use crate::daemon::conns::{Conn, token_of};
 use crate::net::{Stream, is_shortage};
@@ -133,27 +133,6 @@ impl Daemon {
             (Err(error), _) | (_, Err(error)) => {
                 self.log.error(&format!("a connection was closed: {error}"));
                 None
-            }
-        }
-    }
-
-    /// Carries out what the core has ordered.
-    pub(super) fn obey(&mut self) {
-        while let Some(effect) = self.core.next_effect() {
-            match effect {
-                Effect::Note(note) => self.log.note(&note),
-                Effect::Resume(session) => {
-                    if let Some(conn) = self.conns.get_mut(session) {
-                        conn.resumes = true;
-                        self.enqueue(session);
-                    }
-                }
-                Effect::Close(session) => {
-                    if let Some(conn) = self.conns.remove(session) {
-                        conn.stream.close();
-                        self.accepting.descriptor_freed();
-                    }
-                }
             }
         }
     }
