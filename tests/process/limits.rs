@@ -1,6 +1,6 @@
 //! The bounds that hold: what is told at each, and that all is well again behind it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -44,6 +44,23 @@ fn connections_in_all() {
     others.pop();
     connect_when_taken(&telexd);
     first.ping();
+}
+
+#[test]
+fn a_flood_of_connections_that_are_refused_is_no_flood_in_the_log() {
+    let telexd = Telexd::with(&["max_connections=1"]);
+    let mut first = telexd.client();
+    first.ping();
+    let began = Instant::now();
+    let refuse = || assert_eq!(telexd.client().rest().len(), 1, "each is told");
+    (0..300).for_each(|_| refuse());
+    // Once the second is over the next one's line has the count of all before.
+    wait_until("a line with a count", || {
+        refuse();
+        telexd.log().contains(" more connections were refused: there are 1 connections already")
+    });
+    let (log, most) = (telexd.log(), began.elapsed().as_secs() + 1);
+    assert!(log.matches("refused").count() as u64 <= most, "{log}");
 }
 
 #[test]
