@@ -453,3 +453,24 @@ fn running_out_of_descriptors_pauses_accepting() {
     telexd.wait_for_log("connections are taken again");
     crowd.iter_mut().for_each(Client::ping);
 }
+
+#[test]
+fn connections_that_come_and_go_where_descriptors_end_are_no_flood_in_the_log() {
+    let telexd = Starter::new().before("ulimit -n 40").start();
+    let mut first = telexd.node("first");
+    let mut crowd: Vec<_> = (0..60).map(|_| telexd.client()).collect();
+    telexd.wait_for_log("no more connections are taken");
+    let taken = first.stats()["connections"]["now"].as_u64().unwrap() as usize - 1;
+    let began = Instant::now();
+    for _ in 0..100 {
+        // Who was not taken leaves, and one more: there is room, until somebody comes.
+        crowd.truncate(taken - 1);
+        wait_until("room", || first.stats()["connections"]["now"] == taken);
+        crowd.push(telexd.client());
+        wait_until("no room", || first.stats()["connections"]["now"] == taken + 1);
+    }
+    let (log, most) = (telexd.log(), began.elapsed().as_secs() + 2);
+    for told in ["no more connections are taken", "connections are taken again"] {
+        assert!(log.matches(told).count() as u64 <= most, "{log}");
+    }
+}
