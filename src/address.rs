@@ -48,6 +48,9 @@ impl Address {
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(text, path);
         }
+        if let Some(meant) = lacks_its_kind(text) {
+            return Err(BadAddress(format!("\"{text}\" is no address; did you mean {meant}?")));
+        }
         tcp(text, text.strip_prefix("tcp:").unwrap_or(text))
     }
 
@@ -94,6 +97,18 @@ impl fmt::Display for Exposed {
 }
 
 impl std::error::Error for Exposed {}
+
+/// What is probably meant by a path, a name or a port alone. Of these the first would be taken for a
+/// host, be it that its last part has a colon.
+fn lacks_its_kind(text: &str) -> Option<String> {
+    let is_path = text.split_once('/').is_some_and(|(start, _)| !start.contains(':'));
+    if is_path || text.starts_with('@') {
+        return Some(format!("unix:{text}"));
+    }
+    let port = text.strip_prefix(':').unwrap_or(text);
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    is_port.then(|| format!("tcp:127.0.0.1:{port}"))
+}
 
 fn unix(text: &str, path: &str) -> Result<Address, BadAddress> {
     let bad = |why: String| Err(BadAddress(format!("\"{text}\" is no address of a Unix socket: {why}")));
@@ -201,6 +216,26 @@ mod tests {
     }
 
     #[test]
+    fn what_lacks_its_kind_is_told_what_would_be_right() {
+        for (text, meant) in [
+            ("/tmp/x", "unix:/tmp/x"),
+            ("/tmp/a:1", "unix:/tmp/a:1"),
+            ("./x", "unix:./x"),
+            ("run/x.sock", "unix:run/x.sock"),
+            ("@telex", "unix:@telex"),
+            ("4040", "tcp:127.0.0.1:4040"),
+            (":4040", "tcp:127.0.0.1:4040"),
+        ] {
+            let error = Address::parse(text).expect_err(text).to_string();
+            assert_eq!(error, format!("\"{text}\" is no address; did you mean {meant}?"));
+            assert!(Address::parse(meant).is_ok());
+        }
+        for text in ["127.0.0.1:4040", "localhost:1", "[::1]:1"] {
+            assert_eq!(Address::parse(text), Address::parse(&format!("tcp:{text}")), "clear as it stands");
+        }
+    }
+
+    #[test]
     fn refused_with_a_reason() {
         for (text, why) in [
             ("unix:", "lacks a path"),
@@ -208,6 +243,8 @@ mod tests {
             ("unix:/a\0b", "NUL"),
             ("tcp:localhost", "lacks a port"),
             ("", "lacks a port"),
+            ("65536", "lacks a port"),
+            ("+80", "lacks a port"),
             ("tcp::1", "lacks a host"),
             ("tcp:::1:80", "brackets"),
             ("tcp:[nope]:80", "IPv6"),

@@ -112,6 +112,28 @@ fn bodies_that_are_no_json() {
 }
 
 #[test]
+fn an_empty_argument_is_an_empty_string() {
+    let switch = Switch::start();
+    let mut logger = listen(&switch.address, &["listen", "logger", "--count", "3", "--body"]);
+    for args in
+        [["send", "logger", ""].as_slice(), &["send", "logger", " "], &["send", "--text", "logger", ""]]
+    {
+        let sent = run(&switch.address, args);
+        assert_eq!((sent.code, &*sent.err), (Some(0), ""), "{args:?}");
+    }
+    assert_eq!(logger.finish().out, "\"\"\n".repeat(3));
+    for (args, body) in [
+        (["call", "--daemon", "ping", ""].as_slice(), json!("")),
+        (&["call", "--daemon", "ping", "", "--text"], json!("")),
+        (&["call", "--daemon", "ping"], Value::Null),
+        (&["call", "--daemon", "ping", "-"], Value::Null),
+    ] {
+        let called = run(&switch.address, args);
+        assert_eq!(json(&called.out)["body"], body, "{args:?}: {}", called.err);
+    }
+}
+
+#[test]
 fn calls() {
     let switch = Switch::start();
     node(&switch, "heating", |client, message| {
@@ -194,6 +216,9 @@ fn pages_are_followed() {
 #[test]
 fn every_code_has_its_exit() {
     for (code, exit) in [
+        ("bad_field", 2),
+        ("missing_field", 2),
+        ("line_too_long", 2),
         ("no_such_node", 3),
         ("no_subscribers", 3),
         ("denied", 4),
@@ -212,6 +237,26 @@ fn every_code_has_its_exit() {
         let ended = run(&daemon.address, &["call", "a", "ask"]);
         assert_eq!((ended.code, ended.err), (Some(exit), format!("telex: no ({code})\n")));
     }
+}
+
+#[test]
+fn what_the_daemon_finds_wrong_is_the_fault_of_the_command_line() {
+    let refuse = |ask: &Value| Some(reply(ask, json!({"error": "no", "code": "bad_field"})));
+    for args in [
+        ["listen", "--topic", "a..b"].as_slice(),
+        &["listen", "a#b"],
+        &["list", "*"],
+        &["send", "--from", ":x", "a", "1"],
+    ] {
+        let ended = run(&scripted(refuse).address, args);
+        assert_eq!((ended.code, &*ended.err), (Some(2), "telex: no (bad_field)\n"), "{args:?}");
+    }
+    // It is the node's own word where a node says so.
+    let by_node = |ask: &Value| {
+        let said = reply(ask, json!({"error": "no", "code": "bad_field"}));
+        Some(said.replace("\"from\":null", "\"from\":\"a\""))
+    };
+    assert_eq!(run(&scripted(by_node).address, &["call", "a", "ask"]).code, Some(1));
 }
 
 #[test]

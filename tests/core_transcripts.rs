@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use telex::clock::Now;
-use telex::config::{CommandLine, Config};
+use telex::config::{CommandLine, Config, Machine};
 use telex::core::{About, Core, Effect, Identity, Input, OpenGate, Peer, SessionKey, Transport};
 
 use stage::play::{Heard, Stage, play};
@@ -153,8 +153,9 @@ impl Shell {
     fn new(story: &Transcript, tcp: bool, cut: Cut) -> Shell {
         let set = story.settings.iter().flat_map(|setting| ["--set", setting]);
         let command_line = CommandLine::parse(["telexd"].into_iter().chain(set)).expect("settings");
-        let config = Config::load(&command_line, "alpha").expect("settings");
-        let host = config.host.unwrap_or("alpha".into());
+        let machine = Machine { host_name: "alpha".into(), has_group: |_| false };
+        let config = Config::load(&command_line, &machine).expect("settings");
+        let host = config.host.unwrap_or(machine.host_name);
         let about = About { version: "0", host, drain_timeout: config.drain_timeout };
         let now = Now { mono: Duration::from_secs(1000), wall: Duration::from_secs(1_700_000_000) };
         Shell {

@@ -217,12 +217,34 @@ is_new() { [[ $(state MainPID) != 0 && $(state MainPID) != "$main" ]]; }
 within 'it is started again' is_new
 ping
 same "the socket after a crash" "$(stat -c %i $S)" "$inode"
+"##,
+    );
+}
 
-# Nor is a faulty file a reason to start it again and again.
+#[test]
+fn a_faulty_file_keeps_the_clients_waiting_until_it_is_mended() {
+    let Some(systemd) = Box::find() else { return };
+    systemd.run(
+        r##"
+cp /etc/telexd.toml /etc/telexd.toml.right
 echo nonsense >>/etc/telexd.toml
+began=$SECONDS
+ask '{"message_type":"ping"}' >/tmp/answer &
+client=$!
+tries() { journalctl -u telexd -p err -o cat | grep -cF /etc/telexd.toml: || true; }
+goes_on() { (($(tries) >= 3)); }
+within 'it is tried again' goes_on
+(($(tries) <= SECONDS - began + 2)) || die "$(tries) tries in $((SECONDS - began)) s"
+same "the socket" "$(systemctl is-active telexd.socket)" active
+
+# Who starts it by hand is told at once.
 if systemctl restart telexd 2>/dev/null; then die 'it started'; fi
-same "a faulty file" "$(state Result) $(state ExecMainStatus) $(state ActiveState)" 'exit-code 2 failed'
-within 'the fault is told' said err '/etc/telexd.toml:'
+
+mv /etc/telexd.toml.right /etc/telexd.toml
+wait $client
+grep -q '"ping_reply".*"error":null' /tmp/answer || die "the client got: $(cat /tmp/answer)"
+within 'it serves' systemctl is-active -q telexd.service
+same "the socket of before" "$(systemctl is-active telexd.socket)" active
 "##,
     );
 }

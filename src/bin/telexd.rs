@@ -4,8 +4,9 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use telex::address::Address;
-use telex::config::{CommandLine, Config, HELP, Task};
+use telex::config::{CommandLine, Config, HELP, Machine, Task};
 use telex::daemon::Daemon;
+use telex::sys;
 
 /// Nothing was wrong with what was asked for, but it could not be done.
 const FAILED: u8 = 1;
@@ -22,15 +23,15 @@ fn main() -> ExitCode {
         Task::Version => return say(concat!("telexd ", env!("CARGO_PKG_VERSION"), "\n")),
         Task::Check | Task::Run => {}
     }
-    let host_name = telex::sys::host_name();
-    let config = match Config::load(&command_line, &host_name) {
+    let machine = Machine { host_name: sys::host_name(), has_group: sys::has_group };
+    let config = match Config::load(&command_line, &machine) {
         Ok(config) => config,
         Err(error) => return fail(USAGE, &error.to_string()),
     };
     if command_line.task == Task::Check {
         return say("telexd: the configuration is right\n");
     }
-    let served = Daemon::start(command_line, config, host_name).and_then(|daemon| {
+    let served = Daemon::start(command_line, config, machine).and_then(|daemon| {
         // Whoever started it may not care to read this.
         let _ = say(&greeting(daemon.addresses()));
         daemon.run()
@@ -73,7 +74,7 @@ fn say(text: &str) -> ExitCode {
 
 fn fail(code: u8, text: &str) -> ExitCode {
     // The journal knows the program's name, and takes <3> for an error (sd-daemon(3)).
-    let head = if telex::sys::is_journal() { "<3>" } else { "telexd: " };
+    let head = if sys::is_journal() { "<3>" } else { "telexd: " };
     let mut err = std::io::stderr().lock();
     for line in text.lines() {
         // Where stderr is closed the exit status has to do.

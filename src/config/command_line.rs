@@ -38,10 +38,17 @@ Addresses:
   unix:/PATH           A Unix socket in the file system.
   unix:@NAME           A Unix socket in the abstract namespace.
   tcp:127.0.0.1:PORT   TCP, loopback only; also [::1] and localhost. PORT may be
-                       0 for any that is free.
+                       0 for any that is free; tcp: may be left out.
 Without any, root listens at unix:/run/telexd/telex.sock and keeps the state in
 /var/lib/telexd; others listen at unix:$XDG_RUNTIME_DIR/telex.sock and keep it
 in $XDG_STATE_HOME/telexd or ~/.local/state/telexd.
+
+Settings: listen, state_dir, host, socket_mode, socket_group, log_level,
+drain_timeout, turn_bytes, max_line_bytes, max_queue_bytes, max_memory_bytes,
+max_connections, max_connections_per_uid, max_names, max_requests,
+max_subscriptions, max_known_nodes, request_timeout, stall_timeout,
+shared_names.
+The file etc/telexd.toml of the sources says what each of them does.
 
 SIGHUP reads FILE again. SIGTERM stops the daemon, once its peers have taken
 what is queued for them or drain_timeout has passed.
@@ -215,6 +222,7 @@ mod tests {
             (&["--state-dir", ""], "--state-dir is empty; it must be a path"),
             (&["--check=yes"], "unexpected argument for option '--check'"),
             (&["--listen", "here"], "--listen: \"here\" is no address: it lacks a port"),
+            (&["--listen", "/tmp/x"], "--listen: \"/tmp/x\" is no address; did you mean unix:/tmp/x?"),
             (&["--set", "max_names"], "--set is \"max_names\"; it must be KEY=VALUE"),
             (&["--set", "=8"], "--set is \"=8\"; it must be KEY=VALUE"),
         ] {

@@ -171,7 +171,10 @@ impl<'t> Source<'t> {
         let before = &self.text.as_bytes()[..at];
         let column = at - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) + 1;
         let (path, why) = (self.path.display(), error.message());
-        Problem { line, text: format!("{path}:{line}: is no TOML at column {column}: {why}") }
+        // Nobody should have to count columns to learn which.
+        let key = error.span().filter(|_| why == "duplicate key").and_then(|span| self.text.get(span));
+        let key = key.map_or_else(String::new, |key| format!(" {key}"));
+        Problem { line, text: format!("{path}:{line}: is no TOML at column {column}: {why}{key}") }
     }
 }
 
@@ -210,8 +213,8 @@ mod tests {
     fn what_is_no_toml_is_told_with_line_and_column() {
         for (text, told) in [
             ("host = \"a\"\nmax_names 5\n", "t.toml:2: is no TOML at column 11: "),
-            ("max_names = 1\n\nmax_names = 2", "t.toml:3: is no TOML at column 1: duplicate key"),
-            ("[profile.a]\n[profile.a]\n", "t.toml:2: is no TOML at column 10: duplicate key"),
+            ("max_names = 1\n\nmax_names = 2", "t.toml:3: is no TOML at column 1: duplicate key max_names"),
+            ("[profile.a]\n[profile.a]\n", "t.toml:2: is no TOML at column 10: duplicate key a"),
             ("[profile.a]\nhost = 'x\n", "t.toml:2: is no TOML at column "),
             ("listen = [", "t.toml:1: is no TOML at column "),
         ] {
@@ -225,10 +228,10 @@ mod tests {
     fn what_is_no_setting_is_told_with_its_line() {
         for (text, told) in [
             ("\nmax_lines = 1", "t.toml:2: max_lines: is no setting; did you mean max_names?"),
-            ("\n\n[limits]\nmax_names = 1", "t.toml:3: limits: is no setting; there are listen, "),
-            ("parent = 'a'", "t.toml:1: parent: is no setting; there are listen, "),
+            ("\n\n[limits]\nmax_names = 1", "t.toml:3: limits: is no setting; telexd --help names them all"),
+            ("parent = 'a'", "t.toml:1: parent: is no setting; telexd --help names them all"),
             ("[profile.a]\nhosts = 'x'", "t.toml:2: profile.a.hosts: is no setting; did you mean host?"),
-            ("[profile.a.b]\n", "t.toml:1: profile.a.b: is no setting; there are listen, "),
+            ("[profile.a.b]\n", "t.toml:1: profile.a.b: is no setting; telexd --help names them all"),
             ("\nprofile = 'a'", "t.toml:2: profile: must be a table: [profile.NAME]"),
             ("[profile]\nhost = 'a'", "t.toml:2: profile.host: must be a table of settings: [profile.host]"),
             ("[[profile.a]]\n", "t.toml:1: profile.a: must be a table of settings: [profile.a]"),

@@ -8,24 +8,24 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::Config;
 use super::command_line::CommandLine;
 use super::error::{ConfigError, Problem};
 use super::file::{self, Entry, Place, Sections, Source};
 use super::value::Wrong;
+use super::{Config, Machine};
 use super::{profile, rule, setting};
 
 impl Config {
     /// The configuration that the command line asks for, with the file that it names. The profile is
-    /// that of the command line, or else the one named as `host_name`, where there is one. Every
+    /// that of the command line, or else the one named as the machine, where there is one. Every
     /// profile of the file is checked, chosen or not.
-    pub fn load(command_line: &CommandLine, host_name: &str) -> Result<Config, ConfigError> {
+    pub fn load(command_line: &CommandLine, machine: &Machine) -> Result<Config, ConfigError> {
         match (&command_line.config, &command_line.profile) {
-            (Some(path), _) => Config::from_text(path, &file::load(path)?, command_line, host_name),
+            (Some(path), _) => Config::from_text(path, &file::load(path)?, command_line, machine),
             (None, Some(profile)) => Err(ConfigError::from(Problem::outside(format!(
                 "--profile {profile}: profiles are in the file, and none is given; it needs --config FILE"
             )))),
-            (None, None) => Config::from_text(Path::new(""), "", command_line, host_name),
+            (None, None) => Config::from_text(Path::new(""), "", command_line, machine),
         }
     }
 
@@ -34,13 +34,13 @@ impl Config {
         path: &Path,
         text: &str,
         command_line: &CommandLine,
-        host_name: &str,
+        machine: &Machine,
     ) -> Result<Config, ConfigError> {
         let mut problems = Vec::new();
         let source = Source { path, text };
         let sections = source.sections(&mut problems)?;
         let given = given(command_line, &mut problems);
-        let chosen = profile::choose(&sections, source, command_line, host_name, &mut problems);
+        let chosen = profile::choose(&sections, source, command_line, &machine.host_name, &mut problems);
         check_values(&sections, &given, &mut problems);
         for exposed in command_line.listen.iter().filter_map(|address| address.check_local().err()) {
             problems.push(Problem::outside(format!("--listen {exposed}")));
@@ -61,6 +61,8 @@ impl Config {
         }
         merged.lay(&given, &mut problems);
         rule::check(&merged, &mut problems);
+        // A profile that is not chosen may be for a machine with other groups.
+        rule::check_group(&merged, machine, &mut problems);
         ConfigError::check(problems)?;
 
         let mut config = merged.config;
@@ -131,10 +133,15 @@ pub(super) mod tests {
     use crate::core::Level;
     use crate::limits::SharedNames;
 
+    /// A machine of this name, with every group but one.
+    pub(crate) fn machine(host_name: &str) -> Machine {
+        Machine { host_name: host_name.to_owned(), has_group: |group| group != "elsewhere" }
+    }
+
     /// What comes of a text and arguments on a machine called `alpha`.
     pub(crate) fn read(text: &str, arguments: &[&str]) -> Result<Config, String> {
         let command_line = CommandLine::parse(std::iter::once(&"telexd").chain(arguments)).unwrap();
-        Config::from_text(Path::new("t.toml"), text, &command_line, "alpha")
+        Config::from_text(Path::new("t.toml"), text, &command_line, &machine("alpha"))
             .map_err(|error| error.to_string())
     }
 
@@ -258,7 +265,7 @@ pub(super) mod tests {
         );
         assert!(
             told("", &["--set", "profile.a.host=x"])
-                .starts_with("--set profile.a.host: is no setting; there are")
+                .starts_with("--set profile.a.host: is no setting; telexd --help")
         );
     }
 
@@ -293,15 +300,15 @@ pub(super) mod tests {
         let path = dir.path().join("t.toml");
         std::fs::write(&path, "[profile.alpha]\nmax_names = 7\n").unwrap();
         let mut command_line = CommandLine { config: Some(path.clone()), ..CommandLine::default() };
-        assert_eq!(Config::load(&command_line, "alpha").unwrap().limits.max_names, 7);
-        assert_eq!(Config::load(&command_line, "beta"), Ok(Config::default()));
+        assert_eq!(Config::load(&command_line, &machine("alpha")).unwrap().limits.max_names, 7);
+        assert_eq!(Config::load(&command_line, &machine("beta")), Ok(Config::default()));
         std::fs::remove_file(&path).unwrap();
-        let error = Config::load(&command_line, "alpha").expect_err("no file").to_string();
+        let error = Config::load(&command_line, &machine("alpha")).expect_err("no file").to_string();
         assert!(error.starts_with(&format!("{}: cannot be read: ", path.display())), "{error}");
         command_line.config = None;
-        assert_eq!(Config::load(&command_line, "alpha"), Ok(Config::default()));
+        assert_eq!(Config::load(&command_line, &machine("alpha")), Ok(Config::default()));
         command_line.profile = Some("alpha".into());
-        let error = Config::load(&command_line, "alpha").expect_err("no file").to_string();
+        let error = Config::load(&command_line, &machine("alpha")).expect_err("no file").to_string();
         assert_eq!(
             error,
             "--profile alpha: profiles are in the file, and none is given; it needs --config FILE"

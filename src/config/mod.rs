@@ -22,6 +22,15 @@ use crate::limits::Limits;
 pub use command_line::{BadUsage, CommandLine, HELP, Task};
 pub use error::ConfigError;
 
+/// What only the machine can say that a configuration is for.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its name, by which a profile is chosen where the command line names none.
+    pub host_name: String,
+    /// Whether it has a group of this name.
+    pub has_group: fn(&str) -> bool,
+}
+
 /// What the daemon is told to be. `Display` gives all that is set as the TOML of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -97,6 +106,7 @@ impl fmt::Display for Config {
 mod tests {
     use std::path::Path;
 
+    use super::merge::tests::machine;
     use super::setting::SETTINGS;
     use super::*;
 
@@ -104,7 +114,7 @@ mod tests {
 
     fn read(text: &str, profile: Option<&str>) -> Config {
         let command_line = CommandLine { profile: profile.map(str::to_owned), ..CommandLine::default() };
-        Config::from_text(Path::new("telexd.toml"), text, &command_line, "nobody").unwrap()
+        Config::from_text(Path::new("telexd.toml"), text, &command_line, &machine("nobody")).unwrap()
     }
 
     /// Every setting different from its default.
@@ -145,7 +155,8 @@ mod tests {
     fn a_file_cut_anywhere_is_read_or_refused_with_its_line() {
         for end in 0..SHIPPED.len() {
             let text = &SHIPPED[..end];
-            if let Err(error) = Config::from_text(Path::new("t"), text, &CommandLine::default(), "nobody") {
+            let command_line = CommandLine::default();
+            if let Err(error) = Config::from_text(Path::new("t"), text, &command_line, &machine("nobody")) {
                 let place = format!("t:{}: ", text.lines().count());
                 assert!(error.to_string().starts_with(&place), "{end}: {error}");
             }

@@ -1,11 +1,11 @@
-//! Knows which settings must agree with each other.
+//! Knows which settings must agree with each other, or with the machine.
 //! Never: what range a setting has by itself.
 
-use super::Config;
 use super::error::Problem;
 use super::merge::Merged;
 use super::quantity::size;
 use super::value::Wrong;
+use super::{Config, Machine};
 
 /// One setting must be at least some times another.
 struct Rule {
@@ -63,6 +63,15 @@ pub(super) fn check(merged: &Merged<'_>, problems: &mut Vec<Problem>) {
     }
 }
 
+/// Adds to `problems` that the machine lacks the group of the sockets.
+pub(super) fn check_group(merged: &Merged<'_>, machine: &Machine, problems: &mut Vec<Problem>) {
+    let lacking = merged.config.socket_group.as_ref().filter(|group| !(machine.has_group)(group));
+    if let (Some(group), Some(place)) = (lacking, merged.set_by.get("socket_group")) {
+        let text = format!("is {group:?}; it must be a group of this machine, as getent group lists them");
+        problems.push(place.problem(Wrong { span: None, text }));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::merge::tests::{read, told};
@@ -89,6 +98,18 @@ mod tests {
         assert!(read("max_line_bytes = 2097152", &[]).is_ok());
         assert!(read("max_line_bytes = 2097153", &[]).is_err());
         assert!(read("max_memory_bytes = '8MiB'", &[]).is_ok());
+    }
+
+    #[test]
+    fn the_group_must_be_there() {
+        let wrong =
+            "socket_group: is \"elsewhere\"; it must be a group of this machine, as getent group lists them";
+        assert_eq!(told("\nsocket_group = 'elsewhere'", &[]), format!("t.toml:2: {wrong}"));
+        assert_eq!(told("", &["--set", "socket_group=elsewhere"]), format!("--set {wrong}"));
+        let profile = "[profile.there]\nsocket_group = 'elsewhere'";
+        assert!(read(profile, &[]).is_ok(), "a profile for a machine that has it");
+        assert_eq!(told(profile, &["--profile", "there"]), format!("t.toml:2: profile.there.{wrong}"));
+        assert!(read("socket_group = 'elsewhere'", &["--set", "socket_group=here"]).is_ok());
     }
 
     #[test]

@@ -271,6 +271,7 @@ pub(super) mod tests {
         );
         assert!(told(&Addresses, "[4040]").starts_with("holds 4040; it must be a list of addresses"));
         assert!(told(&Addresses, "[\"x\"]").starts_with("\"x\" is no address: it lacks a port"));
+        assert_eq!(told(&Addresses, "[\"/x\"]"), "\"/x\" is no address; did you mean unix:/x?");
         for text in ["[\"*:4040\"]", "[\"unix:/x\", \"tcp:192.0.2.1:4040\"]"] {
             let wrong = Addresses.read(&value(text)).expect_err(text);
             assert!(

@@ -20,6 +20,7 @@ mod outbox;
 mod peer;
 mod pressure;
 mod registry;
+mod repeats;
 mod report;
 mod requests;
 mod route;
@@ -42,6 +43,7 @@ use crate::limits::Limits;
 pub use effect::{Effect, Input, Level, Note, Reason};
 pub use gate::{Gate, Judged, OpenGate, Verdict};
 pub use peer::{Identity, Peer, Transport, User};
+pub use repeats::Repeats;
 pub use stats::Stats;
 
 use session::Session;
@@ -79,6 +81,8 @@ pub struct Core {
     watch: watch::Watch,
     timers: timers::Timers,
     stats: Stats,
+    /// Connections that were refused, for the notes.
+    refusals: Repeats,
     /// All that peers make the daemon keep, but for open requests and nodes.
     memory_bytes: usize,
     /// A [`Timer::Pressure`] is set.
@@ -125,6 +129,7 @@ impl Core {
             watch: Default::default(),
             timers: Default::default(),
             stats: Stats::default(),
+            refusals: Repeats::default(),
             memory_bytes: 0,
             under_pressure: false,
             paused: 0,
@@ -151,12 +156,13 @@ impl Core {
         if let Err(refusal) = self.admit_connection(&peer) {
             self.stats.connections_refused += 1;
             self.stats.error(refusal.code);
-            self.note(
-                Level::Warning,
-                "refused",
-                Some(number),
-                format!("a connection was refused: {}", refusal.error),
-            );
+            if let Some(count) = self.refusals.count(now.mono) {
+                let (number, who) = match count {
+                    1 => (Some(number), "a connection was refused".to_owned()),
+                    _ => (None, format!("{count} more connections were refused")),
+                };
+                self.note(Level::Warning, "refused", number, format!("{who}: {}", refusal.error));
+            }
             let mut line = Vec::new();
             delivery::write_error(&mut line, &format!(":{number}"), &refusal, None, |_| {});
             return Err(line);

@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use crate::core::{Effect, Identity, Peer, Transport};
+use crate::core::{Identity, Peer, Repeats, Transport};
 use crate::daemon::Daemon;
 use crate::daemon::conns::{Conn, token_of};
 use crate::net::{Stream, is_shortage};
@@ -21,11 +21,21 @@ pub(super) struct Accepting {
     waiting: Vec<bool>,
     /// Out of descriptors: when to try again.
     retry_at: Option<Duration>,
+    shortages: Repeats,
+    /// The log has it that no connections are taken.
+    is_told: bool,
+    failures: Repeats,
 }
 
 impl Accepting {
     pub(super) fn new(listeners: usize) -> Accepting {
-        Accepting { waiting: vec![true; listeners], retry_at: None }
+        Accepting {
+            waiting: vec![true; listeners],
+            retry_at: None,
+            shortages: Repeats::default(),
+            is_told: false,
+            failures: Repeats::default(),
+        }
     }
 
     pub(super) fn connection_waits(&mut self, listener: usize) {
@@ -51,6 +61,26 @@ impl Accepting {
         let is_waiting = self.waiting.contains(&true);
         is_waiting.then(|| self.retry_at.unwrap_or(Duration::ZERO))
     }
+
+    /// Puts off what cannot be taken for now, with this many connections open. What to log of it, if
+    /// anything: where connections come and go at the limit, every one of them is a shortage and its end.
+    fn shortage(&mut self, error: &io::Error, open: usize, now: Duration) -> Option<String> {
+        self.retry_at = Some(now + RETRY);
+        if self.is_told {
+            return None;
+        }
+        self.shortages.count(now)?;
+        self.is_told = true;
+        Some(format!("no more connections are taken, with {open} open: {error}"))
+    }
+
+    /// What to log of a connection that could not be served, if anything.
+    fn failure(&mut self, error: &io::Error, now: Duration) -> Option<String> {
+        Some(match self.failures.count(now)? {
+            1 => format!("a connection failed before it was served: {error}"),
+            count => format!("{count} more connections failed before they were served: {error}"),
+        })
+    }
 }
 
 impl Daemon {
@@ -65,13 +95,16 @@ impl Daemon {
             }
         }
         // A descriptor that one connection gives back and the next one takes is no end of it.
-        if !self.accepting.waiting.contains(&true) && self.accepting.retry_at.take().is_some() {
-            self.log.notice("connections are taken again");
+        if !self.accepting.waiting.contains(&true) {
+            self.accepting.retry_at = None;
+            if std::mem::take(&mut self.accepting.is_told) {
+                self.log.notice("connections are taken again");
+            }
         }
     }
 
     fn accept_from(&mut self, at: usize, now: Duration) {
-        let mut failed = None;
+        let mut failed = false;
         for _ in 0..ACCEPTS_MAX {
             match self.listeners[at].listener.accept() {
                 Ok(stream) => self.welcome(stream),
@@ -80,20 +113,27 @@ impl Daemon {
                     return;
                 }
                 Err(error) if is_shortage(&error) => {
-                    if self.accepting.retry_at.is_none() {
-                        let open = self.core.connections();
-                        self.log.warn(&format!("no more connections are taken, with {open} open: {error}"));
+                    let open = self.core.connections();
+                    if let Some(text) = self.accepting.shortage(&error, open, now) {
+                        self.log.warn(&text);
                     }
-                    self.accepting.retry_at = Some(now + RETRY);
                     return;
                 }
                 // That one connection has failed before it was taken (accept(2)); the next may not.
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    failed = true;
+                    self.fail(&error);
+                }
             }
         }
-        if let Some(error) = failed {
-            self.log.warn(&format!("some connections could not be taken: {error}"));
+        if failed {
             self.accepting.retry_at = Some(now + RETRY);
+        }
+    }
+
+    fn fail(&mut self, error: &io::Error) {
+        if let Some(text) = self.accepting.failure(error, self.clock.now().mono) {
+            self.log.error(&text);
         }
     }
 
@@ -113,7 +153,7 @@ impl Daemon {
                 self.enqueue(session);
             }
             Err(error) => {
-                self.log.warn(&format!(":{number} cannot be watched: {error}"));
+                self.fail(&error);
                 self.lose(session);
             }
         }
@@ -131,30 +171,43 @@ impl Daemon {
                 Some((number, Peer { transport, identity, administrator }))
             }
             (Err(error), _) | (_, Err(error)) => {
-                self.log.error(&format!("a connection was closed: {error}"));
+                self.fail(&error);
                 None
             }
         }
     }
+}
 
-    /// Carries out what the core has ordered.
-    pub(super) fn obey(&mut self) {
-        while let Some(effect) = self.core.next_effect() {
-            match effect {
-                Effect::Note(note) => self.log.note(&note),
-                Effect::Resume(session) => {
-                    if let Some(conn) = self.conns.get_mut(session) {
-                        conn.resumes = true;
-                        self.enqueue(session);
-                    }
-                }
-                Effect::Close(session) => {
-                    if let Some(conn) = self.conns.remove(session) {
-                        conn.stream.close();
-                        self.accepting.descriptor_freed();
-                    }
-                }
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn connections_that_fail_one_after_the_other_are_told_together() {
+        let mut accepting = Accepting::new(1);
+        let error = io::Error::from(io::ErrorKind::ConnectionAborted);
+        let first = accepting.failure(&error, SECOND);
+        assert_eq!(first.as_deref(), Some("a connection failed before it was served: connection aborted"));
+        for n in 0..999 {
+            assert_eq!(accepting.failure(&error, SECOND + Duration::from_millis(n)), None);
         }
+        let later = accepting.failure(&error, 2 * SECOND).expect("a second later");
+        assert!(later.starts_with("1000 more connections failed before they were served: "), "{later}");
+    }
+
+    #[test]
+    fn a_shortage_that_stays_is_told_though_one_before_was_told_just_now() {
+        let mut accepting = Accepting::new(1);
+        let error = io::Error::from(io::ErrorKind::OutOfMemory);
+        assert!(accepting.shortage(&error, 7, SECOND).is_some());
+        assert_eq!(accepting.shortage(&error, 7, 3 * SECOND), None, "it is the same one");
+        accepting.is_told = false;
+        assert!(accepting.shortage(&error, 7, 3 * SECOND).is_some());
+        accepting.is_told = false;
+        assert_eq!(accepting.shortage(&error, 7, 3 * SECOND + SECOND / 2), None);
+        assert_eq!(accepting.deadline(), Some(4 * SECOND + SECOND / 2));
+        assert!(accepting.shortage(&error, 7, 4 * SECOND + SECOND / 2).is_some());
     }
 }

@@ -42,6 +42,9 @@ impl Conn {
     }
 }
 
+// A shorter token would lose the generation, and what comes late for one connection find another.
+const _: () = assert!(usize::BITS >= u64::BITS, "telexd needs 64 bits: a session's key is its token");
+
 /// The poller's token for a session: a session's key is never used again, so an event that is
 /// still on its way when a connection is closed finds nobody.
 pub(super) fn token_of(session: SessionKey) -> usize {

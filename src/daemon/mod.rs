@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::config::{CommandLine, Config};
+use crate::config::{CommandLine, Config, Machine};
 use crate::core::{About, Core, OpenGate, SessionKey};
 use crate::net::{Bound, Poller, adopt, bind};
 use crate::store::Numbers;
@@ -31,7 +31,7 @@ pub struct Daemon {
     started_with: Config,
     /// How it was called, for reading the configuration again.
     command_line: CommandLine,
-    host_name: String,
+    machine: Machine,
     clock: Clock,
     log: Log,
     poller: Poller,
@@ -58,7 +58,7 @@ const LISTENERS: usize = 1;
 
 impl Daemon {
     /// Opens everything that the daemon needs. When this returns, clients can connect.
-    pub fn start(command_line: CommandLine, config: Config, host_name: String) -> Result<Daemon, Fatal> {
+    pub fn start(command_line: CommandLine, config: Config, machine: Machine) -> Result<Daemon, Fatal> {
         let clock = Clock::new();
         let mut log = Log::new(config.log_level, sys::is_journal());
         if let Err(error) = sys::raise_descriptor_limit() {
@@ -71,15 +71,24 @@ impl Daemon {
             Some(dir) => dir.clone(),
             None => place::state_dir()?,
         };
+        // Before the sockets: of two daemons that start at once on one state directory, the one that does
+        // not get it must not have taken the other's new socket for a stale one.
         let numbers = Numbers::open(&state_dir).map_err(Fatal::doing("opening the state"))?;
-        let mut listeners = listen(&config)?;
+        let mut listeners = match listen(&config) {
+            Ok(listeners) => listeners,
+            Err(fatal) => {
+                // Those that cannot be given back are lost, as in a crash.
+                let _ = numbers.close();
+                return Err(fatal);
+            }
+        };
         for (at, bound) in listeners.iter_mut().enumerate() {
             let watched = poller.watch_listener(&mut bound.listener, LISTENERS + at);
             watched.map_err(Fatal::doing("watching a listener"))?;
         }
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
-            host: config.host.clone().unwrap_or_else(|| host_name.clone()),
+            host: config.host.clone().unwrap_or_else(|| machine.host_name.clone()),
             drain_timeout: config.drain_timeout,
         };
         let core = Core::new(about, config.limits.clone(), clock.now());
@@ -88,7 +97,7 @@ impl Daemon {
             started_with: config.clone(),
             config,
             command_line,
-            host_name,
+            machine,
             clock,
             log,
             poller,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Now;
 use crate::config::Config;
-use crate::core::{Input, SessionKey};
+use crate::core::{Effect, Input, SessionKey};
 use crate::daemon::conns::session_of;
 use crate::daemon::{Daemon, Fatal, LISTENERS, SIGNALS};
 use crate::sys::{self, Signal};
@@ -103,7 +103,7 @@ impl Daemon {
     fn reload(&mut self, now: Now) {
         // The same holds here.
         let _ = sys::notify_reloading();
-        match Config::load(&self.command_line, &self.host_name) {
+        match Config::load(&self.command_line, &self.machine) {
             Ok(config) => {
                 self.log.notice(&format!(
                     "configuration read again: changed now: {}; after a restart: {}",
@@ -127,6 +127,27 @@ impl Daemon {
             && !std::mem::replace(&mut conn.queued, true)
         {
             self.ready.push_back(session);
+        }
+    }
+
+    /// Carries out what the core has ordered.
+    fn obey(&mut self) {
+        while let Some(effect) = self.core.next_effect() {
+            match effect {
+                Effect::Note(note) => self.log.note(&note),
+                Effect::Resume(session) => {
+                    if let Some(conn) = self.conns.get_mut(session) {
+                        conn.resumes = true;
+                        self.enqueue(session);
+                    }
+                }
+                Effect::Close(session) => {
+                    if let Some(conn) = self.conns.remove(session) {
+                        conn.stream.close();
+                        self.accepting.descriptor_freed();
+                    }
+                }
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! Knows the real clocks, the host's name and the daemon's own user.
+//! Knows the real clocks, the host's name, its groups and the daemon's own user.
 //! Never: who asks.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -29,6 +29,11 @@ impl Clock {
 pub fn host_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// Whether there is a group of this name. Where that cannot be found out there may be.
+pub fn has_group(name: &str) -> bool {
+    !matches!(nix::unistd::Group::from_name(name), Ok(None))
 }
 
 /// The daemon's own user.

@@ -10,6 +10,6 @@ mod signals;
 
 pub use credentials::identify;
 pub use descriptors::{inherited, raise_descriptor_limit};
-pub use machine::{Clock, host_name, is_root, own_uid};
+pub use machine::{Clock, has_group, host_name, is_root, own_uid};
 pub use service::{is_journal, notify_ready, notify_reloading, notify_stopping};
 pub use signals::{Signal, Signals};

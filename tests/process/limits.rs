@@ -1,6 +1,6 @@
 //! The bounds that hold: what is told at each, and that all is well again behind it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -44,6 +44,23 @@ fn connections_in_all() {
     others.pop();
     connect_when_taken(&telexd);
     first.ping();
+}
+
+#[test]
+fn a_flood_of_connections_that_are_refused_is_no_flood_in_the_log() {
+    let telexd = Telexd::with(&["max_connections=1"]);
+    let mut first = telexd.client();
+    first.ping();
+    let began = Instant::now();
+    let refuse = || assert_eq!(telexd.client().rest().len(), 1, "each is told");
+    (0..300).for_each(|_| refuse());
+    // Once the second is over the next one's line has the count of all before.
+    wait_until("a line with a count", || {
+        refuse();
+        telexd.log().contains(" more connections were refused: there are 1 connections already")
+    });
+    let (log, most) = (telexd.log(), began.elapsed().as_secs() + 1);
+    assert!(log.matches("refused").count() as u64 <= most, "{log}");
 }
 
 #[test]
@@ -435,4 +452,25 @@ fn running_out_of_descriptors_pauses_accepting() {
     late.ping();
     telexd.wait_for_log("connections are taken again");
     crowd.iter_mut().for_each(Client::ping);
+}
+
+#[test]
+fn connections_that_come_and_go_where_descriptors_end_are_no_flood_in_the_log() {
+    let telexd = Starter::new().before("ulimit -n 40").start();
+    let mut first = telexd.node("first");
+    let mut crowd: Vec<_> = (0..60).map(|_| telexd.client()).collect();
+    telexd.wait_for_log("no more connections are taken");
+    let taken = first.stats()["connections"]["now"].as_u64().unwrap() as usize - 1;
+    let began = Instant::now();
+    for _ in 0..100 {
+        // Who was not taken leaves, and one more: there is room, until somebody comes.
+        crowd.truncate(taken - 1);
+        wait_until("room", || first.stats()["connections"]["now"] == taken);
+        crowd.push(telexd.client());
+        wait_until("no room", || first.stats()["connections"]["now"] == taken + 1);
+    }
+    let (log, most) = (telexd.log(), began.elapsed().as_secs() + 2);
+    for told in ["no more connections are taken", "connections are taken again"] {
+        assert!(log.matches(told).count() as u64 <= most, "{log}");
+    }
 }

@@ -125,9 +125,10 @@ fn a_faulty_configuration_is_told_by_file_line_and_key() {
         ("\n\nlisten = \"unix:/x\"\n", 3, "listen"),
         ("\nstall_timeout = \"10 parsecs\"\n", 2, "stall_timeout"),
         ("[profile.small]\nmax_queue_bytes = 1\n", 2, "max_queue_bytes"),
-        ("max_names = 1\nmax_names = 2\n", 2, "duplicate key"),
+        ("max_names = 1\nmax_names = 2\n", 2, "duplicate key max_names"),
         ("max_line_bytes = \"1MiB\"\nmax_queue_bytes = \"2MiB\"\n", 2, "max_queue_bytes"),
         ("socket_mode = \"0999\"\n", 1, "socket_mode"),
+        ("\nsocket_group = \"no-such-group-here\"\n", 2, "socket_group"),
     ] {
         fs::write(&file, text).unwrap();
         for check in [true, false] {
@@ -267,8 +268,8 @@ fn the_socket_file_has_the_mode_and_group_that_are_set() {
     assert_eq!(found.permissions().mode() & 0o7777, 0o606);
 
     let told = Starter::new().set("socket_group=no-such-group-here").run();
-    assert_eq!(told.code, Some(1));
-    assert!(told.err.contains("no-such-group-here"), "{}", told.err);
+    assert_eq!(told.code, Some(2));
+    assert!(told.err.contains("--set socket_group: is \"no-such-group-here\""), "{}", told.err);
     if !Uid::effective().is_root() {
         return println!("skipped: only root can give a file to any group");
     }
@@ -328,9 +329,13 @@ fn the_limit_of_open_files_is_raised() {
 fn two_daemons_cannot_share_a_state_directory() {
     let first = Telexd::start();
     let state = first.dir().join("state");
-    let told = Starter::new().state_dir(&state).run();
+    let dir = tempfile::tempdir().unwrap();
+    let stale = dir.path().join("stale.sock");
+    drop(UnixListener::bind(&stale).unwrap());
+    let told = Starter::new().listen(&format!("unix:{}", stale.display())).state_dir(&state).run();
     assert_eq!((told.code, &*told.out), (Some(1), ""));
     assert!(told.err.contains(state.to_str().unwrap()) && told.err.contains("--state-dir"), "{}", told.err);
+    assert!(stale.exists(), "it may be that one's, bound a moment ago");
     echo(&mut first.client());
 }
 
@@ -350,6 +355,13 @@ fn unique_ids_are_never_used_again() {
         }
         telexd.signal(end.unwrap_or(Signal::SIGTERM));
         telexd.wait();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        let told = Starter::new().state_dir(dir.path()).listen("unix:/not/there").run();
+        assert_eq!(told.code, Some(1), "{}", told.err);
+        let numbers = fs::read_to_string(dir.path().join("connections")).unwrap();
+        assert_eq!(numbers.trim().parse(), Ok(1), "who cannot start uses none up");
     }
     let told = fs::write(state.join("connections"), "garbage")
         .map(|()| Starter::new().state_dir(&state).run())

@@ -50,8 +50,8 @@ const SEND_EXAMPLES: &str = r#"Examples:
     after_help = SEND_EXAMPLES
 )]
 pub(crate) struct SendArgs {
-    /// The node, then the body: JSON, or any text with --text. Without a body, or with "-", each line of
-    /// stdin is one
+    /// The node, then the body: JSON, or any text with --text; '' is the empty string. Without a body,
+    /// or with "-", each line of stdin is one
     #[arg(value_names = ["NODE", "BODY"], num_args = 0..=2, allow_negative_numbers = true)]
     words: Vec<String>,
     /// To whoever subscribes to TOPIC, in place of NODE
@@ -83,8 +83,8 @@ const CALL_EXAMPLES: &str = r#"Examples:
     after_help = CALL_EXAMPLES
 )]
 pub(crate) struct CallArgs {
-    /// The node, the type of the request, and the body: JSON, or any text with --text; "-" for all of
-    /// stdin, nothing for none
+    /// The node, the type of the request, and the body: JSON, or any text with --text; '' is the empty
+    /// string, "-" all of stdin. Without one the request has none
     #[arg(value_names = ["NODE", "TYPE", "BODY"], num_args = 1..=3, required = true, allow_negative_numbers = true)]
     words: Vec<String>,
     /// Ask the daemon itself, in place of NODE (register, resolve, list, whoami, ping, stats, ...)
@@ -211,7 +211,7 @@ impl SendArgs {
                 Failure::usage("to whom? Right is: telex send NODE [BODY], or --topic TOPIC in place of NODE")
             })?),
         };
-        let body = words.next().filter(|body| body != "-");
+        let body = words.next().filter(|body| body != "-").map(|body| given(body, self.text));
         if words.next().is_some() {
             return Err(Failure::usage("with --topic there is no NODE: telex send --topic TOPIC [BODY]"));
         }
@@ -233,7 +233,7 @@ impl CallArgs {
                 "what type of request? Right is: telex call NODE TYPE [BODY], or --daemon in place of NODE",
             )
         })?;
-        let body = words.next();
+        let body = words.next().map(|body| given(body, self.text));
         if words.next().is_some() {
             return Err(Failure::usage(
                 "with --daemon or --topic there is no NODE: telex call --daemon TYPE [BODY]",
@@ -242,6 +242,11 @@ impl CallArgs {
         let timeout = check_timeout(self.timeout)?;
         Ok(CallOrder { to, from: self.from, message_type, body, text: self.text, timeout })
     }
+}
+
+/// A body as it was given. What is blank would be sent as none, and can mean one thing only.
+fn given(body: String, text: bool) -> String {
+    if !text && body.trim_ascii().is_empty() { "\"\"".to_owned() } else { body }
 }
 
 fn check_timeout(timeout: Duration) -> Result<Duration, Failure> {

@@ -27,7 +27,7 @@ pub(crate) const CODES: &str = "\
 Exit codes:
   0  done
   1  another error that the daemon or the node answered, or a file that failed
-  2  the command line or a body is wrong
+  2  the command line or a body is wrong, be it that telex or the daemon says so
   3  no such node, or nobody subscribes
   4  denied: not allowed, not yours, the name is taken, not authenticated
   5  timeout
@@ -56,6 +56,8 @@ impl Exit {
             return Exit::Refused;
         }
         match refused.code().unwrap_or_default() {
+            // What it says this of was typed: all else is in the right form.
+            "bad_field" | "missing_field" | "line_too_long" => Exit::Usage,
             "no_such_node" | "no_subscribers" => Exit::NoSuchNode,
             "denied" | "not_yours" | "name_taken" | "auth_required" | "auth_failed" => Exit::Denied,
             "timeout" => Exit::Timeout,
