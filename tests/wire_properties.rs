@@ -405,6 +405,11 @@ proptest! {
     }
 
     #[test]
+    fn pointers_find_alike(json in line(), steps in vec(any::<u8>(), 0..24)) {
+        oracle::pointer::check(&json, &steps);
+    }
+
+    #[test]
     fn any_json_bytes_are_judged_alike(bytes in vec(json_byte(), 0..24)) {
         check_line(&bytes);
     }
@@ -507,8 +512,10 @@ fn the_generators_reach_every_verdict() {
     };
     let (lines, messages) = (line().boxed(), message().boxed());
     let (mut objects, mut others, mut broken, mut doubled, mut answers, mut deep) = (0, 0, 0, 0, 0, 0);
+    let mut led_on = 0;
     for _ in 0..2000 {
         let line = draw(&lines);
+        led_on += u32::from(oracle::pointer::check(&line, &[1; 9]) >= 3);
         match Envelope::scan(line.as_bytes()) {
             Ok(envelope) => {
                 objects += 1;
@@ -520,7 +527,7 @@ fn the_generators_reach_every_verdict() {
             Err(Broken::BadJson { .. }) => broken += 1,
         }
     }
-    let counts = [objects, others, broken, doubled, answers, deep];
+    let counts = [objects, others, broken, doubled, answers, deep, led_on];
     assert!(objects > 1000 && counts.iter().all(|&count| count >= 10), "{counts:?}");
 
     let (mut read, mut codes) = (0, std::collections::BTreeMap::<_, u32>::new());

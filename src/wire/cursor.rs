@@ -109,7 +109,7 @@ impl<'a> Cursor<'a> {
             self.at += 1;
             return Ok(());
         }
-        debug_assert!(depth < DEPTH_MAX);
+        debug_assert!(depth <= DEPTH_MAX);
         loop {
             let start = self.at;
             let kind = self.string()?;
@@ -120,6 +120,32 @@ impl<'a> Cursor<'a> {
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => break,
+                _ => return Err(Stuck),
+            }
+            self.skip_space();
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// From an array's bracket to behind its end. `item` is called with the cursor on each value, and
+    /// has to move it behind that.
+    pub(super) fn items(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<(), Stuck>,
+    ) -> Result<(), Stuck> {
+        self.at += 1;
+        self.skip_space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            item(self)?;
+            self.skip_space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => break,
                 _ => return Err(Stuck),
             }
             self.skip_space();

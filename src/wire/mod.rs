@@ -9,3 +9,4 @@ pub mod envelope;
 pub mod frame;
 pub mod json;
 pub mod message;
+pub mod pointer;
