@@ -45,6 +45,8 @@ pub mod limits;
 pub mod name;
 #[cfg(feature = "daemon")]
 pub mod net;
+#[cfg(feature = "daemon")]
+pub mod plugin;
 pub mod protocol;
 #[cfg(feature = "daemon")]
 pub mod store;

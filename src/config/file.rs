@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::error::Problem;
+use super::plugin::{self, Plugin};
 use super::quantity::MIB;
 use super::setting::{self, Setting};
 use super::value::{Value, Wrong};
@@ -32,6 +33,8 @@ pub(super) struct Sections<'t> {
     pub globals: Vec<Entry<'t>>,
     /// The tables `[profile.NAME]`.
     pub profiles: BTreeMap<String, Profile<'t>>,
+    /// The tables `[[plugin]]`.
+    pub plugins: Vec<Plugin>,
 }
 
 /// A table `[profile.NAME]`.
@@ -103,7 +106,10 @@ impl<'t> Source<'t> {
     pub(super) fn sections(self, problems: &mut Vec<Problem>) -> Result<Sections<'t>, Problem> {
         let mut root = DeTable::parse(self.text).map_err(|error| self.no_toml(&error))?.into_inner();
         let profiles = root.remove_entry("profile");
-        let mut sections = Sections { globals: self.entries("", root, problems), profiles: BTreeMap::new() };
+        let plugins = root.remove("plugin");
+        let plugins = plugins.map_or_else(Vec::new, |tables| plugin::read(self, &tables, problems));
+        let globals = self.entries("", root, problems);
+        let mut sections = Sections { globals, profiles: BTreeMap::new(), plugins };
         let Some((key, profiles)) = profiles else {
             return Ok(sections);
         };
@@ -160,7 +166,7 @@ impl<'t> Source<'t> {
         Place::File(self, format!("{prefix}{}", key.get_ref()), key.span())
     }
 
-    fn problem(self, at: &Range<usize>, key: &str, text: &str) -> Problem {
+    pub(super) fn problem(self, at: &Range<usize>, key: &str, text: &str) -> Problem {
         let line = line(self.text, at.start);
         Problem { line, text: format!("{}:{line}: {key}: {text}", self.path.display()) }
     }

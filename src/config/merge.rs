@@ -66,6 +66,7 @@ impl Config {
         ConfigError::check(problems)?;
 
         let mut config = merged.config;
+        config.plugins.clone_from(&sections.plugins);
         if !command_line.listen.is_empty() {
             config.listen.clone_from(&command_line.listen);
         }
@@ -160,6 +161,7 @@ pub(super) mod tests {
             ("log_level = 'debug'", r#""debug""#, "'verbose'"),
             ("drain_timeout = 7", r#""7s""#, "'2h'"),
             ("turn_bytes = 65536", r#""64KiB""#, "65535"),
+            ("plugin_dir = '/p'", r#""/p""#, "1"),
             ("max_line_bytes = 1024", r#""1KiB""#, "1023"),
             ("max_queue_bytes = '1GiB'", r#""1GiB""#, "4095"),
             ("max_memory_bytes = '1TiB'", r#""1TiB""#, "'2TiB'"),
@@ -186,7 +188,7 @@ pub(super) mod tests {
             let error = told(&format!("[profile.other]\n{name} = {wrong}"), &[]);
             assert!(error.starts_with(&format!("t.toml:2: profile.other.{name}: ")), "{error}");
         }
-        assert_eq!(SETTINGS.len(), 20, "a setting is missing above");
+        assert_eq!(SETTINGS.len(), 21, "a setting is missing above");
     }
 
     #[test]

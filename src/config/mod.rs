@@ -5,6 +5,7 @@ mod command_line;
 mod error;
 mod file;
 mod merge;
+mod plugin;
 mod profile;
 mod quantity;
 mod rule;
@@ -21,6 +22,7 @@ use crate::limits::Limits;
 
 pub use command_line::{BadUsage, CommandLine, HELP, Task};
 pub use error::ConfigError;
+pub use plugin::Plugin;
 
 /// What only the machine can say that a configuration is for.
 #[derive(Clone, Debug)]
@@ -31,7 +33,7 @@ pub struct Machine {
     pub has_group: fn(&str) -> bool,
 }
 
-/// What the daemon is told to be. `Display` gives all that is set as the TOML of a file.
+/// What the daemon is told to be. `Display` gives all settings as the TOML of a file; plugins are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where to listen; empty: the daemon's own choice.
@@ -50,8 +52,12 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Bytes that one turn of the loop may take from peers.
     pub turn_bytes: usize,
+    /// Where plugins are that are named without a path; none: the daemon's own choice.
+    pub plugin_dir: Option<PathBuf>,
     /// The bounds put on peers.
     pub limits: Limits,
+    /// The plugins, in their order.
+    pub plugins: Vec<Plugin>,
 }
 
 impl Default for Config {
@@ -65,7 +71,9 @@ impl Default for Config {
             log_level: Level::Info,
             drain_timeout: Duration::from_secs(5),
             turn_bytes: 1 << 20,
+            plugin_dir: None,
             limits: Limits::default(),
+            plugins: Vec::new(),
         }
     }
 }
@@ -86,6 +94,9 @@ impl Config {
         for setting in setting::SETTINGS.iter().filter(|setting| !(setting.same)(self, other)) {
             let names = if setting.live { &mut differences.live } else { &mut differences.restart };
             names.push(setting.name);
+        }
+        if self.plugins != other.plugins {
+            differences.live.push("plugin");
         }
         differences
     }
@@ -129,6 +140,7 @@ mod tests {
             log_level = "debug"
             drain_timeout = 0.0015
             turn_bytes = 65537
+            plugin_dir = "/opt/plugins"
             max_line_bytes = "2KiB"
             max_queue_bytes = 8193
             max_memory_bytes = "3GiB"

@@ -62,6 +62,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting!("log_level", LIVE, log_level, LEVELS),
     setting!("drain_timeout", LIVE, drain_timeout, TIMEOUT),
     setting!("turn_bytes", LIVE, turn_bytes, Bytes(64 * KIB, 64 * MIB)),
+    setting!("plugin_dir", LIVE, plugin_dir, Directory),
     setting!("max_line_bytes", LIVE, limits.max_line_bytes, Bytes(KIB, 64 * MIB)),
     setting!("max_queue_bytes", LIVE, limits.max_queue_bytes, Bytes(4 * KIB, GIB)),
     setting!("max_memory_bytes", LIVE, limits.max_memory_bytes, Bytes(4 * KIB, TIB)),

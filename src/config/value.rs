@@ -52,6 +52,10 @@ pub(super) struct Group;
 pub(super) struct HostName;
 /// A directory.
 pub(super) struct Directory;
+/// A yes or no.
+pub(super) struct Flag;
+/// A text that is not empty, and what it is.
+pub(super) struct Text(pub &'static str);
 /// Addresses to listen at.
 pub(super) struct Addresses;
 
@@ -150,6 +154,40 @@ impl Form for Directory {
 
     fn show(&self, held: &Option<PathBuf>) -> Option<String> {
         held.as_ref().map(|path| quoted(&path.to_string_lossy()))
+    }
+}
+
+impl Form for Flag {
+    type Held = bool;
+
+    fn expected(&self) -> String {
+        "true or false".into()
+    }
+
+    fn read(&self, value: &Value<'_>) -> Result<bool, Wrong> {
+        self.accept(value, value.get_ref().as_bool())
+    }
+
+    fn show(&self, held: &bool) -> Option<String> {
+        Some(held.to_string())
+    }
+}
+
+impl Form for Text {
+    type Held = String;
+
+    fn expected(&self) -> String {
+        self.0.into()
+    }
+
+    fn read(&self, value: &Value<'_>) -> Result<String, Wrong> {
+        let text =
+            value.get_ref().as_str().filter(|text| !text.is_empty() && !text.contains(char::is_control));
+        self.accept(value, text.map(str::to_owned))
+    }
+
+    fn show(&self, held: &String) -> Option<String> {
+        Some(quoted(held))
     }
 }
 

@@ -1,0 +1,248 @@
+//! Knows the tables `[[plugin]]`: which plugins there are, in their order, and what each is told.
+//! Never: what a plugin makes of its own configuration.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue, ValueDeserializer};
+
+use super::error::Problem;
+use super::file::Source;
+use super::quantity::{Count, Time};
+use super::value::{Flag, Form, Text, Value, Word, Wrong};
+
+/// One table `[[plugin]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugin {
+    /// Absolute, or what the file is called in `plugin_dir`.
+    pub path: String,
+    /// What it is called in the log and in counters; no two are called the same.
+    pub name: String,
+    /// Its own configuration, as a JSON object.
+    pub config: String,
+    /// Whether the daemon does without it where it cannot be loaded: false.
+    pub required: bool,
+    /// Of a filter that fails at a message: whether that is refused, or goes on.
+    pub denies_on_fault: bool,
+    /// How long one call may take.
+    pub budget: Duration,
+    /// How many faults and late calls within a minute of each other it may have.
+    pub strikes: u32,
+}
+
+const KEYS: &str = "path, name, config, required, on_fault, budget, strikes";
+const FAULTS: Word<bool> = Word(&[("deny", true), ("pass", false)]);
+const BUDGET: Time = Time(Duration::from_millis(1), Duration::from_secs(10));
+const STRIKES: Count = Count(1, 1_000_000);
+
+impl Plugin {
+    fn called(path: String) -> Plugin {
+        Plugin {
+            name: name_of(&path).to_owned(),
+            path,
+            config: "{}".to_owned(),
+            required: true,
+            denies_on_fault: true,
+            budget: Duration::from_millis(1),
+            strikes: 10,
+        }
+    }
+}
+
+/// What a plugin is called by default: its file's name, without what all libraries have in theirs.
+fn name_of(path: &str) -> &str {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    let file = file.strip_suffix(".so").unwrap_or(file);
+    file.strip_prefix("lib").filter(|name| !name.is_empty()).unwrap_or(file)
+}
+
+/// Reads the value of `plugin`, in the file's order. Every fault is added to `problems`.
+pub(super) fn read(source: Source<'_>, value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<Plugin> {
+    let DeValue::Array(tables) = value.get_ref() else {
+        problems.push(source.problem(&value.span(), "plugin", "must be tables: [[plugin]]"));
+        return Vec::new();
+    };
+    let mut plugins: Vec<Plugin> = Vec::new();
+    for table in tables.iter() {
+        let DeValue::Table(fields) = table.get_ref() else {
+            problems.push(source.problem(&table.span(), "plugin", "must be tables: [[plugin]]"));
+            continue;
+        };
+        let Some(plugin) = read_one(source, table, fields, problems) else { continue };
+        if plugins.iter().any(|other| other.name == plugin.name) {
+            let text = format!("there are two plugins called {:?}; give each a name of its own", plugin.name);
+            problems.push(source.problem(&table.span(), "plugin.name", &text));
+        }
+        plugins.push(plugin);
+    }
+    plugins
+}
+
+fn read_one(
+    source: Source<'_>,
+    table: &Value<'_>,
+    fields: &DeTable<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<Plugin> {
+    let Some((_, path)) = fields.iter().find(|(key, _)| key.get_ref() == "path") else {
+        let text = "is missing; it must be a file's path, or its name in plugin_dir, such as \"filter-acl\"";
+        problems.push(source.problem(&table.span(), "plugin.path", text));
+        return None;
+    };
+    let mut plugin = Plugin::called(
+        Text("a file's path, or its name in plugin_dir, such as \"filter-acl\"")
+            .read(path)
+            .unwrap_or_default(),
+    );
+    for (key, value) in fields.iter() {
+        if let Err(wrong) = plugin.set(key.get_ref(), value) {
+            let at = wrong.span.unwrap_or_else(|| key.span());
+            problems.push(source.problem(&at, &format!("plugin.{}", key.get_ref()), &wrong.text));
+        }
+    }
+    Some(plugin)
+}
+
+impl Plugin {
+    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), Wrong> {
+        match key {
+            "path" => {
+                self.path =
+                    Text("a file's path, or its name in plugin_dir, such as \"filter-acl\"").read(value)?
+            }
+            "name" => self.name = Text("a name, such as \"acl\"").read(value)?,
+            "config" => self.config = read_config(value)?,
+            "required" => self.required = Flag.read(value)?,
+            "on_fault" => self.denies_on_fault = FAULTS.read(value)?,
+            "budget" => self.budget = BUDGET.read(value)?,
+            "strikes" => self.strikes = STRIKES.read(value)? as u32,
+            _ => {
+                return Err(Wrong {
+                    span: None,
+                    text: format!("is nothing that a plugin has; there are {KEYS}"),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A table as JSON; times, which JSON does not have, as strings.
+fn read_config(value: &Value<'_>) -> Result<String, Wrong> {
+    let wrong = |text: &str| Wrong { span: None, text: text.to_owned() };
+    if !matches!(value.get_ref(), DeValue::Table(_)) {
+        return Err(wrong("must be a table: [plugin.config]"));
+    }
+    let json = serde_json::Value::deserialize(ValueDeserializer::from(value.clone()))
+        .map_err(|error| wrong(&format!("cannot be written as JSON: {}", error.message())))?;
+    Ok(with_plain_times(json).to_string())
+}
+
+fn with_plain_times(json: serde_json::Value) -> serde_json::Value {
+    // What the TOML crate makes of a time for whoever does not know its type.
+    const TIME: &str = "$__toml_private_datetime";
+    use serde_json::Value as Json;
+    match json {
+        Json::Object(mut members) => match members.remove(TIME) {
+            Some(time) => time,
+            None => {
+                Json::Object(members.into_iter().map(|(key, value)| (key, with_plain_times(value))).collect())
+            }
+        },
+        Json::Array(values) => Json::Array(values.into_iter().map(with_plain_times).collect()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::merge::tests::{read, told};
+    use super::*;
+
+    #[test]
+    fn plugins_in_their_order() {
+        let config = read(
+            "
+            plugin_dir = '/opt/plugins'
+            [[plugin]]
+            path = 'filter-acl'
+            [[plugin]]
+            path = '/x/liblog_file.so'
+            name = 'log'
+            required = false
+            on_fault = 'pass'
+            budget = '2ms'
+            strikes = 3
+            [plugin.config]
+            path = '/var/log/telexd.log'
+            since = 1979-05-27T07:32:00Z
+            [[plugin.config.rule]]
+            n = [1, 2.5, true]
+            ",
+            &[],
+        );
+        let config = config.unwrap();
+        let acl = Plugin { name: "filter-acl".into(), ..Plugin::called("filter-acl".into()) };
+        let log = Plugin {
+            path: "/x/liblog_file.so".into(),
+            name: "log".into(),
+            config:
+                r#"{"path":"/var/log/telexd.log","rule":[{"n":[1,2.5,true]}],"since":"1979-05-27T07:32:00Z"}"#
+                    .into(),
+            required: false,
+            denies_on_fault: false,
+            budget: Duration::from_millis(2),
+            strikes: 3,
+        };
+        assert_eq!(config.plugins, [acl, log]);
+        assert_eq!(config.plugin_dir.as_deref(), Some(std::path::Path::new("/opt/plugins")));
+        let changed = read("plugin_dir = '/opt/plugins'", &[]).unwrap();
+        assert_eq!(config.differences(&changed).live, ["plugin"]);
+    }
+
+    #[test]
+    fn names_by_default() {
+        for (path, name) in [
+            ("filter-acl", "filter-acl"),
+            ("/x/libfilter_acl.so", "filter_acl"),
+            ("lib.so", "lib"),
+            ("x.so", "x"),
+        ] {
+            assert_eq!(name_of(path), name);
+        }
+    }
+
+    #[test]
+    fn faults_are_told_with_their_lines() {
+        for (text, expected) in [
+            ("\nplugin = 1", "t.toml:2: plugin: must be tables: [[plugin]]"),
+            ("[plugin]\npath = 'x'", "t.toml:1: plugin: must be tables: [[plugin]]"),
+            ("[[plugin]]\nname = 'x'", "t.toml:1: plugin.path: is missing; it must be a file's path"),
+            ("[[plugin]]\npath = 1", "t.toml:2: plugin.path: is 1; it must be a file's path"),
+            ("[[plugin]]\npath = ''", "t.toml:2: plugin.path: is \"\"; it must be a file's path"),
+            (
+                "[[plugin]]\npath = 'x'\nrequire = true",
+                "t.toml:3: plugin.require: is nothing that a plugin has; there are path, ",
+            ),
+            (
+                "[[plugin]]\npath = 'x'\nrequired = 'yes'",
+                "t.toml:3: plugin.required: is \"yes\"; it must be true or false",
+            ),
+            (
+                "[[plugin]]\npath = 'x'\non_fault = 'stop'",
+                "t.toml:3: plugin.on_fault: is \"stop\"; it must be one of \"deny\", \"pass\"",
+            ),
+            (
+                "[[plugin]]\npath = 'x'\nconfig = 'x'",
+                "t.toml:3: plugin.config: must be a table: [plugin.config]",
+            ),
+            (
+                "[[plugin]]\npath = 'x'\n[[plugin]]\npath = '/y/libx.so'",
+                "t.toml:3: plugin.name: there are two plugins called \"x\"",
+            ),
+        ] {
+            let told = told(text, &[]);
+            assert!(told.starts_with(expected), "{told}");
+        }
+    }
+}

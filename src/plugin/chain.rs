@@ -1,0 +1,319 @@
+//! Knows the order of the plugins, and what becomes of a message that they judge (PROTOCOL.md section 11).
+//! Never: how a plugin is loaded or called.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use telex_plugin::raw::{self, Str};
+
+use super::emission::value;
+use super::ffi::{Call, Interest, Replaced};
+use super::slot::{OnFault, Slot};
+use crate::core::{Counters, Identity, Judged, Level, Note, Peer, Transport, Verdict};
+use crate::name::matches;
+use crate::wire::envelope::Envelope;
+use crate::wire::message::{Category, Kind, Message, Target};
+use crate::wire::rewrite::{Changes, rewrite};
+
+/// One message of so many has its filters timed for the counters.
+const SAMPLED: u64 = 64;
+
+/// The plugins that are in force, in their order.
+#[derive(Debug)]
+pub(super) struct Chain {
+    pub(super) slots: Vec<Slot>,
+    /// The places of the filters among them.
+    filters: Vec<usize>,
+    pub(super) call: Box<Call>,
+    pub(super) notes: Vec<Note>,
+    /// When the last call ended, or what does not belong to any call.
+    last: Instant,
+    judged: u64,
+    max_line_bytes: usize,
+    /// Scratch for the node IDs of a sender.
+    node_ids: Vec<Str>,
+}
+
+/// What one filter makes of a message.
+enum Outcome {
+    Pass,
+    Drop,
+    Reject(String),
+    /// This line goes on in its place.
+    Replace(Vec<u8>),
+}
+
+impl Chain {
+    pub(super) fn new(slots: Vec<Slot>, max_line_bytes: usize) -> Chain {
+        let mut chain = Chain {
+            slots: Vec::new(),
+            filters: Vec::new(),
+            call: Call::new(),
+            notes: Vec::new(),
+            last: Instant::now(),
+            judged: 0,
+            max_line_bytes,
+            node_ids: Vec::new(),
+        };
+        chain.put(slots);
+        chain
+    }
+
+    /// Puts other plugins in force; gives those that were.
+    pub(super) fn put(&mut self, slots: Vec<Slot>) -> Vec<Slot> {
+        let is_filter = |at: &usize| slots[*at].instance.is_filter();
+        self.filters = (0..slots.len()).filter(is_filter).collect();
+        std::mem::replace(&mut self.slots, slots)
+    }
+
+    pub(super) fn has_filters(&self) -> bool {
+        !self.filters.is_empty()
+    }
+
+    /// Lines that a filter has changed may be so long from now on.
+    pub(super) fn set_max_line_bytes(&mut self, max_line_bytes: usize) {
+        self.max_line_bytes = max_line_bytes;
+    }
+
+    /// The time until now is no filter's.
+    pub(super) fn lap(&mut self) {
+        if self.has_filters() {
+            self.last = Instant::now();
+        }
+    }
+
+    /// Has a message judged by all filters that want it, in their order; the first refusal counts.
+    pub(super) fn judge(&mut self, judged: &Judged<'_>) -> Verdict {
+        self.judged += 1;
+        self.judge_from(0, judged, judged.message)
+    }
+
+    fn judge_from(&mut self, first: usize, judged: &Judged<'_>, message: &Message<'_>) -> Verdict {
+        for nth in first..self.filters.len() {
+            let at = self.filters[nth];
+            if !is_wanted(&self.slots[at].instance.interests, judged, message) {
+                continue;
+            }
+            match self.judge_by(at, judged, message) {
+                Outcome::Pass => {}
+                Outcome::Drop => return Verdict::Drop,
+                Outcome::Reject(reason) => {
+                    return Verdict::Reject { filter: self.slots[at].wanted.name.clone(), reason };
+                }
+                Outcome::Replace(line) => return self.judge_on(nth + 1, judged, line),
+            }
+        }
+        Verdict::Pass
+    }
+
+    /// Has those that come later judge what an earlier one made of a message.
+    fn judge_on(&mut self, first: usize, judged: &Judged<'_>, line: Vec<u8>) -> Verdict {
+        let verdict = match Envelope::scan(&line) {
+            Ok(envelope) => match Message::read(&envelope) {
+                Ok(message) => self.judge_from(first, judged, &message),
+                Err(_) => return Verdict::Replace(line),
+            },
+            Err(_) => return Verdict::Replace(line),
+        };
+        if verdict == Verdict::Pass { Verdict::Replace(line) } else { verdict }
+    }
+
+    fn judge_by(&mut self, at: usize, judged: &Judged<'_>, message: &Message<'_>) -> Outcome {
+        if self.slots[at].is_out {
+            return self.fare_by_fault(at);
+        }
+        let is_sampled = self.judged.is_multiple_of(SAMPLED);
+        if is_sampled {
+            self.last = Instant::now();
+        }
+        let answer = self.call(at, judged, message);
+        let now = Instant::now();
+        let took = now.duration_since(std::mem::replace(&mut self.last, now));
+        let slot = &mut self.slots[at];
+        slot.counters.calls += 1;
+        if is_sampled {
+            slot.counters.nanoseconds +=
+                SAMPLED * u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / SAMPLED);
+        }
+        if took > slot.wanted.budget {
+            let (took, budget) = (took.as_secs_f64() * 1e3, slot.wanted.budget.as_secs_f64() * 1e3);
+            self.strike(at, format!("took {took:.1} ms for a message, and its budget is {budget:.1} ms"));
+        }
+        let slot = &mut self.slots[at];
+        match answer {
+            raw::PASS => {
+                slot.counters.pass += 1;
+                Outcome::Pass
+            }
+            raw::DROP => {
+                slot.counters.drop += 1;
+                Outcome::Drop
+            }
+            raw::REJECT => {
+                slot.counters.reject += 1;
+                Outcome::Reject(self.call.take_reason().unwrap_or_else(|| "a filter refused it".to_owned()))
+            }
+            raw::REPLACE => match self.replaced(message) {
+                Ok(line) => {
+                    self.slots[at].counters.replace += 1;
+                    Outcome::Replace(line)
+                }
+                Err(why) => self.fault(at, format!("made of a message what cannot go on: {why}")),
+            },
+            raw::FAULT => self.fault(at, "failed at a message".to_owned()),
+            raw::PANIC => self.fault(at, "panicked at a message".to_owned()),
+            other => self.fault(at, format!("answered {other} to a message, which is no verdict")),
+        }
+    }
+
+    /// Calls a filter with a message, as it sees it.
+    fn call(&mut self, at: usize, judged: &Judged<'_>, message: &Message<'_>) -> i32 {
+        self.node_ids.clear();
+        self.node_ids.extend(judged.node_ids().map(Str::of));
+        let sender = peer(judged.number, judged.unique_id, judged.peer, &self.node_ids);
+        let message = view(&sender, judged.from, message);
+        self.slots[at].instance.judge(&message, &self.call)
+    }
+
+    /// The line that a filter has made of a message.
+    fn replaced(&self, message: &Message<'_>) -> Result<Vec<u8>, String> {
+        let Replaced { to, topic, message_type, body } = self.call.take_replaced();
+        let body = match &body {
+            None => None,
+            Some(body) => Some(value(body).ok_or("its body is no JSON value")?),
+        };
+        let target = match (to, topic) {
+            (Some(to), _) => Some(Target::Address(Cow::Owned(to))),
+            (None, topic) => topic.map(|topic| Target::Topic(Cow::Owned(topic))),
+        };
+        let changes = Changes { target, message_type: message_type.as_deref(), body };
+        let line = rewrite(message.envelope, &changes);
+        if line.len() > self.max_line_bytes {
+            return Err(format!("it is longer than {} bytes (max_line_bytes)", self.max_line_bytes));
+        }
+        let envelope = Envelope::scan(&line).map_err(|_| "it is no JSON")?;
+        let read = Message::read(&envelope).map_err(|refusal| refusal.error)?;
+        let (before, after) = (Category::of(&message.message_type), Category::of(&read.message_type));
+        if before != after || (after == Category::Reply && read.kind != message.kind) {
+            return Err(format!(
+                "\"{}\" became \"{}\", which is of another category, or answers another request",
+                message.message_type, read.message_type
+            ));
+        }
+        Ok(line)
+    }
+
+    fn fault(&mut self, at: usize, what: String) -> Outcome {
+        self.strike(at, what);
+        self.fare_by_fault(at)
+    }
+
+    fn fare_by_fault(&mut self, at: usize) -> Outcome {
+        match self.slots[at].wanted.on_fault {
+            OnFault::Deny => {
+                Outcome::Reject("the filter has failed, and what it cannot judge is refused".to_owned())
+            }
+            OnFault::Pass => Outcome::Pass,
+        }
+    }
+
+    /// Counts what a plugin did wrong, and says so.
+    pub(super) fn strike(&mut self, at: usize, what: String) {
+        let slot = &mut self.slots[at];
+        let is_out = slot.strike(Instant::now());
+        let name = slot.wanted.name.clone();
+        let given_up = is_out.then(|| slot.given_up());
+        self.note(Level::Warning, &name, &what);
+        if let Some(given_up) = given_up {
+            self.note(Level::Error, &name, &given_up);
+        }
+    }
+
+    pub(super) fn note(&mut self, level: Level, name: &str, what: &str) {
+        self.notes.push(Note::new(level, "plugin", format!("plugin {name}: {what}")));
+    }
+
+    pub(super) fn counters(&self) -> Vec<Counters> {
+        let of = |slot: &Slot| Counters {
+            name: slot.wanted.name.clone(),
+            calls: slot.counters.calls,
+            pass: slot.counters.pass,
+            drop: slot.counters.drop,
+            reject: slot.counters.reject,
+            replace: slot.counters.replace,
+            nanoseconds: slot.counters.nanoseconds,
+            strikes: slot.counters.strikes,
+        };
+        self.slots.iter().map(of).collect()
+    }
+}
+
+fn is_wanted(interests: &[Interest], judged: &Judged<'_>, message: &Message<'_>) -> bool {
+    let (to, topic) = target(message);
+    let fits =
+        |pattern: &Option<String>, text: &str| pattern.as_ref().is_none_or(|pattern| matches(pattern, text));
+    interests.iter().any(|interest| {
+        fits(&interest.message_type, &message.message_type)
+            && fits(&interest.to, to.unwrap_or_default())
+            && fits(&interest.topic, topic.unwrap_or_default())
+            && fits(&interest.from, judged.from)
+    })
+}
+
+fn target<'a>(message: &'a Message<'_>) -> (Option<&'a str>, Option<&'a str>) {
+    match &message.target {
+        Target::Daemon => (None, None),
+        Target::Address(to) => (Some(to), None),
+        Target::Topic(topic) => (None, Some(topic)),
+    }
+}
+
+/// A connection, as a plugin sees it; lives as long as what it is made of.
+pub(super) fn peer(number: u64, unique_id: &str, peer: &Peer, node_ids: &[Str]) -> raw::Peer {
+    let (uid, gid, pid) = match peer.identity {
+        Identity::Kernel { uid, gid, pid } => (i64::from(uid), i64::from(gid), i64::from(pid)),
+        Identity::Anonymous => (-1, -1, -1),
+    };
+    raw::Peer {
+        size: size_of::<raw::Peer>() as u32,
+        transport: match peer.transport {
+            Transport::Unix => raw::UNIX,
+            Transport::Tcp => raw::TCP,
+        },
+        connection: number,
+        unique_id: Str::of(unique_id),
+        node_ids: node_ids.as_ptr(),
+        node_id_count: node_ids.len(),
+        uid,
+        gid,
+        pid,
+        user: Str::NONE,
+        administrator: u32::from(peer.administrator),
+        reserved: 0,
+    }
+}
+
+/// A message, as a filter sees it; lives as long as what it is made of.
+fn view(sender: &raw::Peer, from: &str, message: &Message<'_>) -> raw::Message {
+    use crate::wire::envelope::Field;
+    let (to, topic) = target(message);
+    let raw_field = |field| Str::maybe(message.envelope.raw(field));
+    raw::Message {
+        size: size_of::<raw::Message>() as u32,
+        kind: match message.kind {
+            Kind::Request => raw::REQUEST,
+            Kind::Signal => raw::SIGNAL,
+            Kind::Reply(_) => raw::REPLY,
+        },
+        sender,
+        line: Str::of(message.envelope.line()),
+        message_id: raw_field(Field::MessageId),
+        message_type: Str::of(&message.message_type),
+        from: Str::of(from),
+        to: Str::maybe(to),
+        topic: Str::maybe(topic),
+        key: Str::maybe(message.key.as_deref()),
+        body: raw_field(Field::Body),
+        in_reply_to: Str::maybe(message.envelope.in_reply_to().map(|value| value.raw)),
+    }
+}

@@ -1,0 +1,355 @@
+//! Knows the plugins: where they are, how they are loaded, called and replaced, and what their faults lead to.
+//! Never: where a message goes.
+//!
+//! The shell calls [`Plugins`] on its one thread: it is the core's [`Gate`], takes the records of the log,
+//! and hears what happens. A new configuration is built up beside the one in force, on a thread of its own
+//! ([`Plugins::prepare`]), and put in its place between two turns ([`Plugins::put_in_force`]).
+
+mod chain;
+mod emission;
+mod ffi;
+mod file;
+mod slot;
+mod workshop;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use telex_plugin::raw::{self, Str};
+
+use crate::core::{Counters, Gate, Happened, Judged, Level, Note, Peer, Verdict};
+
+use chain::Chain;
+pub use emission::Emission;
+use slot::Slot;
+pub use slot::{OnFault, Wanted};
+use workshop::{Made, Standing, Workshop};
+
+/// All plugins.
+#[derive(Debug)]
+pub struct Plugins {
+    chain: Chain,
+    workshop: Arc<Workshop>,
+    /// What is being made of a new configuration.
+    under_way: Option<Receiver<Result<Vec<Made>, String>>>,
+    /// Instances that are being ended.
+    ending: Vec<JoinHandle<()>>,
+    /// Scratch for node IDs.
+    node_ids: Vec<Str>,
+}
+
+/// Who refuses a connection, and why.
+#[derive(Debug)]
+pub struct TurnedAway {
+    /// The plugin.
+    pub plugin: String,
+    /// For people.
+    pub reason: String,
+}
+
+/// What became of a new configuration.
+#[derive(Debug)]
+pub enum Prepared {
+    /// It is in force. These plugins are new: they have to be told all that is there.
+    InForce(Fresh),
+    /// It is not, for this reason, and nothing has changed.
+    Refused(String),
+}
+
+/// The places of plugins that have just been put in force.
+#[derive(Debug)]
+pub struct Fresh(Vec<usize>);
+
+impl Plugins {
+    /// Makes the plugins that a daemon starts with. `uid` is the daemon's own user, `daemon` its name and
+    /// version. The error says which plugin that is required cannot be made, and why.
+    pub fn start(
+        wanted: Vec<Wanted>,
+        dir: &Path,
+        daemon: &'static str,
+        uid: u32,
+        max_line_bytes: usize,
+    ) -> Result<Plugins, String> {
+        let workshop = Workshop::new(daemon, uid);
+        let made = workshop.make(wanted, &[], dir)?;
+        let mut plugins = Plugins {
+            chain: Chain::new(max_line_bytes),
+            workshop: Arc::new(workshop),
+            under_way: None,
+            ending: Vec::new(),
+            node_ids: Vec::new(),
+        };
+        plugins.put_in_force(made);
+        Ok(plugins)
+    }
+
+    /// Begins to make the plugins of a new configuration, on a thread of its own. `wake` is called
+    /// there when [`Plugins::prepared`] has something to tell.
+    pub fn prepare(&mut self, wanted: Vec<Wanted>, dir: PathBuf, wake: impl FnOnce() + Send + 'static) {
+        let standing: Vec<_> = self.chain.slots.iter().map(Slot::standing).collect();
+        let (workshop, (tell, told)) = (self.workshop.clone(), channel());
+        self.under_way = Some(told);
+        self.ending.retain(|thread| !thread.is_finished());
+        let thread = std::thread::Builder::new().name("plugins".to_owned()).spawn(move || {
+            // Where nobody wants to know any more, they are ended here.
+            let _ = tell.send(workshop.make(wanted, &standing, &dir));
+            wake();
+        });
+        match thread {
+            Ok(thread) => self.ending.push(thread),
+            // The channel is closed then, which is told as a failure.
+            Err(error) => self.chain.note(Level::Error, "plugins", &format!("there is no thread to make them on: {error}")),
+        }
+    }
+
+    /// Puts what was prepared in force, where that is done and nothing has failed. To be called
+    /// between two turns.
+    pub fn prepared(&mut self) -> Option<Prepared> {
+        let made = match self.under_way.as_ref()?.try_recv() {
+            Err(TryRecvError::Empty) => return None,
+            Err(TryRecvError::Disconnected) => Err("the plugins could not be made".to_owned()),
+            Ok(made) => made,
+        };
+        self.under_way = None;
+        Some(match made {
+            Ok(made) => Prepared::InForce(self.put_in_force(made)),
+            Err(why) => Prepared::Refused(why),
+        })
+    }
+
+    fn put_in_force(&mut self, made: Vec<Made>) -> Fresh {
+        let mut old: Vec<Option<Slot>> = self.chain.put(Vec::new()).into_iter().map(Some).collect();
+        let (mut slots, mut fresh, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for made in made {
+            match made {
+                Made::Kept(at) => {
+                    kept.push(slots.len());
+                    slots.extend(old.get_mut(at).and_then(Option::take));
+                }
+                Made::New(wanted, version, instance) => {
+                    fresh.push(slots.len());
+                    slots.push(Slot::new(wanted, version, instance));
+                }
+                Made::Missing(name, why) => self.chain.note(Level::Warning, &name, &why),
+            }
+        }
+        self.chain.put(slots);
+        for at in kept {
+            self.tell(at, &event(raw::RELOADED));
+        }
+        let old: Vec<_> = old.into_iter().flatten().map(|slot| slot.instance).collect();
+        if !old.is_empty() {
+            // They may have much to write yet.
+            self.ending.extend(std::thread::Builder::new().spawn(move || drop(old)).ok());
+        }
+        Fresh(fresh)
+    }
+
+    /// Ends all plugins, when they have written what they still have to write.
+    pub fn end(mut self) {
+        self.chain.put(Vec::new());
+        for thread in self.ending {
+            // One that panicked has nothing to be waited for.
+            let _ = thread.join();
+        }
+    }
+
+    /// Lines that a filter has changed may be so long from now on.
+    pub fn set_max_line_bytes(&mut self, max_line_bytes: usize) {
+        self.chain.set_max_line_bytes(max_line_bytes);
+    }
+
+    /// Whether a plugin takes the log's records.
+    pub fn has_log(&self) -> bool {
+        self.chain.slots.iter().any(|slot| slot.instance.is_log() && !slot.is_out)
+    }
+
+    /// Hands a record to the log plugins. False where none has taken it. `now` is since 1970.
+    pub fn record(&mut self, note: &Note, now: Duration) -> bool {
+        let mut taken = false;
+        for at in 0..self.chain.slots.len() {
+            let slot = &mut self.chain.slots[at];
+            if !slot.instance.is_log() || slot.is_out || slot.wanted.name == note.by {
+                continue;
+            }
+            match slot.instance.record(&record(note, now)) {
+                raw::OK => taken = true,
+                answer => self.chain.strike(at, format!("{} a record of the log", failed_at(answer))),
+            }
+        }
+        taken
+    }
+
+    /// Tells the log plugins that these were all records of this turn.
+    pub fn flush(&mut self) {
+        for at in 0..self.chain.slots.len() {
+            let slot = &mut self.chain.slots[at];
+            if slot.instance.is_log() && !slot.is_out {
+                let answer = slot.instance.flush();
+                if answer != raw::OK {
+                    self.chain.strike(at, format!("{} writing the log", failed_at(answer)));
+                }
+            }
+        }
+    }
+
+    /// What there is to log of the plugins themselves.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        for at in 0..self.chain.slots.len() {
+            if let Some(said) = self.chain.slots[at].instance.said() {
+                let name = self.chain.slots[at].wanted.name.clone();
+                for (level, text) in said.records {
+                    self.chain.note_by(level, &name, &text);
+                }
+                if said.lost > 0 {
+                    self.chain.note(Level::Warning, &name, &format!("said {} more in one turn", said.lost));
+                }
+            }
+        }
+        std::mem::take(&mut self.chain.notes)
+    }
+
+    /// What plugins have emitted since this was asked last.
+    pub fn take_emitted(&mut self) -> Vec<Emission> {
+        self.chain.call.take_emitted()
+    }
+
+    /// Whether any plugin wants to hear what happens to connections.
+    pub fn wants_happenings(&self) -> bool {
+        const KINDS: [u32; 6] = [
+            raw::CONNECTED,
+            raw::REGISTERED,
+            raw::UNREGISTERED,
+            raw::SUBSCRIBED,
+            raw::UNSUBSCRIBED,
+            raw::DISCONNECTED,
+        ];
+        self.chain.slots.iter().any(|slot| KINDS.iter().any(|kind| slot.instance.wants(*kind)))
+    }
+
+    /// Asks whether a connection may be opened; the first refusal counts.
+    pub fn connected(&mut self, number: u64, unique_id: &str, peer: &Peer) -> Result<(), TurnedAway> {
+        for at in 0..self.chain.slots.len() {
+            let slot = &self.chain.slots[at];
+            if !slot.instance.wants(raw::CONNECTED) {
+                continue;
+            }
+            let peer = chain::peer(number, unique_id, peer, &[]);
+            let refusal = match slot.is_out {
+                true => slot.denies_on_fault().then(|| FAILED.to_owned()),
+                false => self.tell(at, &raw::Event { peer: &peer, ..event(raw::CONNECTED) }),
+            };
+            if let Some(reason) = refusal {
+                return Err(TurnedAway { plugin: self.chain.slots[at].wanted.name.clone(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells of what has happened.
+    pub fn happened(&mut self, happened: &Happened) {
+        for at in 0..self.chain.slots.len() {
+            self.tell_of(at, happened, false);
+        }
+    }
+
+    /// Tells plugins that have just been put in force of what was there before.
+    pub fn replay(&mut self, fresh: &Fresh, happened: &Happened) {
+        for &at in &fresh.0 {
+            self.tell_of(at, happened, true);
+        }
+    }
+
+    /// The daemon is about to serve.
+    pub fn started(&mut self) {
+        self.tell_all(raw::STARTED);
+    }
+
+    /// The daemon is about to end.
+    pub fn stopping(&mut self) {
+        self.tell_all(raw::STOPPING);
+    }
+
+    /// Tells those whose timer has passed. `now` is monotonic.
+    pub fn tick(&mut self, now: Duration) {
+        for at in 0..self.chain.slots.len() {
+            if self.chain.slots[at].timer_has_passed(now) {
+                self.tell(at, &event(raw::TIMER));
+            }
+        }
+    }
+
+    /// When [`Plugins::tick`] is wanted at the latest; `now` is monotonic.
+    pub fn next_deadline(&mut self, now: Duration) -> Option<Duration> {
+        self.chain.slots.iter_mut().filter_map(|slot| slot.next_timer(now)).min()
+    }
+
+    fn tell_all(&mut self, kind: u32) {
+        for at in 0..self.chain.slots.len() {
+            self.tell(at, &event(kind));
+        }
+    }
+
+    /// Tells one plugin of an event that it wants; gives the reason for which it refuses.
+    fn tell(&mut self, at: usize, event: &raw::Event) -> Option<String> {
+        let slot = &mut self.chain.slots[at];
+        if slot.is_out || !slot.instance.wants(event.kind) {
+            return None;
+        }
+        let answer = slot.instance.event(event, &self.chain.call);
+        match answer {
+            raw::OK => None,
+            raw::REJECT if event.kind == raw::CONNECTED && event.replayed == 0 => {
+                Some(self.chain.call.take_reason().unwrap_or_else(|| "a plugin refused the connection".to_owned()))
+            }
+            answer => {
+                self.chain.strike(at, format!("{} an event", failed_at(answer)));
+                let denies = self.chain.slots[at].denies_on_fault();
+                (event.kind == raw::CONNECTED && denies).then(|| FAILED.to_owned())
+            }
+        }
+    }
+}
+
+/// Why something is refused that a plugin cannot judge.
+const FAILED: &str = "the plugin has failed, and what it cannot judge is refused";
+
+impl Gate for Plugins {
+    fn judge(&mut self, judged: &Judged<'_>) -> Verdict {
+        if self.chain.has_filters() { self.chain.judge(judged) } else { Verdict::Pass }
+    }
+
+    fn lap(&mut self) {
+        self.chain.lap();
+    }
+
+    fn counters(&self) -> Vec<Counters> {
+        self.chain.counters()
+    }
+}
+
+fn failed_at(answer: i32) -> String {
+    match answer {
+        raw::FAULT => "failed at".to_owned(),
+        raw::PANIC => "panicked at".to_owned(),
+        other => format!("answered {other}, which means nothing, to"),
+    }
+}
+
+/// An event that is about nothing yet.
+fn event(kind: u32) -> raw::Event {
+    raw::Event {
+        size: size_of::<raw::Event>() as u32,
+        kind,
+        replayed: 0,
+        reserved: 0,
+        peer: std::ptr::null(),
+        node_id: Str::NONE,
+        topic: Str::NONE,
+        group: Str::NONE,
+        reason: Str::NONE,
+    }
+}

@@ -1,0 +1,94 @@
+//! Knows how plugins are made of what the configuration says: found, loaded, created. May block, and runs
+//! on a thread of its own while the daemon serves.
+//! Never: calls one that is in force.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::ffi::{Instance, Library};
+use super::file::{PluginFile, Version, candidates};
+use super::slot::Wanted;
+
+/// Makes plugins, and keeps what is loaded: nothing is ever unloaded, so what is the same is not loaded again.
+#[derive(Debug)]
+pub(super) struct Workshop {
+    /// What plugins are told that the daemon is: `telexd 0.1.0`.
+    daemon: &'static str,
+    /// Whose files are trusted, beside root's.
+    uid: u32,
+    /// By path, the state of the file that was loaded last, or why it was not.
+    libraries: Mutex<HashMap<PathBuf, (Version, Result<Arc<Library>, String>)>>,
+}
+
+/// What a plugin is that is in force.
+#[derive(Clone, Debug)]
+pub(super) struct Standing {
+    pub(super) wanted: Wanted,
+    pub(super) version: Version,
+    /// It goes on where it would be made anew just as it is.
+    pub(super) stays: bool,
+}
+
+/// A plugin of a new configuration.
+#[derive(Debug)]
+pub(super) enum Made {
+    /// The one in this place goes on.
+    Kept(usize),
+    /// A new one.
+    New(Wanted, Version, Instance),
+    /// It could not be made, and is not required: its name, and why.
+    Missing(String, String),
+}
+
+impl Workshop {
+    pub(super) fn new(daemon: &'static str, uid: u32) -> Workshop {
+        Workshop { daemon, uid, libraries: Mutex::default() }
+    }
+
+    /// Makes all that is wanted, in its order, or says which required one cannot be made, and why.
+    /// `standing` are those that are in force.
+    pub(super) fn make(
+        &self,
+        wanted: Vec<Wanted>,
+        standing: &[Standing],
+        dir: &Path,
+    ) -> Result<Vec<Made>, String> {
+        wanted.into_iter().map(|wanted| self.make_one(wanted, standing, dir)).collect()
+    }
+
+    fn make_one(&self, wanted: Wanted, standing: &[Standing], dir: &Path) -> Result<Made, String> {
+        let (name, path) = (wanted.name.clone(), wanted.path.clone());
+        let made = PluginFile::open(candidates(&path, dir), self.uid)
+            .map_err(|why| why.to_string())
+            .and_then(|file| {
+                let version = file.version;
+                let kept = standing
+                    .iter()
+                    .position(|one| one.stays && one.wanted == wanted && one.version == version);
+                if let Some(at) = kept {
+                    return Ok(Made::Kept(at));
+                }
+                let library = self.load(file)?;
+                let instance = Instance::create(library, self.daemon, &wanted.name, &wanted.config)?;
+                Ok(Made::New(wanted.clone(), version, instance))
+            });
+        match made {
+            Ok(made) => Ok(made),
+            Err(why) if wanted.required => Err(format!("plugin {name} ({path}): {why}")),
+            Err(why) => Ok(Made::Missing(name, format!("is missing ({path}): {why}"))),
+        }
+    }
+
+    fn load(&self, mut file: PluginFile) -> Result<Arc<Library>, String> {
+        let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((version, library)) = libraries.get(&file.path)
+            && *version == file.version
+        {
+            return library.clone();
+        }
+        let library = Library::load(&mut file).map(Arc::new);
+        libraries.insert(file.path, (file.version, library.clone()));
+        library
+    }
+}
