@@ -19,6 +19,7 @@ mod news;
 mod outbox;
 mod peer;
 mod pressure;
+mod progress;
 mod registry;
 mod repeats;
 mod report;
@@ -188,6 +189,7 @@ impl Core {
             Input::Broke { session } => self.broke(session),
             Input::Resumed { session } => self.resumed(session, gate),
             Input::TimePassed => self.time_passed(),
+            Input::Measured { session, unread } => self.measured(session, unread),
             Input::LimitsChanged(limits) => {
                 self.limits = *limits;
                 self.use_new_room();
@@ -288,8 +290,7 @@ impl Core {
             match timer {
                 Timer::Request(key) => self.request_expired(key),
                 Timer::Held(session, ticket) => self.held_expired(session, ticket),
-                Timer::Stall(session) => self.check_stall(session),
-                Timer::Leaving(session) => self.check_leaving(session),
+                Timer::Progress(session) => self.progress_is_due(session),
                 Timer::Pressure => self.check_pressure(),
             }
             self.settle();

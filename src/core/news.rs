@@ -29,8 +29,8 @@ impl Core {
         }
     }
 
-    /// Tells one monitor. At the end of the daemon, who has not read so many news goes without the
-    /// rest: that all are gone is what `shutdown` says.
+    /// Tells one monitor. While memory is short, one that does not read them is ended before its
+    /// time, and goes without the rest at the end of the daemon: `shutdown` says that all are gone.
     fn say_news(
         &mut self,
         monitor: SessionKey,
@@ -40,7 +40,7 @@ impl Core {
         reason: Option<Reason>,
     ) {
         let queued = self.sessions.get(monitor).map_or(0, |session| session.outbox.answer_bytes());
-        if queued >= self.news_bytes_max() {
+        if queued >= self.news_bytes_max() && self.is_overloaded() {
             if !self.stopping {
                 self.end_for_answers(monitor);
             }

@@ -4,7 +4,6 @@
 
 use crate::core::timers::Timer;
 use crate::core::{Core, Level, SessionKey};
-use crate::limits::STALL_BYTES_MIN;
 
 /// The news that may wait for one monitor while memory is short: many may monitor, and one event is
 /// a line for each.
@@ -50,6 +49,11 @@ impl Core {
         if self.under_pressure || !self.is_overloaded() {
             return;
         }
+        // Nodes that are gone for long are the first to go: nobody who is there loses anything by it.
+        self.registry.forget_gone(self.kept_bytes() - self.limits.max_memory_bytes);
+        if !self.is_overloaded() {
+            return;
+        }
         self.under_pressure = true;
         self.mark_pressure();
         let text = format!(
@@ -60,33 +64,22 @@ impl Core {
         self.note(Level::Warning, "overloaded", None, text);
     }
 
+    /// Whoever has something waiting for it has to read on now.
     fn mark_pressure(&mut self) {
-        for session in self.sessions.values_mut() {
-            session.pressure_mark = (!session.outbox.is_empty()).then_some(session.taken);
+        let owed = self.sessions.iter().filter(|(_, session)| !session.outbox.is_empty());
+        for key in owed.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.watch_progress(key);
         }
         self.timers.set(self.now.mono + self.limits.stall_timeout, Timer::Pressure);
     }
 
-    /// Ends those who have taken too little since memory was found short.
+    /// Looks whether memory is still short.
     pub(super) fn check_pressure(&mut self) {
-        if !self.is_overloaded() {
-            self.under_pressure = false;
-            return self.tell_all_missed();
+        if self.is_overloaded() {
+            return self.mark_pressure();
         }
-        let is_stalled =
-            |mark: Option<u64>, taken: u64| mark.is_some_and(|mark| taken - mark < STALL_BYTES_MIN);
-        let stalled: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| {
-                !session.outbox.is_empty() && is_stalled(session.pressure_mark, session.taken)
-            })
-            .map(|(key, _)| key)
-            .collect();
-        for key in stalled {
-            self.doomed.push((key, "memory is short, and it does not take what is queued for it".to_owned()));
-        }
-        self.mark_pressure();
+        self.under_pressure = false;
+        self.tell_all_missed();
     }
 
     /// Whoever missed messages for want of memory alone is told now: its queue may be empty, and

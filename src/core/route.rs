@@ -402,7 +402,7 @@ impl Core {
     pub(super) fn request_closed(&mut self, asker: SessionKey) {
         let requests = &self.requests;
         self.timers.gone_stale(|timer| !matches!(timer, Timer::Request(key) if !requests.contains(key)));
-        if self.sessions.get(asker).is_some_and(|session| session.leaving.is_some()) {
+        if self.sessions.get(asker).is_some_and(|session| session.leaving) {
             self.leaving.push(asker);
         }
     }

@@ -57,14 +57,14 @@ pub(crate) struct Session {
     pub(crate) broke: bool,
     /// Topic messages missed since the last `lagged`.
     pub(crate) missed: u64,
-    /// Bytes that its peer has taken.
+    /// Bytes that the kernel has taken for its peer, which may not have read them yet.
     pub(crate) taken: u64,
-    /// What it had taken when memory was short, with something waiting for it.
-    pub(crate) pressure_mark: Option<u64>,
+    /// It is looked at whether its peer reads enough of what waits for it.
+    pub(crate) watch: Option<Box<ProgressWatch>>,
     /// Senders that wait for room here.
     pub(crate) congestion: Option<Box<Congestion>>,
     /// It is gone for everybody, and only gets what it is still owed.
-    pub(crate) leaving: Option<Leaving>,
+    pub(crate) leaving: bool,
     /// It is in the list of those to be written to.
     pub(crate) dirty: bool,
     /// It is in the list of those to be written to at once.
@@ -106,25 +106,23 @@ pub(crate) struct Held {
 }
 
 /// What a receiver is while senders wait for room in its queue.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Congestion {
     /// By ticket: first come, first served.
     pub(crate) waiters: BTreeMap<u64, SessionKey>,
     /// The queue has drained to half since it was full: the first waiter is called.
     pub(crate) relieved: bool,
-    /// When the peer's progress is looked at; the timer for that is set.
-    pub(crate) due: Duration,
-    /// What it had taken when it began to be watched.
-    pub(crate) taken: u64,
 }
 
-/// What a session that is gone for everybody still waits for.
+/// How far a peer had read when it began to be watched.
 #[derive(Debug)]
-pub(crate) struct Leaving {
-    /// Since when its progress is watched: it began to leave, or to have something to take.
-    pub(crate) since: Duration,
-    /// What it had taken then.
-    pub(crate) taken: u64,
+pub(crate) struct ProgressWatch {
+    /// When it is looked at again; the timer for that is set.
+    pub(crate) due: Duration,
+    /// The bytes that it had read; none before they were measured.
+    pub(crate) read: Option<u64>,
+    /// The time has come, and they are being measured.
+    pub(crate) is_due: bool,
 }
 
 /// The nodes that a new monitor is told of first, in the order of their names.
@@ -173,9 +171,9 @@ impl Session {
             broke: false,
             missed: 0,
             taken: 0,
-            pressure_mark: None,
+            watch: None,
             congestion: None,
-            leaving: None,
+            leaving: false,
             dirty: false,
             large: false,
             counted: 0,
@@ -190,17 +188,17 @@ impl Session {
             || (self.choked && !self.broke)
             || self.weary
             || self.roll_call.is_some()
-            || self.leaving.is_some()
+            || self.leaving
     }
 
     /// Whether nothing of what it sent is left, but for a line without its end.
     pub(crate) fn is_done(&self) -> bool {
-        self.backlog.is_empty() && self.held.is_none() && self.roll_call.is_none() && self.leaving.is_none()
+        self.backlog.is_empty() && self.held.is_none() && self.roll_call.is_none() && !self.leaving
     }
 
     /// Whether others can address it.
     pub(crate) fn is_here(&self) -> bool {
-        self.leaving.is_none()
+        !self.leaving
     }
 
     /// What it keeps of `max_memory_bytes` now, without its outbox.

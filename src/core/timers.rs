@@ -15,11 +15,9 @@ pub(crate) enum Timer {
     Request(RequestKey),
     /// A held request (of this session, with this ticket) has waited long enough.
     Held(SessionKey, u64),
-    /// Whether a receiver that senders wait for has taken enough.
-    Stall(SessionKey),
-    /// Whether one that is leaving still takes what it is owed.
-    Leaving(SessionKey),
-    /// Whether receivers take anything, while memory is short.
+    /// Whether a peer that has to read on does.
+    Progress(SessionKey),
+    /// Whether memory is still short.
     Pressure,
 }
 

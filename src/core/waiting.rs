@@ -1,14 +1,10 @@
-//! Knows who waits for room in whose queue, who goes on when, and who is too slow (PROTOCOL.md
-//! section 4).
+//! Knows who waits for room in whose queue, and who goes on when (PROTOCOL.md section 4).
 //! Never: where a message goes.
-
-use std::collections::BTreeMap;
 
 use crate::core::registry::NodeKey;
 use crate::core::session::{Congestion, Held};
 use crate::core::timers::Timer;
 use crate::core::{Core, Effect, SessionKey};
-use crate::limits::STALL_BYTES_MIN;
 use crate::wire::control::Delivery;
 
 impl Core {
@@ -75,19 +71,13 @@ impl Core {
 
     fn enter_row(&mut self, receiver: SessionKey, ticket: u64, sender: SessionKey) {
         let full_at = self.limits.max_queue_bytes;
-        let due = self.now.mono + self.limits.stall_timeout;
         let Some(session) = self.sessions.get_mut(receiver) else { return };
-        let taken = session.taken;
-        if session.congestion.is_none() {
-            self.timers.set(due, Timer::Stall(receiver));
-        }
-        let congestion = session.congestion.get_or_insert_with(|| {
-            Box::new(Congestion { waiters: BTreeMap::new(), relieved: false, due, taken })
-        });
+        let congestion = session.congestion.get_or_insert_default();
         congestion.waiters.insert(ticket, sender);
         if session.outbox.direct_bytes() >= full_at {
             congestion.relieved = false;
         }
+        self.watch_progress(receiver);
     }
 
     /// Lets a sender whose line is held go on when its turn comes.
@@ -155,7 +145,10 @@ impl Core {
         let Some(session) = self.sessions.get_mut(receiver) else { return };
         let Some(congestion) = &mut session.congestion else { return };
         match congestion.waiters.values().next() {
-            None => session.congestion = None,
+            None => {
+                session.congestion = None;
+                self.unwatch_progress(receiver);
+            }
             Some(&next) if congestion.relieved => self.call(next, receiver),
             Some(_) => {}
         }
@@ -195,32 +188,5 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(receiver) {
             session.congestion = None;
         }
-    }
-
-    /// Looks whether a receiver that senders wait for has taken enough.
-    pub(super) fn check_stall(&mut self, receiver: SessionKey) {
-        let (now, patience) = (self.now.mono, self.limits.stall_timeout);
-        let Some(session) = self.sessions.get_mut(receiver) else { return };
-        let Some(congestion) = &mut session.congestion else { return };
-        // The row may have ended and begun anew since the timer was set; then it has one of its own.
-        if now < congestion.due {
-            return;
-        }
-        if session.taken - congestion.taken < STALL_BYTES_MIN {
-            let waiting = match congestion.waiters.len() {
-                1 => "a sender waits".to_owned(),
-                several => format!("{several} senders wait"),
-            };
-            let queued = session.outbox.queue_bytes();
-            let why = format!(
-                "{waiting} for it, and it took less than {STALL_BYTES_MIN} of the {queued} bytes queued for it in {} s",
-                patience.as_secs_f64()
-            );
-            self.doomed.push((receiver, why));
-            return;
-        }
-        congestion.due = now + patience;
-        congestion.taken = session.taken;
-        self.timers.set(congestion.due, Timer::Stall(receiver));
     }
 }

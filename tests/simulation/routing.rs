@@ -198,20 +198,15 @@ impl Pass<'_> {
         });
         let deadline = Some(deadline).filter(|_| message.kind == Kind::Request);
         let set = self.m.next_set();
-        let (now, full_at) = (self.m.now, self.m.limits.max_queue_bytes);
+        let full_at = self.m.limits.max_queue_bytes;
         for &receiver in &receivers {
             let conn = self.change(receiver);
-            let taken = conn.taken;
-            let row = conn.row.get_or_insert_with(|| Row {
-                waiters: BTreeMap::new(),
-                drained: false,
-                since: now,
-                taken,
-            });
+            let row = conn.row.get_or_insert_with(|| Row { waiters: BTreeMap::new(), drained: false });
             row.waiters.insert(ticket, message.sender);
             if conn.first >= full_at {
                 row.drained = false;
             }
+            self.watch(receiver);
         }
         self.change(message.sender).held =
             Some(Held { message: message.clone(), ticket, receivers, called_by: None, deadline, set });
@@ -242,7 +237,10 @@ impl Pass<'_> {
     pub(crate) fn call_first(&mut self, receiver: u64) {
         let Some(row) = self.conn(receiver).and_then(|conn| conn.row.as_ref()) else { return };
         match row.waiters.values().next().copied() {
-            None => self.change(receiver).row = None,
+            None => {
+                self.change(receiver).row = None;
+                self.unwatch(receiver);
+            }
             Some(first) if row.drained => self.call(first, receiver),
             Some(_) => {}
         }
@@ -347,7 +345,7 @@ impl Pass<'_> {
 
     fn publish(&mut self, message: &Rc<Msg>, topic: &str) -> Checked {
         let (mut plain, mut groups) = (Vec::new(), BTreeMap::<String, Vec<u64>>::new());
-        for conn in self.m.conns.values().filter(|conn| conn.leaving.is_none()) {
+        for conn in self.m.conns.values().filter(|conn| !conn.leaving) {
             let number = conn.number;
             for subscription in conn.subscriptions.iter().filter(|one| covers(&one.topic, topic)) {
                 match &subscription.group {
@@ -487,6 +485,7 @@ impl Pass<'_> {
             // It is said at once, and not with the next line; but nobody is ended for reading.
             self.say_lagged(number)?;
         }
+        self.unwatch(number);
         self.close_if_settled(number)
     }
 
