@@ -120,7 +120,7 @@ impl Core {
     pub(super) fn end_for_answers(&mut self, key: SessionKey) {
         let queued = self.sessions.get(key).map_or(0, |session| session.outbox.answer_bytes());
         let why = format!("{queued} bytes of answers and news wait for it, and there is no room for more");
-        self.doomed.push((key, why));
+        self.doom(key, why);
     }
 
     fn push_own(&mut self, to: SessionKey, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
@@ -152,8 +152,9 @@ impl Core {
         if is_answer && session.outbox.answer_bytes() > choked_at {
             session.choked = true;
         }
-        let must_be_taken =
-            session.leaving || (is_answer && session.outbox.answer_bytes() >= self.limits.max_queue_bytes);
+        let must_be_taken = session.leaving
+            || session.ended
+            || (is_answer && session.outbox.answer_bytes() >= self.limits.max_queue_bytes);
         if !session.dirty {
             session.dirty = true;
             self.dirty.push_back(to);
@@ -215,10 +216,11 @@ impl Core {
         let receiver = session.unique_id.clone();
         self.memory_bytes -= outbox.footprint();
         let mut fates = Fates::default();
-        let (mut freed, mut lines) = (0, 0);
+        let (mut freed, mut lines, mut delivered) = (0, 0, 0);
         outbox.give_up(
             |sender, class, line| {
-                lines += u64::from(sender.is_some());
+                lines += 1;
+                delivered += u64::from(sender.is_some());
                 if let (Some(sender), Class::Direct | Class::Reply) = (sender, class) {
                     fates.add(sender, line);
                 }
@@ -226,7 +228,8 @@ impl Core {
             |bytes| freed += bytes,
         );
         self.memory_bytes -= freed;
-        self.stats.delivered -= lines;
+        self.stats.lines_out -= lines;
+        self.stats.delivered -= delivered;
         for Fate { sender, first, count } in fates.list {
             self.tell_undelivered(sender, &receiver, first.as_ref(), count);
         }

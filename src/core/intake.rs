@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::core::delivery::AskedBy;
 use crate::core::route::Parcel;
-use crate::core::session::Backlog;
+use crate::core::session::{Backlog, Called};
 use crate::core::watch::Tapped;
 use crate::core::{Core, Effect, Gate, Judged, Level, Reason, SessionKey, Verdict};
 use crate::limits::BROKEN_LINES_MAX;
@@ -19,7 +19,7 @@ use crate::wire::json::write_string;
 use crate::wire::message::{Id, Kind, Message, Refusal, Target, Told, excerpt};
 
 /// Entries that one session may make the core look at before others have their turn.
-const EFFORT_MAX: usize = 10_000;
+pub(super) const EFFORT_MAX: usize = 10_000;
 
 /// Buffers that are used for one line after the other.
 #[derive(Debug, Default)]
@@ -104,7 +104,7 @@ impl Core {
             self.settle();
             held = Some(taken);
         }
-        let favoured = held.as_ref().and_then(|held| held.called_by);
+        let favoured = held.as_ref().and_then(|held| held.called).and_then(Called::by);
         self.work_off_backlog(key, gate, favoured);
         if let Some(held) = held {
             self.pass_on_all(&held.receivers);
@@ -139,7 +139,7 @@ impl Core {
             line: message.envelope.outgoing(),
             deadline: held.deadline.unwrap_or(self.now.mono),
             ticket: Some(held.ticket),
-            favoured: held.called_by,
+            favoured: held.called.and_then(Called::by),
         };
         act(self, &parcel);
     }
@@ -161,6 +161,9 @@ impl Core {
     pub(super) fn ended(&mut self, key: SessionKey, gate: &mut dyn Gate) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.ended = true;
+        if !session.outbox.is_empty() {
+            self.watch_progress(key);
+        }
         self.finish(key, gate, None);
         self.account(key);
     }

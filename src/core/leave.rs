@@ -1,6 +1,7 @@
 //! Knows how connections come and go, and how the daemon ends (PROTOCOL.md sections 4, 5 and 7).
 //! Never: why somebody leaves; that is handed in.
 
+use crate::core::delivery::AskedBy;
 use crate::core::peer::Peer;
 use crate::core::registry::Status;
 use crate::core::session::Backlog;
@@ -70,7 +71,7 @@ impl Core {
             self.stats.untold += 1;
             self.pass_on_all(&held.receivers);
         }
-        let mut node_ids = Vec::new();
+        let mut node_ids: Vec<std::rc::Rc<str>> = Vec::new();
         for node in names {
             node_ids.extend(self.registry.get(node).map(|node| node.name.clone()));
             self.registry.unregister(node, key, Status::Lost, now);
@@ -170,6 +171,12 @@ impl Core {
             }
         }
         for &(_, key) in &all {
+            let roll_call = self.sessions.get_mut(key).and_then(|session| session.roll_call.take());
+            if let Some(roll_call) = roll_call {
+                let asked =
+                    AskedBy { from: &roll_call.from, id: Some(&roll_call.id), message_type: "monitor" };
+                self.say_error_reply(key, asked, &gone);
+            }
             self.say_signal(key, "shutdown", |_| {});
         }
     }

@@ -46,12 +46,7 @@ impl Core {
 
     /// Memory is short: from now on everybody waits for those who do not read.
     pub(super) fn watch_pressure(&mut self) {
-        if self.under_pressure || !self.is_overloaded() {
-            return;
-        }
-        // Nodes that are gone for long are the first to go: nobody who is there loses anything by it.
-        self.registry.forget_gone(self.kept_bytes() - self.limits.max_memory_bytes);
-        if !self.is_overloaded() {
+        if self.under_pressure || !self.is_still_overloaded() {
             return;
         }
         self.under_pressure = true;
@@ -73,12 +68,22 @@ impl Core {
         self.timers.set(self.now.mono + self.limits.stall_timeout, Timer::Pressure);
     }
 
+    /// Whether memory is short without the nodes that are gone. These are the first to go: nobody who is
+    /// there loses anything by it.
+    fn is_still_overloaded(&mut self) -> bool {
+        if self.is_overloaded() {
+            self.registry.forget_gone(self.kept_bytes() - self.limits.max_memory_bytes);
+        }
+        self.is_overloaded()
+    }
+
     /// Looks whether memory is still short.
     pub(super) fn check_pressure(&mut self) {
-        if self.is_overloaded() {
+        if self.is_still_overloaded() {
             return self.mark_pressure();
         }
         self.under_pressure = false;
+        self.look_again_at_all();
         self.tell_all_missed();
     }
 

@@ -23,13 +23,22 @@ impl Core {
         }
     }
 
-    /// Looks no more where the peer need not read on.
+    /// Looks no more where the peer need not read on. While its queue is full the next one may wait for it
+    /// at once, and that is no new beginning.
     pub(super) fn unwatch_progress(&mut self, key: SessionKey) {
+        let half = self.limits.max_queue_bytes / 2;
+        if self.sessions.get(key).is_some_and(|session| session.outbox.direct_bytes() <= half) {
+            self.end_watch(key);
+        }
+    }
+
+    fn end_watch(&mut self, key: SessionKey) {
         if self.sessions.get(key).is_some_and(|session| session.watch.is_some())
             && self.has_to_read(key).is_none()
             && let Some(session) = self.sessions.get_mut(key)
         {
             session.watch = None;
+            self.timer_gone_stale();
         }
     }
 
@@ -46,7 +55,7 @@ impl Core {
         } else if self.is_overloaded() {
             Some(Pressing::Memory)
         } else {
-            session.leaving.then_some(Pressing::Leaving)
+            (session.leaving || session.ended).then_some(Pressing::Leaving)
         }
     }
 
@@ -75,7 +84,7 @@ impl Core {
         }
         (watch.due, watch.read) = (due, Some(read));
         match self.has_to_read(key) {
-            None => self.unwatch_progress(key),
+            None => self.end_watch(key),
             Some(why) if read < before + why.bytes_min() => self.end_for_reading(key, &why),
             Some(_) => self.timers.set(due, Timer::Progress(key)),
         }
@@ -92,7 +101,16 @@ impl Core {
             self.limits.stall_timeout.as_secs_f64(),
             session.outbox.queue_bytes()
         );
-        self.doomed.push((key, text));
+        self.doom(key, text);
+    }
+
+    /// Ends a session that reads too slowly, when the line in hand has been handled.
+    pub(super) fn doom(&mut self, key: SessionKey, why: String) {
+        if let Some(session) = self.sessions.get_mut(key)
+            && !std::mem::replace(&mut session.is_doomed, true)
+        {
+            self.doomed.push((key, why));
+        }
     }
 }
 
@@ -105,7 +123,7 @@ enum Pressing {
     Answers,
     /// Peers make the daemon keep too much.
     Memory,
-    /// It is only here for what it is still owed, which it gets as long as it takes any of it.
+    /// It sends nothing more, and gets what it is still owed as long as it takes any of it.
     Leaving,
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Session {
     pub(crate) backlog: Backlog,
     /// A judged line that waits for room.
     pub(crate) held: Option<Box<Held>>,
-    /// It asked without reading: more than half of its second count is used.
+    /// It asked without reading: more of its answers wait than may while it is read.
     pub(crate) choked: bool,
     /// It has had its share of the work of this turn.
     pub(crate) weary: bool,
@@ -65,6 +65,8 @@ pub(crate) struct Session {
     pub(crate) congestion: Option<Box<Congestion>>,
     /// It is gone for everybody, and only gets what it is still owed.
     pub(crate) leaving: bool,
+    /// It is ended when the line in hand has been handled.
+    pub(crate) is_doomed: bool,
     /// It is in the list of those to be written to.
     pub(crate) dirty: bool,
     /// It is in the list of those to be written to at once.
@@ -99,10 +101,29 @@ pub(crate) struct Held {
     pub(crate) ticket: u64,
     /// The receivers that it waits for: it goes on as soon as one of them has room.
     pub(crate) receivers: Box<[SessionKey]>,
-    /// The one of them that called: it has room, or is no receiver of the line any more.
-    pub(crate) called_by: Option<SessionKey>,
+    /// Why its sender goes on when its turn comes; none while it has to wait.
+    pub(crate) called: Option<Called>,
     /// A request's: when it is over.
     pub(crate) deadline: Option<Duration>,
+}
+
+/// Why somebody who waited goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Called {
+    /// It is his turn, and this receiver has room.
+    HasRoom(SessionKey),
+    /// The line may go elsewhere now.
+    LookAgain,
+}
+
+impl Called {
+    /// The receiver that has room.
+    pub(crate) fn by(self) -> Option<SessionKey> {
+        match self {
+            Called::HasRoom(receiver) => Some(receiver),
+            Called::LookAgain => None,
+        }
+    }
 }
 
 /// What a receiver is while senders wait for room in its queue.
@@ -174,6 +195,7 @@ impl Session {
             watch: None,
             congestion: None,
             leaving: false,
+            is_doomed: false,
             dirty: false,
             large: false,
             counted: 0,

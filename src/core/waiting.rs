@@ -2,7 +2,7 @@
 //! Never: where a message goes.
 
 use crate::core::registry::NodeKey;
-use crate::core::session::{Congestion, Held};
+use crate::core::session::{Called, Congestion, Held};
 use crate::core::timers::Timer;
 use crate::core::{Core, Effect, SessionKey};
 use crate::wire::control::Delivery;
@@ -10,9 +10,9 @@ use crate::wire::control::Delivery;
 impl Core {
     /// Whether a request or signal may enter a receiver's queue now. Newcomers go behind those who
     /// wait for it, but for who was called by it (`favoured`), with all that he sent behind his line.
-    /// A line that has a `ticket` came before all with a higher one, also where it waited for another
-    /// receiver first. (Who needs room in two queues would have to be first in both rows at once
-    /// otherwise, and chase that for ever.)
+    /// A line that has a `ticket` came before all with a higher one; where another receiver has called
+    /// it, this queue need not have drained to half for it. (Who needs room in two queues would have to
+    /// find both at half at once otherwise.)
     pub(super) fn has_room(
         &self,
         receiver: SessionKey,
@@ -23,6 +23,7 @@ impl Core {
             let came_first = |congestion: &Congestion| {
                 let first = congestion.waiters.keys().next();
                 ticket.is_some_and(|ticket| first.is_none_or(|first| ticket < *first))
+                    && (congestion.relieved || favoured.is_some())
             };
             session.outbox.direct_bytes() < self.limits.max_queue_bytes
                 && (favoured == Some(receiver)
@@ -45,6 +46,8 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(subscriber) {
             session.missed += 1;
         }
+        // Where it was for want of memory, that is when it will be told.
+        self.watch_pressure();
     }
 
     /// A new place at the end of the row of all who wait.
@@ -81,17 +84,17 @@ impl Core {
     }
 
     /// Lets a sender whose line is held go on when its turn comes.
-    fn call(&mut self, sender: SessionKey, receiver: SessionKey) {
+    fn call(&mut self, sender: SessionKey, called: Called) {
         let held = self.sessions.get_mut(sender).and_then(|session| session.held.as_mut());
-        if let Some(held) = held.filter(|held| held.called_by.is_none()) {
-            held.called_by = Some(receiver);
+        if let Some(held) = held.filter(|held| held.called.is_none()) {
+            held.called = Some(called);
             self.effects.push_back(Effect::Resume(sender));
         }
     }
 
     /// Takes the held line of a session that was called; none where it has to wait on.
     pub(super) fn take_held(&mut self, sender: SessionKey) -> Option<Box<Held>> {
-        self.sessions.get(sender)?.held.as_ref()?.called_by?;
+        self.sessions.get(sender)?.held.as_ref()?.called?;
         self.drop_held(sender)
     }
 
@@ -105,6 +108,9 @@ impl Core {
             {
                 congestion.waiters.remove(&held.ticket);
             }
+        }
+        if held.deadline.is_some() {
+            self.timer_gone_stale();
         }
         Some(held)
     }
@@ -122,8 +128,9 @@ impl Core {
         }
     }
 
-    /// Queues may be longer from now on: whoever waits for room looks again.
-    pub(super) fn use_new_room(&mut self) {
+    /// There may be more room now, for other reasons than that somebody has read: whoever waits for it
+    /// looks again.
+    pub(super) fn look_again_at_all(&mut self) {
         let choked_at = self.choked_at();
         let mut all: Vec<_> = self.sessions.iter().map(|(key, session)| (session.number, key)).collect();
         all.sort_unstable();
@@ -140,7 +147,7 @@ impl Core {
     }
 
     /// Somebody who was called has gone on, or waits no more: the next one is called where there is
-    /// room.
+    /// room. A row in which nobody stands any more ends.
     pub(super) fn pass_on(&mut self, receiver: SessionKey) {
         let Some(session) = self.sessions.get_mut(receiver) else { return };
         let Some(congestion) = &mut session.congestion else { return };
@@ -149,7 +156,7 @@ impl Core {
                 session.congestion = None;
                 self.unwatch_progress(receiver);
             }
-            Some(&next) if congestion.relieved => self.call(next, receiver),
+            Some(&next) if congestion.relieved => self.call(next, Called::HasRoom(receiver)),
             Some(_) => {}
         }
     }
@@ -169,7 +176,7 @@ impl Core {
             congestion.map_or_else(Vec::new, |congestion| congestion.waiters.values().copied().collect());
         self.effort += waiters.len();
         for waiter in waiters {
-            self.call(waiter, receiver);
+            self.call(waiter, Called::LookAgain);
         }
     }
 

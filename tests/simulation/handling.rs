@@ -47,6 +47,9 @@ impl Pass<'_> {
             }
             Event::Ended(number) if !self.m.stopped => {
                 self.change(number).ended = true;
+                if self.conn(number).is_some_and(|conn| !conn.queue.is_empty()) {
+                    self.watch(number);
+                }
                 self.work(number)?;
             }
             Event::Broke(number) => self.broke(number)?,

@@ -240,7 +240,7 @@ impl Pass<'_> {
         (watch.since, watch.taken, watch.is_due) = (now, taken, false);
         self.change(number).watch = Some(watch);
         match self.has_to_read(number) {
-            None => self.unwatch(number),
+            None => self.end_watch(number),
             Some(least) if read < least && self.conn(number).is_some_and(|conn| conn.leaving) => {
                 self.close(number)?;
             }
@@ -307,6 +307,9 @@ impl Pass<'_> {
             }
         }
         for number in all {
+            if let Some(call) = self.change(number).roll_call.take() {
+                self.refuse(&call.request, &["node_gone"])?;
+            }
             self.push(number, Class::Answer, Expect::Signal { event: "shutdown", body: Vec::new() })?;
         }
         Ok(())

@@ -156,8 +156,8 @@ pub(crate) struct Held {
     pub(crate) ticket: u64,
     /// It goes on when one of these has room.
     pub(crate) receivers: Vec<u64>,
-    /// The one of them that it need not wait for any more.
-    pub(crate) called_by: Option<u64>,
+    /// It goes on: one of them has room, or (none) it may go elsewhere now.
+    pub(crate) called: Option<Option<u64>>,
     pub(crate) deadline: Option<Duration>,
     /// When it was set, among all things that are due at some time.
     pub(crate) set: u64,
@@ -555,10 +555,17 @@ impl<'a> Pass<'a> {
         if is_waited_for || conn.second >= self.m.limits.max_queue_bytes {
             return Some(STALL_BYTES);
         }
-        (conn.leaving && !conn.queue.is_empty()).then_some(1)
+        ((conn.leaving || conn.ended) && !conn.queue.is_empty()).then_some(1)
     }
 
     pub(crate) fn unwatch(&mut self, number: u64) {
+        let half = self.m.limits.max_queue_bytes / 2;
+        if self.conn(number).is_some_and(|conn| conn.first <= half) {
+            self.end_watch(number);
+        }
+    }
+
+    pub(crate) fn end_watch(&mut self, number: u64) {
         if self.m.conns.contains_key(&number) && self.has_to_read(number).is_none() {
             self.change(number).watch = None;
         }
@@ -628,7 +635,7 @@ impl<'a> Pass<'a> {
             Class::Topic | Class::Direct => conn.first += len,
         }
         conn.queue.push_back(Entry { len, class, message });
-        let (second, leaving) = (conn.second, conn.leaving);
+        let (second, leaving) = (conn.second, conn.leaving || conn.ended);
         if leaving || (class == Class::Answer && second >= self.m.limits.max_queue_bytes) {
             self.watch(number);
         }

@@ -33,6 +33,7 @@ impl Pass<'_> {
             let may_enter = conn.row.as_ref().is_none_or(|row| {
                 let first = row.waiters.keys().next();
                 self.ticket.is_some_and(|ticket| first.is_none_or(|first| ticket < *first))
+                    && (row.drained || self.favoured.is_some())
             });
             conn.first < self.m.limits.max_queue_bytes && (may_enter || self.favoured == Some(receiver))
         })
@@ -209,7 +210,7 @@ impl Pass<'_> {
             self.watch(receiver);
         }
         self.change(message.sender).held =
-            Some(Held { message: message.clone(), ticket, receivers, called_by: None, deadline, set });
+            Some(Held { message: message.clone(), ticket, receivers, called: None, deadline, set });
         Ok(())
     }
 
@@ -226,9 +227,9 @@ impl Pass<'_> {
         Some(held)
     }
 
-    fn call(&mut self, sender: u64, receiver: u64) {
+    fn call(&mut self, sender: u64, by: Option<u64>) {
         if let Some(held) = &mut self.change(sender).held {
-            held.called_by.get_or_insert(receiver);
+            held.called.get_or_insert(by);
         }
     }
 
@@ -241,7 +242,7 @@ impl Pass<'_> {
                 self.change(receiver).row = None;
                 self.unwatch(receiver);
             }
-            Some(first) if row.drained => self.call(first, receiver),
+            Some(first) if row.drained => self.call(first, Some(receiver)),
             Some(_) => {}
         }
     }
@@ -256,7 +257,7 @@ impl Pass<'_> {
     pub(crate) fn call_all(&mut self, receiver: u64) {
         let Some(row) = self.conn(receiver).and_then(|conn| conn.row.as_ref()) else { return };
         for waiter in row.waiters.values().copied().collect::<Vec<_>>() {
-            self.call(waiter, receiver);
+            self.call(waiter, None);
         }
     }
 
@@ -264,14 +265,14 @@ impl Pass<'_> {
     pub(crate) fn resumed(&mut self, number: u64) -> Checked {
         let Some(conn) = self.conn(number) else { return Ok(()) };
         if let Some(held) = &conn.held {
-            if held.called_by.is_none() {
+            if held.called.is_none() {
                 return Ok(());
             }
             let Some(held) = self.unhold(number) else { return Ok(()) };
             let waited = Some((held.ticket, held.deadline.unwrap_or_default()));
             // It is its sender's turn, not the line's alone: what it sent behind goes on too, as far as
             // there is room, before the next one's turn.
-            self.favoured = held.called_by;
+            self.favoured = held.called.flatten();
             self.ticket = Some(held.ticket);
             self.route(held.message, waited)?;
             self.ticket = None;
