@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::core::delivery::AskedBy;
+use crate::core::registry::Node;
 use crate::core::route::Parcel;
 use crate::core::session::{Backlog, Called};
 use crate::core::watch::Tapped;
@@ -379,9 +380,20 @@ impl Core {
     /// of one of them.
     pub(super) fn holds(&self, key: SessionKey, address: &str) -> bool {
         let Some(session) = self.sessions.get(key) else { return false };
+        // One of few names is found faster than by its hash.
+        const FEW: usize = 8;
         let is_own = |node_id: &str| {
+            let holds = |node: &Node| node.instances.iter().any(|instance| instance.session == key);
             let mut names = session.names.iter().filter_map(|&node| self.registry.get(node));
-            names.any(|node| *node.name == *node_id) || *session.unique_id == *node_id
+            *session.unique_id == *node_id
+                || match session.names.len() {
+                    ..=FEW => names.any(|node| *node.name == *node_id),
+                    _ => self
+                        .registry
+                        .find(node_id)
+                        .and_then(|node| self.registry.get(node))
+                        .is_some_and(holds),
+                }
         };
         // Most are without a port, and need no search for one.
         is_own(address) || (address.contains('#') && is_own(node_of(address)))
