@@ -224,6 +224,10 @@ impl Shell {
         while let Some(effect) = self.core.next_effect() {
             match effect {
                 Effect::Note(_) => {}
+                // Here nothing lies between the core and who reads.
+                Effect::Measure(session) => {
+                    self.core.handle(Input::Measured { session, unread: 0 }, self.now, &mut OpenGate)
+                }
                 Effect::Resume(session) => {
                     if let Some(client) = self.of(session) {
                         client.resumes = true;

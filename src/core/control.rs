@@ -227,7 +227,9 @@ impl Core {
         let node = self.registry.find(node_id);
         let is_mine =
             |core: &mut Core, node| core.registry.unregister(node, key, Status::Down, core.now.wall);
-        let Some(node) = node.filter(|&node| is_mine(self, node)) else {
+        let name: Option<Rc<str>> =
+            node.and_then(|node| self.registry.get(node)).map(|node| node.name.clone());
+        let (Some(node), Some(name)) = (node.filter(|&node| is_mine(self, node)), name) else {
             let error =
                 format!("\"body.node_id\" is \"{}\", which this connection does not hold", excerpt(node_id));
             return Err(Refusal::new(Code::NotYours, error));
@@ -237,7 +239,7 @@ impl Core {
             session.names.retain(|&name| name != node);
         }
         self.say_reply(key, parcel.asked(), |_| {});
-        self.tell_down(node_id, number, Reason::Unregistered);
+        self.tell_down(&name, number, Reason::Unregistered);
         self.call_waiters(key);
         self.note(Level::Info, "unregistered", Some(number), format!("is {node_id} no more"));
         Ok(())

@@ -94,8 +94,10 @@ impl Core {
         self.sessions.get_mut(sender).map(Session::sender_member)
     }
 
-    /// Says a line of the daemon's own, which `write` writes without its LF. Where the second
-    /// count is full the connection is ended instead. Says whether the line is on its way.
+    /// Says a line of the daemon's own, which `write` writes without its LF; says whether it is on its
+    /// way. What is owed may be due all at once, to one who reads: beyond the second count it is said
+    /// too, and whoever reads it too slowly then is ended. There is no end to it: who asks without reading is not
+    /// read, and nobody is owed more than he has open, or than happens.
     pub(super) fn say(&mut self, to: SessionKey, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let Some(session) = self.sessions.get(to) else { return false };
         if session.broke {
@@ -104,26 +106,21 @@ impl Core {
         if session.missed > 0 {
             self.say_lagged(to);
         }
-        if self.answers_are_full(to) {
-            self.end_for_answers(to);
-            return false;
-        }
         self.push_own(to, Class::Daemon, write);
         true
     }
 
-    /// Whether one more answer would pass the bound of the second count. At the end of the daemon
-    /// what has to be said all at once is said: it is bounded by what was open.
+    /// Whether the second count is full.
     pub(super) fn answers_are_full(&self, to: SessionKey) -> bool {
         let most = self.limits.max_queue_bytes;
-        !self.stopping && self.sessions.get(to).is_none_or(|session| session.outbox.answer_bytes() >= most)
+        self.sessions.get(to).is_none_or(|session| session.outbox.answer_bytes() >= most)
     }
 
-    /// Ends a connection whose second count is full.
+    /// Ends a connection that there is no room for answers to any more.
     pub(super) fn end_for_answers(&mut self, key: SessionKey) {
         let queued = self.sessions.get(key).map_or(0, |session| session.outbox.answer_bytes());
-        let why = format!("it does not read: {queued} bytes of answers and news wait for it");
-        self.doomed.push((key, why));
+        let why = format!("{queued} bytes of answers and news wait for it, and there is no room for more");
+        self.doom(key, why);
     }
 
     fn push_own(&mut self, to: SessionKey, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
@@ -138,12 +135,9 @@ impl Core {
     fn push(&mut self, to: SessionKey, class: Class, push: impl FnOnce(&mut Session) -> usize) {
         let is_answer = matches!(class, Class::Reply | Class::Daemon);
         let choked_at = if is_answer { self.choked_at() } else { 0 };
+        // Before its queue is full, which may be ahead of the end of the turn.
+        let early = self.limits.max_queue_bytes / 2;
         let Some(session) = self.sessions.get_mut(to) else { return };
-        if let Some(leaving) = &mut session.leaving
-            && session.outbox.is_empty()
-        {
-            (leaving.since, leaving.taken) = (self.now.mono, session.taken);
-        }
         let before = session.outbox.footprint();
         if session.outbox.wants_buffer()
             && let Some(buffer) = self.spare.pop()
@@ -158,13 +152,19 @@ impl Core {
         if is_answer && session.outbox.answer_bytes() > choked_at {
             session.choked = true;
         }
+        let must_be_taken = session.leaving
+            || session.ended
+            || (is_answer && session.outbox.answer_bytes() >= self.limits.max_queue_bytes);
         if !session.dirty {
             session.dirty = true;
             self.dirty.push_back(to);
         }
-        if queued >= EARLY_WRITE_BYTES && !session.large {
+        if queued >= EARLY_WRITE_BYTES.min(early) && !session.large {
             session.large = true;
             self.large.push(to);
+        }
+        if must_be_taken {
+            self.watch_progress(to);
         }
     }
 
@@ -187,9 +187,6 @@ impl Core {
             buffer.clear();
             self.spare.push(buffer);
         }
-        if session.outbox.is_empty() {
-            session.pressure_mark = None;
-        }
         // A buffer only ever shrinks here.
         self.memory_bytes -= before - session.outbox.footprint() + freed;
         if session.choked && session.outbox.answer_bytes() <= choked_at {
@@ -198,9 +195,13 @@ impl Core {
         } else if session.roll_call.is_some() && session.outbox.answer_bytes() <= roll_call_at {
             self.effects.push_back(Effect::Resume(key));
         }
-        let is_leaving = session.leaving.is_some() && session.outbox.is_empty();
+        let is_leaving = session.leaving && session.outbox.is_empty();
+        let is_watched = session.watch.is_some();
         self.tell_missed(key);
         self.relieve(key);
+        if is_watched {
+            self.unwatch_progress(key);
+        }
         if is_leaving {
             self.leaving.push(key);
         }
@@ -215,10 +216,11 @@ impl Core {
         let receiver = session.unique_id.clone();
         self.memory_bytes -= outbox.footprint();
         let mut fates = Fates::default();
-        let (mut freed, mut lines) = (0, 0);
+        let (mut freed, mut lines, mut delivered) = (0, 0, 0);
         outbox.give_up(
             |sender, class, line| {
-                lines += u64::from(sender.is_some());
+                lines += 1;
+                delivered += u64::from(sender.is_some());
                 if let (Some(sender), Class::Direct | Class::Reply) = (sender, class) {
                     fates.add(sender, line);
                 }
@@ -226,7 +228,8 @@ impl Core {
             |bytes| freed += bytes,
         );
         self.memory_bytes -= freed;
-        self.stats.delivered -= lines;
+        self.stats.lines_out -= lines;
+        self.stats.delivered -= delivered;
         for Fate { sender, first, count } in fates.list {
             self.tell_undelivered(sender, &receiver, first.as_ref(), count);
         }
@@ -315,12 +318,8 @@ impl Core {
         self.push_own(to, Class::Topic, |out| write_signal(out, id, &address, event, extra));
     }
 
-    /// Tells a subscriber how many messages it has missed, ahead of what comes next. It is a line of
-    /// the daemon's own like others: where the second count is full the connection is ended.
+    /// Tells a subscriber how many messages it has missed, ahead of what comes next.
     pub(super) fn say_lagged(&mut self, to: SessionKey) {
-        if self.answers_are_full(to) {
-            return self.end_for_answers(to);
-        }
         let (address, id) = self.signal_head(to);
         let Some(session) = self.sessions.get_mut(to) else { return };
         let count = std::mem::take(&mut session.missed);

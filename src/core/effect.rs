@@ -33,6 +33,13 @@ pub enum Input<'a> {
     },
     /// Nothing but that time has passed.
     TimePassed,
+    /// The answer to [`Effect::Measure`].
+    Measured {
+        /// Whose.
+        session: SessionKey,
+        /// Bytes that were written for its peer and that the kernel still holds, about.
+        unread: usize,
+    },
     /// New bounds hold from now on.
     LimitsChanged(Box<crate::limits::Limits>),
     /// The daemon is to end: everyone is told.
@@ -44,6 +51,8 @@ pub enum Input<'a> {
 pub enum Effect {
     /// Hand in [`Input::Resumed`] when the session's turn comes, and read from it again.
     Resume(SessionKey),
+    /// Hand in [`Input::Measured`]: how much of what was written the peer has not read.
+    Measure(SessionKey),
     /// Close the connection. The session is over, and its key dead.
     Close(SessionKey),
     /// Something that an administrator may want to read.

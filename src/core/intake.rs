@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::core::delivery::AskedBy;
+use crate::core::registry::Node;
 use crate::core::route::Parcel;
-use crate::core::session::Backlog;
+use crate::core::session::{Backlog, Called};
 use crate::core::watch::Tapped;
 use crate::core::{Core, Effect, Gate, Judged, Level, Reason, SessionKey, Verdict};
 use crate::limits::BROKEN_LINES_MAX;
@@ -19,7 +20,7 @@ use crate::wire::json::write_string;
 use crate::wire::message::{Id, Kind, Message, Refusal, Target, Told, excerpt};
 
 /// Entries that one session may make the core look at before others have their turn.
-const EFFORT_MAX: usize = 10_000;
+pub(super) const EFFORT_MAX: usize = 10_000;
 
 /// Buffers that are used for one line after the other.
 #[derive(Debug, Default)]
@@ -104,7 +105,7 @@ impl Core {
             self.settle();
             held = Some(taken);
         }
-        let favoured = held.as_ref().and_then(|held| held.called_by);
+        let favoured = held.as_ref().and_then(|held| held.called).and_then(Called::by);
         self.work_off_backlog(key, gate, favoured);
         if let Some(held) = held {
             self.pass_on_all(&held.receivers);
@@ -139,7 +140,7 @@ impl Core {
             line: message.envelope.outgoing(),
             deadline: held.deadline.unwrap_or(self.now.mono),
             ticket: Some(held.ticket),
-            favoured: held.called_by,
+            favoured: held.called.and_then(Called::by),
         };
         act(self, &parcel);
     }
@@ -161,6 +162,9 @@ impl Core {
     pub(super) fn ended(&mut self, key: SessionKey, gate: &mut dyn Gate) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.ended = true;
+        if !session.outbox.is_empty() {
+            self.watch_progress(key);
+        }
         self.finish(key, gate, None);
         self.account(key);
     }
@@ -376,9 +380,20 @@ impl Core {
     /// of one of them.
     pub(super) fn holds(&self, key: SessionKey, address: &str) -> bool {
         let Some(session) = self.sessions.get(key) else { return false };
+        // One of few names is found faster than by its hash.
+        const FEW: usize = 8;
         let is_own = |node_id: &str| {
+            let holds = |node: &Node| node.instances.iter().any(|instance| instance.session == key);
             let mut names = session.names.iter().filter_map(|&node| self.registry.get(node));
-            names.any(|node| *node.name == *node_id) || *session.unique_id == *node_id
+            *session.unique_id == *node_id
+                || match session.names.len() {
+                    ..=FEW => names.any(|node| *node.name == *node_id),
+                    _ => self
+                        .registry
+                        .find(node_id)
+                        .and_then(|node| self.registry.get(node))
+                        .is_some_and(holds),
+                }
         };
         // Most are without a port, and need no search for one.
         is_own(address) || (address.contains('#') && is_own(node_of(address)))

@@ -1,10 +1,10 @@
 //! Knows how connections come and go, and how the daemon ends (PROTOCOL.md sections 4, 5 and 7).
 //! Never: why somebody leaves; that is handed in.
 
+use crate::core::delivery::AskedBy;
 use crate::core::peer::Peer;
 use crate::core::registry::Status;
-use crate::core::session::{Backlog, Leaving};
-use crate::core::timers::Timer;
+use crate::core::session::Backlog;
 use crate::core::{Core, Effect, Level, Reason, SessionKey};
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
@@ -52,27 +52,29 @@ impl Core {
 
     /// Takes a session away from everybody else. It stays until it has got what it is owed.
     pub(super) fn leave(&mut self, key: SessionKey, reason: Reason) {
-        let (now, patience) = (self.now, self.limits.stall_timeout);
+        let now = self.now.wall;
         let Some(session) = self.sessions.get_mut(key) else { return };
-        if session.leaving.is_some() {
+        if std::mem::replace(&mut session.leaving, true) {
             return;
         }
-        session.leaving = Some(Leaving { since: now.mono, taken: session.taken });
+        let is_owed = !session.outbox.is_empty();
         session.backlog = Backlog::default();
         session.roll_call = None;
         session.holdings = 0;
         session.subscriptions = 0;
         let number = session.number;
         let names = std::mem::take(&mut session.names);
-        self.timers.set(now.mono + patience, Timer::Leaving(key));
+        if is_owed {
+            self.watch_progress(key);
+        }
         if let Some(held) = self.drop_held(key) {
             self.stats.untold += 1;
             self.pass_on_all(&held.receivers);
         }
-        let mut node_ids = Vec::new();
+        let mut node_ids: Vec<std::rc::Rc<str>> = Vec::new();
         for node in names {
             node_ids.extend(self.registry.get(node).map(|node| node.name.clone()));
-            self.registry.unregister(node, key, Status::Lost, now.wall);
+            self.registry.unregister(node, key, Status::Lost, now);
         }
         self.topics.session_left(key, number);
         self.watch.session_left(key, number);
@@ -105,7 +107,7 @@ impl Core {
     pub(super) fn close_if_settled(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get(key) else { return };
         let is_settled = session.outbox.is_empty() && self.requests.asked_by(key) == 0;
-        if session.leaving.is_some() && (session.broke || is_settled) {
+        if session.leaving && (session.broke || is_settled) {
             self.close(key);
         }
     }
@@ -118,25 +120,7 @@ impl Core {
         self.settle();
     }
 
-    /// Looks whether a session that is leaving takes what it is owed.
-    pub(super) fn check_leaving(&mut self, key: SessionKey) {
-        let (now, patience) = (self.now.mono, self.limits.stall_timeout);
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        let Some(leaving) = &mut session.leaving else { return };
-        if session.outbox.is_empty() {
-            // It waits for answers; what comes then has its own time.
-            leaving.since = now;
-        } else if now >= leaving.since + patience {
-            if session.taken == leaving.taken {
-                return self.close(key);
-            }
-            *leaving = Leaving { since: now, taken: session.taken };
-        }
-        let next = leaving.since + patience;
-        self.timers.set(next, Timer::Leaving(key));
-    }
-
-    fn close(&mut self, key: SessionKey) {
+    pub(super) fn close(&mut self, key: SessionKey) {
         if let Some(session) = self.sessions.get_mut(key) {
             session.broke = true;
         }
@@ -172,6 +156,7 @@ impl Core {
         // Nobody waits any more, so nobody can be too slow for anybody.
         for session in self.sessions.values_mut() {
             session.congestion = None;
+            session.watch = None;
         }
         for key in self.requests.keys() {
             if let Some((asked, replied)) = self.requests.expire(key) {
@@ -186,6 +171,12 @@ impl Core {
             }
         }
         for &(_, key) in &all {
+            let roll_call = self.sessions.get_mut(key).and_then(|session| session.roll_call.take());
+            if let Some(roll_call) = roll_call {
+                let asked =
+                    AskedBy { from: &roll_call.from, id: Some(&roll_call.id), message_type: "monitor" };
+                self.say_error_reply(key, asked, &gone);
+            }
             self.say_signal(key, "shutdown", |_| {});
         }
     }

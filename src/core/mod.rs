@@ -19,6 +19,7 @@ mod news;
 mod outbox;
 mod peer;
 mod pressure;
+mod progress;
 mod registry;
 mod repeats;
 mod report;
@@ -99,6 +100,10 @@ pub struct Core {
     effects: VecDeque<Effect>,
     /// Sessions that read too slowly, to be ended when the line in hand has been handled, and why.
     doomed: Vec<(SessionKey, String)>,
+    /// What monitors have not been told yet.
+    news: VecDeque<news::News>,
+    /// Roll calls that go on when there are no such news any more.
+    behind_news: Vec<SessionKey>,
     /// Leaving sessions that may have got all that they are owed.
     leaving: Vec<SessionKey>,
     /// Killed sessions, which are closed after one more try to write.
@@ -140,6 +145,8 @@ impl Core {
             large: Vec::new(),
             effects: VecDeque::new(),
             doomed: Vec::new(),
+            news: VecDeque::new(),
+            behind_news: Vec::new(),
             leaving: Vec::new(),
             at_once: Vec::new(),
             effort: 0,
@@ -182,15 +189,17 @@ impl Core {
         if self.stopping && !matches!(input, Input::Broke { .. } | Input::TimePassed) {
             return;
         }
+        self.spread_news();
         match input {
             Input::Received { session, bytes } => self.received(session, bytes, gate),
             Input::Ended { session } => self.ended(session, gate),
             Input::Broke { session } => self.broke(session),
             Input::Resumed { session } => self.resumed(session, gate),
             Input::TimePassed => self.time_passed(),
+            Input::Measured { session, unread } => self.measured(session, unread),
             Input::LimitsChanged(limits) => {
                 self.limits = *limits;
-                self.use_new_room();
+                self.look_again_at_all();
             }
             Input::StopAsked => self.stop(),
         }
@@ -242,9 +251,38 @@ impl Core {
 
     /// When [`Input::TimePassed`] is wanted at the latest.
     pub fn next_deadline(&mut self) -> Option<Duration> {
-        let requests = &self.requests;
-        self.timers.skip_stale(|timer| !matches!(timer, Timer::Request(key) if !requests.contains(key)));
+        if !self.news.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let mut timers = std::mem::take(&mut self.timers);
+        timers.skip_stale(|at, timer| self.timer_matters(at, timer));
+        self.timers = timers;
         self.timers.next()
+    }
+
+    /// One more timer does not matter any more.
+    fn timer_gone_stale(&mut self) {
+        let mut timers = std::mem::take(&mut self.timers);
+        timers.gone_stale(|at, timer| self.timer_matters(at, timer));
+        self.timers = timers;
+    }
+
+    /// Whether anything happens when this timer is due, at `at`.
+    fn timer_matters(&self, at: Duration, timer: Timer) -> bool {
+        match timer {
+            Timer::Request(key) => self.requests.contains(key),
+            Timer::Held(session, ticket) => self
+                .sessions
+                .get(session)
+                .and_then(|session| session.held.as_ref())
+                .is_some_and(|held| held.ticket == ticket),
+            Timer::Progress(session) => self
+                .sessions
+                .get(session)
+                .and_then(|session| session.watch.as_ref())
+                .is_some_and(|watch| watch.due == at),
+            Timer::Pressure => true,
+        }
     }
 
     /// Whether nobody is owed anything any more that could still be written.
@@ -288,8 +326,7 @@ impl Core {
             match timer {
                 Timer::Request(key) => self.request_expired(key),
                 Timer::Held(session, ticket) => self.held_expired(session, ticket),
-                Timer::Stall(session) => self.check_stall(session),
-                Timer::Leaving(session) => self.check_leaving(session),
+                Timer::Progress(session) => self.progress_is_due(session),
                 Timer::Pressure => self.check_pressure(),
             }
             self.settle();

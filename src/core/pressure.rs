@@ -4,7 +4,6 @@
 
 use crate::core::timers::Timer;
 use crate::core::{Core, Level, SessionKey};
-use crate::limits::STALL_BYTES_MIN;
 
 /// The news that may wait for one monitor while memory is short: many may monitor, and one event is
 /// a line for each.
@@ -47,7 +46,7 @@ impl Core {
 
     /// Memory is short: from now on everybody waits for those who do not read.
     pub(super) fn watch_pressure(&mut self) {
-        if self.under_pressure || !self.is_overloaded() {
+        if self.under_pressure || !self.is_still_overloaded() {
             return;
         }
         self.under_pressure = true;
@@ -60,33 +59,32 @@ impl Core {
         self.note(Level::Warning, "overloaded", None, text);
     }
 
+    /// Whoever has something waiting for it has to read on now.
     fn mark_pressure(&mut self) {
-        for session in self.sessions.values_mut() {
-            session.pressure_mark = (!session.outbox.is_empty()).then_some(session.taken);
+        let owed = self.sessions.iter().filter(|(_, session)| !session.outbox.is_empty());
+        for key in owed.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.watch_progress(key);
         }
         self.timers.set(self.now.mono + self.limits.stall_timeout, Timer::Pressure);
     }
 
-    /// Ends those who have taken too little since memory was found short.
+    /// Whether memory is short without the nodes that are gone. These are the first to go: nobody who is
+    /// there loses anything by it.
+    fn is_still_overloaded(&mut self) -> bool {
+        if self.is_overloaded() {
+            self.registry.forget_gone(self.kept_bytes() - self.limits.max_memory_bytes);
+        }
+        self.is_overloaded()
+    }
+
+    /// Looks whether memory is still short.
     pub(super) fn check_pressure(&mut self) {
-        if !self.is_overloaded() {
-            self.under_pressure = false;
-            return self.tell_all_missed();
+        if self.is_still_overloaded() {
+            return self.mark_pressure();
         }
-        let is_stalled =
-            |mark: Option<u64>, taken: u64| mark.is_some_and(|mark| taken - mark < STALL_BYTES_MIN);
-        let stalled: Vec<_> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| {
-                !session.outbox.is_empty() && is_stalled(session.pressure_mark, session.taken)
-            })
-            .map(|(key, _)| key)
-            .collect();
-        for key in stalled {
-            self.doomed.push((key, "memory is short, and it does not take what is queued for it".to_owned()));
-        }
-        self.mark_pressure();
+        self.under_pressure = false;
+        self.look_again_at_all();
+        self.tell_all_missed();
     }
 
     /// Whoever missed messages for want of memory alone is told now: its queue may be empty, and

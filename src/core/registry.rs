@@ -232,6 +232,21 @@ impl Registry {
         }
     }
 
+    /// Forgets nodes that are gone, the oldest registration first, until so many bytes are free.
+    pub(crate) fn forget_gone(&mut self, bytes: usize) {
+        let enough = self.bytes.saturating_sub(bytes);
+        let is_gone = |key: &NodeKey| self.nodes[*key].instances.is_empty();
+        let gone: Vec<_> =
+            self.known.iter().filter(|(_, key)| is_gone(key)).map(|(at, key)| (*at, *key)).collect();
+        for (at, key) in gone {
+            if self.bytes <= enough {
+                return;
+            }
+            self.known.remove(&at);
+            self.forget(key);
+        }
+    }
+
     fn forget(&mut self, key: NodeKey) {
         if let Some(node) = self.nodes.remove(key) {
             self.bytes -= node.footprint();

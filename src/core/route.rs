@@ -268,7 +268,7 @@ impl Core {
                 let ticket = parcel.ticket.unwrap_or_else(|| self.next_ticket());
                 let deadline = parcel.is_request().then_some(parcel.deadline);
                 let is_new = parcel.ticket.is_none();
-                let held = Held { line, ticket, receivers, called_by: None, deadline };
+                let held = Held { line, ticket, receivers, called: None, deadline };
                 self.hold(parcel.sender, held, is_new);
             }
         }
@@ -400,9 +400,8 @@ impl Core {
 
     /// Takes note that a request is over.
     pub(super) fn request_closed(&mut self, asker: SessionKey) {
-        let requests = &self.requests;
-        self.timers.gone_stale(|timer| !matches!(timer, Timer::Request(key) if !requests.contains(key)));
-        if self.sessions.get(asker).is_some_and(|session| session.leaving.is_some()) {
+        self.timer_gone_stale();
+        if self.sessions.get(asker).is_some_and(|session| session.leaving) {
             self.leaving.push(asker);
         }
     }

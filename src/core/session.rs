@@ -42,7 +42,7 @@ pub(crate) struct Session {
     pub(crate) backlog: Backlog,
     /// A judged line that waits for room.
     pub(crate) held: Option<Box<Held>>,
-    /// It asked without reading: more than half of its second count is used.
+    /// It asked without reading: more of its answers wait than may while it is read.
     pub(crate) choked: bool,
     /// It has had its share of the work of this turn.
     pub(crate) weary: bool,
@@ -57,14 +57,16 @@ pub(crate) struct Session {
     pub(crate) broke: bool,
     /// Topic messages missed since the last `lagged`.
     pub(crate) missed: u64,
-    /// Bytes that its peer has taken.
+    /// Bytes that the kernel has taken for its peer, which may not have read them yet.
     pub(crate) taken: u64,
-    /// What it had taken when memory was short, with something waiting for it.
-    pub(crate) pressure_mark: Option<u64>,
+    /// It is looked at whether its peer reads enough of what waits for it.
+    pub(crate) watch: Option<Box<ProgressWatch>>,
     /// Senders that wait for room here.
     pub(crate) congestion: Option<Box<Congestion>>,
     /// It is gone for everybody, and only gets what it is still owed.
-    pub(crate) leaving: Option<Leaving>,
+    pub(crate) leaving: bool,
+    /// It is ended when the line in hand has been handled.
+    pub(crate) is_doomed: bool,
     /// It is in the list of those to be written to.
     pub(crate) dirty: bool,
     /// It is in the list of those to be written to at once.
@@ -99,32 +101,49 @@ pub(crate) struct Held {
     pub(crate) ticket: u64,
     /// The receivers that it waits for: it goes on as soon as one of them has room.
     pub(crate) receivers: Box<[SessionKey]>,
-    /// The one of them that called: it has room, or is no receiver of the line any more.
-    pub(crate) called_by: Option<SessionKey>,
+    /// Why its sender goes on when its turn comes; none while it has to wait.
+    pub(crate) called: Option<Called>,
     /// A request's: when it is over.
     pub(crate) deadline: Option<Duration>,
 }
 
+/// Why somebody who waited goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Called {
+    /// It is his turn, and this receiver has room.
+    HasRoom(SessionKey),
+    /// The line may go elsewhere now.
+    LookAgain,
+}
+
+impl Called {
+    /// The receiver that has room.
+    pub(crate) fn by(self) -> Option<SessionKey> {
+        match self {
+            Called::HasRoom(receiver) => Some(receiver),
+            Called::LookAgain => None,
+        }
+    }
+}
+
 /// What a receiver is while senders wait for room in its queue.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Congestion {
     /// By ticket: first come, first served.
     pub(crate) waiters: BTreeMap<u64, SessionKey>,
     /// The queue has drained to half since it was full: the first waiter is called.
     pub(crate) relieved: bool,
-    /// When the peer's progress is looked at; the timer for that is set.
-    pub(crate) due: Duration,
-    /// What it had taken when it began to be watched.
-    pub(crate) taken: u64,
 }
 
-/// What a session that is gone for everybody still waits for.
+/// How far a peer had read when it began to be watched.
 #[derive(Debug)]
-pub(crate) struct Leaving {
-    /// Since when its progress is watched: it began to leave, or to have something to take.
-    pub(crate) since: Duration,
-    /// What it had taken then.
-    pub(crate) taken: u64,
+pub(crate) struct ProgressWatch {
+    /// When it is looked at again; the timer for that is set.
+    pub(crate) due: Duration,
+    /// The bytes that it had read; none before they were measured.
+    pub(crate) read: Option<u64>,
+    /// The time has come, and they are being measured.
+    pub(crate) is_due: bool,
 }
 
 /// The nodes that a new monitor is told of first, in the order of their names.
@@ -173,9 +192,10 @@ impl Session {
             broke: false,
             missed: 0,
             taken: 0,
-            pressure_mark: None,
+            watch: None,
             congestion: None,
-            leaving: None,
+            leaving: false,
+            is_doomed: false,
             dirty: false,
             large: false,
             counted: 0,
@@ -190,17 +210,17 @@ impl Session {
             || (self.choked && !self.broke)
             || self.weary
             || self.roll_call.is_some()
-            || self.leaving.is_some()
+            || self.leaving
     }
 
     /// Whether nothing of what it sent is left, but for a line without its end.
     pub(crate) fn is_done(&self) -> bool {
-        self.backlog.is_empty() && self.held.is_none() && self.roll_call.is_none() && self.leaving.is_none()
+        self.backlog.is_empty() && self.held.is_none() && self.roll_call.is_none() && !self.leaving
     }
 
     /// Whether others can address it.
     pub(crate) fn is_here(&self) -> bool {
-        self.leaving.is_none()
+        !self.leaving
     }
 
     /// What it keeps of `max_memory_bytes` now, without its outbox.

@@ -15,16 +15,14 @@ pub(crate) enum Timer {
     Request(RequestKey),
     /// A held request (of this session, with this ticket) has waited long enough.
     Held(SessionKey, u64),
-    /// Whether a receiver that senders wait for has taken enough.
-    Stall(SessionKey),
-    /// Whether one that is leaving still takes what it is owed.
-    Leaving(SessionKey),
-    /// Whether receivers take anything, while memory is short.
+    /// Whether a peer that has to read on does.
+    Progress(SessionKey),
+    /// Whether memory is still short.
     Pressure,
 }
 
-/// Deadlines in order. Those of requests that were answered in time stay until they are half of
-/// all, so that an answer costs no search.
+/// Deadlines in order. Those that do not matter any more stay until they are half of all, so that an
+/// answer in time costs no search.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
     heap: BinaryHeap<Reverse<(Duration, u64, Timer)>>,
@@ -51,20 +49,21 @@ impl Timers {
         self.heap.pop().map(|Reverse((_, _, timer))| timer)
     }
 
-    /// Takes note that one more timer is stale; `matters` tells which are not.
-    pub(crate) fn gone_stale(&mut self, matters: impl Fn(Timer) -> bool) {
+    /// Takes note that one more timer is stale (about: one that is due then counts too); `matters` tells
+    /// which are not.
+    pub(crate) fn gone_stale(&mut self, matters: impl Fn(Duration, Timer) -> bool) {
         const STALE_MIN: usize = 64;
         self.stale += 1;
         if self.stale > STALE_MIN && self.stale > self.heap.len() / 2 {
             self.stale = 0;
-            self.heap.retain(|Reverse((_, _, timer))| matters(*timer));
+            self.heap.retain(|Reverse((at, _, timer))| matters(*at, *timer));
         }
     }
 
     /// Drops timers from the front that do not matter any more, so that nobody is woken for them.
-    pub(crate) fn skip_stale(&mut self, matters: impl Fn(Timer) -> bool) {
-        while let Some(Reverse((_, _, timer))) = self.heap.peek() {
-            if matters(*timer) {
+    pub(crate) fn skip_stale(&mut self, matters: impl Fn(Duration, Timer) -> bool) {
+        while let Some(Reverse((at, _, timer))) = self.heap.peek() {
+            if matters(*at, *timer) {
                 return;
             }
             self.heap.pop();
@@ -97,10 +96,10 @@ mod tests {
         assert_eq!(timers.due(at(0)), None);
         for key in &keys[2..900] {
             requests.remove(*key);
-            timers.gone_stale(|timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
+            timers.gone_stale(|_, timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
         }
         assert!(timers.len() < 400, "{}", timers.len());
-        timers.skip_stale(|timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
+        timers.skip_stale(|_, timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
         assert_eq!(timers.next(), Some(at(450)));
     }
 }

@@ -1,22 +1,18 @@
-//! Knows who waits for room in whose queue, who goes on when, and who is too slow (PROTOCOL.md
-//! section 4).
+//! Knows who waits for room in whose queue, and who goes on when (PROTOCOL.md section 4).
 //! Never: where a message goes.
 
-use std::collections::BTreeMap;
-
 use crate::core::registry::NodeKey;
-use crate::core::session::{Congestion, Held};
+use crate::core::session::{Called, Congestion, Held};
 use crate::core::timers::Timer;
 use crate::core::{Core, Effect, SessionKey};
-use crate::limits::STALL_BYTES_MIN;
 use crate::wire::control::Delivery;
 
 impl Core {
     /// Whether a request or signal may enter a receiver's queue now. Newcomers go behind those who
     /// wait for it, but for who was called by it (`favoured`), with all that he sent behind his line.
-    /// A line that has a `ticket` came before all with a higher one, also where it waited for another
-    /// receiver first. (Who needs room in two queues would have to be first in both rows at once
-    /// otherwise, and chase that for ever.)
+    /// A line that has a `ticket` came before all with a higher one; where another receiver has called
+    /// it, this queue need not have drained to half for it. (Who needs room in two queues would have to
+    /// find both at half at once otherwise.)
     pub(super) fn has_room(
         &self,
         receiver: SessionKey,
@@ -27,6 +23,7 @@ impl Core {
             let came_first = |congestion: &Congestion| {
                 let first = congestion.waiters.keys().next();
                 ticket.is_some_and(|ticket| first.is_none_or(|first| ticket < *first))
+                    && (congestion.relieved || favoured.is_some())
             };
             session.outbox.direct_bytes() < self.limits.max_queue_bytes
                 && (favoured == Some(receiver)
@@ -49,6 +46,8 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(subscriber) {
             session.missed += 1;
         }
+        // Where it was for want of memory, that is when it will be told.
+        self.watch_pressure();
     }
 
     /// A new place at the end of the row of all who wait.
@@ -75,33 +74,27 @@ impl Core {
 
     fn enter_row(&mut self, receiver: SessionKey, ticket: u64, sender: SessionKey) {
         let full_at = self.limits.max_queue_bytes;
-        let due = self.now.mono + self.limits.stall_timeout;
         let Some(session) = self.sessions.get_mut(receiver) else { return };
-        let taken = session.taken;
-        if session.congestion.is_none() {
-            self.timers.set(due, Timer::Stall(receiver));
-        }
-        let congestion = session.congestion.get_or_insert_with(|| {
-            Box::new(Congestion { waiters: BTreeMap::new(), relieved: false, due, taken })
-        });
+        let congestion = session.congestion.get_or_insert_default();
         congestion.waiters.insert(ticket, sender);
         if session.outbox.direct_bytes() >= full_at {
             congestion.relieved = false;
         }
+        self.watch_progress(receiver);
     }
 
     /// Lets a sender whose line is held go on when its turn comes.
-    fn call(&mut self, sender: SessionKey, receiver: SessionKey) {
+    fn call(&mut self, sender: SessionKey, called: Called) {
         let held = self.sessions.get_mut(sender).and_then(|session| session.held.as_mut());
-        if let Some(held) = held.filter(|held| held.called_by.is_none()) {
-            held.called_by = Some(receiver);
+        if let Some(held) = held.filter(|held| held.called.is_none()) {
+            held.called = Some(called);
             self.effects.push_back(Effect::Resume(sender));
         }
     }
 
     /// Takes the held line of a session that was called; none where it has to wait on.
     pub(super) fn take_held(&mut self, sender: SessionKey) -> Option<Box<Held>> {
-        self.sessions.get(sender)?.held.as_ref()?.called_by?;
+        self.sessions.get(sender)?.held.as_ref()?.called?;
         self.drop_held(sender)
     }
 
@@ -115,6 +108,9 @@ impl Core {
             {
                 congestion.waiters.remove(&held.ticket);
             }
+        }
+        if held.deadline.is_some() {
+            self.timer_gone_stale();
         }
         Some(held)
     }
@@ -132,8 +128,9 @@ impl Core {
         }
     }
 
-    /// Queues may be longer from now on: whoever waits for room looks again.
-    pub(super) fn use_new_room(&mut self) {
+    /// There may be more room now, for other reasons than that somebody has read: whoever waits for it
+    /// looks again.
+    pub(super) fn look_again_at_all(&mut self) {
         let choked_at = self.choked_at();
         let mut all: Vec<_> = self.sessions.iter().map(|(key, session)| (session.number, key)).collect();
         all.sort_unstable();
@@ -150,13 +147,16 @@ impl Core {
     }
 
     /// Somebody who was called has gone on, or waits no more: the next one is called where there is
-    /// room.
+    /// room. A row in which nobody stands any more ends.
     pub(super) fn pass_on(&mut self, receiver: SessionKey) {
         let Some(session) = self.sessions.get_mut(receiver) else { return };
         let Some(congestion) = &mut session.congestion else { return };
         match congestion.waiters.values().next() {
-            None => session.congestion = None,
-            Some(&next) if congestion.relieved => self.call(next, receiver),
+            None => {
+                session.congestion = None;
+                self.unwatch_progress(receiver);
+            }
+            Some(&next) if congestion.relieved => self.call(next, Called::HasRoom(receiver)),
             Some(_) => {}
         }
     }
@@ -176,7 +176,7 @@ impl Core {
             congestion.map_or_else(Vec::new, |congestion| congestion.waiters.values().copied().collect());
         self.effort += waiters.len();
         for waiter in waiters {
-            self.call(waiter, receiver);
+            self.call(waiter, Called::LookAgain);
         }
     }
 
@@ -195,32 +195,5 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(receiver) {
             session.congestion = None;
         }
-    }
-
-    /// Looks whether a receiver that senders wait for has taken enough.
-    pub(super) fn check_stall(&mut self, receiver: SessionKey) {
-        let (now, patience) = (self.now.mono, self.limits.stall_timeout);
-        let Some(session) = self.sessions.get_mut(receiver) else { return };
-        let Some(congestion) = &mut session.congestion else { return };
-        // The row may have ended and begun anew since the timer was set; then it has one of its own.
-        if now < congestion.due {
-            return;
-        }
-        if session.taken - congestion.taken < STALL_BYTES_MIN {
-            let waiting = match congestion.waiters.len() {
-                1 => "a sender waits".to_owned(),
-                several => format!("{several} senders wait"),
-            };
-            let queued = session.outbox.queue_bytes();
-            let why = format!(
-                "{waiting} for it, and it took less than {STALL_BYTES_MIN} of the {queued} bytes queued for it in {} s",
-                patience.as_secs_f64()
-            );
-            self.doomed.push((receiver, why));
-            return;
-        }
-        congestion.due = now + patience;
-        congestion.taken = session.taken;
-        self.timers.set(congestion.due, Timer::Stall(receiver));
     }
 }

@@ -22,13 +22,13 @@ impl Daemon {
         self.core.handle(Input::TimePassed, now, &mut self.gate);
         self.take_events(now);
         self.accept(now.mono);
-        self.obey();
+        self.obey(now);
         self.take(now);
         // Who is closed leaves others with something to be told, for which nothing else wakes.
         while self.core.has_dirty() || self.core.has_condemned() {
             self.write_all(now);
             self.core.reap();
-            self.obey();
+            self.obey(now);
         }
         self.core.turned(self.clock.now().mono - now.mono);
         Ok(())
@@ -131,7 +131,7 @@ impl Daemon {
     }
 
     /// Carries out what the core has ordered.
-    fn obey(&mut self) {
+    fn obey(&mut self, now: Now) {
         while let Some(effect) = self.core.next_effect() {
             match effect {
                 Effect::Note(note) => self.log.note(&note),
@@ -140,6 +140,11 @@ impl Daemon {
                         conn.resumes = true;
                         self.enqueue(session);
                     }
+                }
+                Effect::Measure(session) => {
+                    let Some(conn) = self.conns.get(session) else { continue };
+                    let unread = sys::unread(&conn.stream);
+                    self.core.handle(Input::Measured { session, unread }, now, &mut self.gate);
                 }
                 Effect::Close(session) => {
                     if let Some(conn) = self.conns.remove(session) {
@@ -157,7 +162,7 @@ impl Daemon {
         for _ in 0..self.ready.len() {
             let Some(session) = self.ready.pop_front() else { return };
             left = left.saturating_sub(self.serve(session, now));
-            self.obey();
+            self.obey(now);
             while let Some(session) = self.core.next_large() {
                 self.flush(session, now);
             }

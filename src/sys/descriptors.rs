@@ -1,9 +1,10 @@
-//! Knows the process's file descriptors: how many it may have, and which it was started with.
+//! Knows the process's file descriptors: how many it may have, which it was started with, and what lies in
+//! one.
 //! Never: reads or writes one.
-#![expect(unsafe_code, reason = "a descriptor that was passed on by number has to be owned by somebody")]
+#![expect(unsafe_code, reason = "descriptors that are passed on by number, and what only an ioctl tells")]
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -12,6 +13,16 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(hard)
+}
+
+/// How many of the bytes that were written to a socket its peer has not taken from it yet, about
+/// (TIOCOUTQ, unix(7) and tcp(7)). Over TCP what lies in the peer's own buffer is taken. 0 where the kernel
+/// does not say.
+pub fn unread(socket: &impl AsFd) -> usize {
+    let mut count = 0;
+    // SAFETY: the descriptor is open, and the request writes one int.
+    let told = unsafe { nix::libc::ioctl(socket.as_fd().as_raw_fd(), nix::libc::TIOCOUTQ, &mut count) };
+    if told == 0 { usize::try_from(count).unwrap_or(0) } else { 0 }
 }
 
 /// The sockets that the service manager has opened for this process (sd_listen_fds(3)). They are

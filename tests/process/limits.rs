@@ -474,3 +474,25 @@ fn connections_that_come_and_go_where_descriptors_end_are_no_flood_in_the_log() 
         assert!(log.matches(told).count() as u64 <= most, "{log}");
     }
 }
+
+/// What the kernel holds for a peer tells nothing of how it reads: a Unix socket takes nothing more
+/// before three quarters of what lies in it have been read.
+#[test]
+fn a_slow_but_steady_reader_is_not_disconnected() {
+    let telexd = Telexd::with(&["stall_timeout=2s", "max_line_bytes=64KiB", "max_queue_bytes=256KiB"]);
+    let slow = telexd.node("slow");
+    let mut sender = telexd.client();
+    let line = format!("{}\n", json!({"message_type": "signal", "to": "slow", "body": "x".repeat(10_000)}));
+    // In each 2 s it reads twice what it has to.
+    let reader = std::thread::spawn(move || {
+        let mut buffer = vec![0; 16_000];
+        for _ in 0..24 {
+            std::thread::sleep(Duration::from_millis(250));
+            nix::unistd::read(slow.fd(), &mut buffer).expect("it is connected");
+        }
+    });
+    let wrote = sender.write_until_stuck(line.repeat(300).as_bytes(), Duration::from_millis(300));
+    assert!(wrote < 300 * line.len(), "the daemon takes more than there is room for");
+    reader.join().expect("the reader");
+    assert!(!telexd.log().contains("is disconnected"), "{}", telexd.log());
+}

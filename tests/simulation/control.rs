@@ -558,7 +558,7 @@ impl Pass<'_> {
             (None, unique) => {
                 let number = unique.as_deref().and_then(|id| id.strip_prefix(':')?.parse().ok());
                 number
-                    .filter(|number| self.conn(*number).is_some_and(|conn| conn.leaving.is_none()))
+                    .filter(|number| self.conn(*number).is_some_and(|conn| !conn.leaving))
                     .into_iter()
                     .collect()
             }

@@ -47,11 +47,15 @@ impl Pass<'_> {
             }
             Event::Ended(number) if !self.m.stopped => {
                 self.change(number).ended = true;
+                if self.conn(number).is_some_and(|conn| !conn.queue.is_empty()) {
+                    self.watch(number);
+                }
                 self.work(number)?;
             }
             Event::Broke(number) => self.broke(number)?,
             Event::Resumed(number) if !self.m.stopped => self.resumed(number)?,
             Event::TimePassed => self.time_passed()?,
+            Event::Measured(number) => self.measured(number)?,
             Event::StopAsked => self.stop()?,
             Event::Wrote(number, count) => self.wrote(number, count)?,
             Event::Reaped => self.reaped()?,
@@ -65,7 +69,7 @@ impl Pass<'_> {
         loop {
             self.settle()?;
             let Some(conn) = self.conn(number) else { return Ok(()) };
-            if conn.leaving.is_some() {
+            if conn.leaving {
                 return Ok(());
             }
             if self.m.is_blocked(conn) {
@@ -395,7 +399,7 @@ impl Pass<'_> {
             .m
             .conns
             .values()
-            .filter(|conn| conn.number != message.sender && conn.leaving.is_none())
+            .filter(|conn| conn.number != message.sender && !conn.leaving)
             .filter(|conn| {
                 conn.taps.iter().any(|tap| {
                     // A field that is not there is as good as an empty one.

@@ -2,22 +2,17 @@
 //! and what time alone brings about.
 //! Never: what is in a line.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::handling::matches;
-use crate::model::{About, Checked, Class, Expect, Kind, Model, Msg, Pass};
-
-/// What a receiver has to take in every `stall_timeout`.
-const STALL_BYTES: usize = 64 * 1024;
+use crate::model::{About, Checked, Class, Expect, Model, Msg, Pass};
 
 enum Due {
     Request(u64),
     Held(u64),
-    Stall(u64),
 }
 
 impl Pass<'_> {
@@ -43,15 +38,18 @@ impl Pass<'_> {
     /// The peer has ended it: what it is still owed is delivered.
     pub(crate) fn leave(&mut self, number: u64, reason: &'static str) -> Checked {
         let Some(conn) = self.conn(number) else { return Ok(()) };
-        let (now, taken, broke) = (self.m.now, conn.taken, conn.broke);
-        self.change(number).leaving = Some((now, taken));
+        let (broke, is_owed) = (conn.broke, !conn.queue.is_empty());
+        self.change(number).leaving = true;
+        if is_owed {
+            self.watch(number);
+        }
         self.depart(number, reason)?;
         if broke { self.close(number) } else { self.close_if_settled(number) }
     }
 
     pub(crate) fn broke(&mut self, number: u64) -> Checked {
         let Some(conn) = self.conn(number) else { return Ok(()) };
-        let leaving = conn.leaving.is_some();
+        let leaving = conn.leaving;
         let conn = self.change(number);
         conn.broke = true;
         conn.roll_call = None;
@@ -128,7 +126,7 @@ impl Pass<'_> {
             .m
             .conns
             .values()
-            .filter(|conn| conn.leaving.is_none())
+            .filter(|conn| !conn.leaving)
             .filter(|conn| {
                 conn.monitors.iter().any(|pattern| matches(pattern, name))
                     || conn.roll_call.as_ref().is_some_and(|call| matches(&call.pattern, name))
@@ -139,11 +137,6 @@ impl Pass<'_> {
             vec![("node_id", name.into()), ("unique_id", format!(":{number}").into())];
         body.extend(reason.map(|reason| ("reason", reason.into())));
         for monitor in monitors {
-            // At the end nobody is disconnected for news; who has so many to read goes without.
-            let full_at = self.m.limits.max_queue_bytes;
-            if self.m.stopped && self.conn(monitor).is_some_and(|conn| conn.second >= full_at) {
-                continue;
-            }
             let expect = Expect::Signal { event, body: body.clone() };
             let mut is_due = true;
             let fits = self.next_fits(monitor, &expect);
@@ -178,7 +171,7 @@ impl Pass<'_> {
 
     pub(crate) fn close_if_settled(&mut self, number: u64) -> Checked {
         let Some(conn) = self.conn(number) else { return Ok(()) };
-        if conn.leaving.is_some()
+        if conn.leaving
             && conn.queue.is_empty()
             && !self.m.requests.iter().any(|request| request.asker == number)
         {
@@ -204,10 +197,9 @@ impl Pass<'_> {
     pub(crate) fn kill(&mut self, number: u64) -> Checked {
         let expect = Expect::Error { codes: vec!["denied"], about: About::Any, count: None };
         self.push(number, Class::Answer, expect)?;
-        let (now, taken) = (self.m.now, self.conn(number).map_or(0, |conn| conn.taken));
         let conn = self.change(number);
         conn.dying = true;
-        conn.leaving = Some((now, taken));
+        conn.leaving = true;
         self.depart(number, "killed")
     }
 
@@ -221,79 +213,57 @@ impl Pass<'_> {
     }
 
     pub(crate) fn time_passed(&mut self) -> Checked {
-        loop {
-            self.give_up_leaving(false)?;
-            self.end_under_pressure(false)?;
-            let Some(due) = self.next_due() else { break };
+        let (now, patience) = (self.m.now, self.m.limits.stall_timeout);
+        while let Some(due) = self.next_due() {
             match due {
                 Due::Request(serial) => self.request_expired(serial)?,
                 Due::Held(sender) => self.held_expired(sender)?,
-                Due::Stall(number) => {
-                    let now = self.m.now;
-                    let conn = self.change(number);
-                    let taken = conn.taken;
-                    if let Some(row) = &mut conn.row {
-                        if taken - row.taken < STALL_BYTES {
-                            self.doom(number, "stalled");
-                        } else {
-                            (row.since, row.taken) = (now, taken);
-                        }
-                    }
-                }
             }
             self.settle()?;
         }
-        self.end_under_pressure(true)?;
-        self.give_up_leaving(true)
+        for conn in self.m.conns.values_mut() {
+            if let Some(watch) = &mut Rc::make_mut(conn).watch {
+                watch.is_due |= now >= watch.since + patience;
+            }
+        }
+        Ok(())
     }
 
-    /// Those who do not read while memory is short are ended; when among all that is due is the
-    /// daemon's own affair.
-    fn end_under_pressure(&mut self, at_the_latest: bool) -> Checked {
-        let ended: Vec<u64> = self
-            .seen
-            .stalled
-            .iter()
-            .copied()
-            .filter(|&number| self.m.tight && self.conn(number).is_some_and(|conn| !conn.queue.is_empty()))
-            .collect();
-        if !ended.is_empty() && (at_the_latest || self.choose(2) == 1) {
-            for number in ended {
-                self.doom(number, "stalled");
+    /// How far somebody has read is known now: all that he has taken.
+    pub(crate) fn measured(&mut self, number: u64) -> Checked {
+        let Some(mut watch) = self.conn(number).and_then(|conn| conn.watch).filter(|watch| watch.is_due)
+        else {
+            return Ok(());
+        };
+        let (now, taken) = (self.m.now, self.conn(number).map_or(0, |conn| conn.taken));
+        let read = taken - watch.taken;
+        (watch.since, watch.taken, watch.is_due) = (now, taken, false);
+        self.change(number).watch = Some(watch);
+        match self.has_to_read(number) {
+            None => self.end_watch(number),
+            Some(least) if read < least && self.conn(number).is_some_and(|conn| conn.leaving) => {
+                self.close(number)?;
             }
-            self.settle()?;
+            Some(least) if read < least => self.doom(number, "stalled"),
+            Some(_) => {}
         }
         Ok(())
     }
 
     /// What is due first, in the order of its time, and of what is due at the same time in the order
-    /// in which it was set. Where time has jumped over several of them the place of a stall among
-    /// them is not promised, only that its time has come.
+    /// in which it was set.
     fn next_due(&mut self) -> Option<Due> {
-        let (now, patience) = (self.m.now, self.m.limits.stall_timeout);
-        let conns = self.m.conns.values();
         let requests = self
             .m
             .requests
             .iter()
             .map(|request| (request.deadline, request.set, Due::Request(request.message.serial)));
-        let held = conns.clone().filter_map(|conn| {
+        let held = self.m.conns.values().filter_map(|conn| {
             let held = conn.held.as_ref()?;
             Some((held.deadline?, held.set, Due::Held(conn.number)))
         });
-        let first = requests.chain(held).filter(|(at, ..)| *at <= now).min_by_key(|(at, set, _)| (*at, *set));
-        let stalls = conns.filter(|conn| conn.row.as_ref().is_some_and(|row| row.since + patience <= now));
-        let mut may_be_next: Vec<Due> = first
-            .into_iter()
-            .map(|(.., due)| due)
-            .chain(stalls.map(|conn| Due::Stall(conn.number)))
-            .collect();
-        let at = match may_be_next.len() {
-            0 => return None,
-            1 => 0,
-            several => self.choose(several),
-        };
-        Some(may_be_next.swap_remove(at))
+        let due = requests.chain(held).filter(|(at, ..)| *at <= self.m.now);
+        due.min_by_key(|(at, set, _)| (*at, *set)).map(|(.., due)| due)
     }
 
     /// When the core has to be called at the latest for something that was promised.
@@ -301,8 +271,8 @@ impl Pass<'_> {
         let requests = model.requests.iter().map(|request| request.deadline);
         let held = model.conns.values().filter_map(|conn| conn.held.as_ref()?.deadline);
         let patience = model.limits.stall_timeout;
-        let rows = model.conns.values().filter_map(|conn| Some(conn.row.as_ref()?.since + patience));
-        requests.chain(held).chain(rows).min()
+        let watches = model.conns.values().filter_map(|conn| Some(conn.watch?.since + patience));
+        requests.chain(held).chain(watches).min()
     }
 
     fn request_expired(&mut self, serial: u64) -> Checked {
@@ -317,51 +287,6 @@ impl Pass<'_> {
             self.push(request.asker, Class::Answer, expect)?;
         }
         self.close_if_settled(request.asker)
-    }
-
-    /// "Lines that it does not take for `stall_timeout` are given up": not before that time has
-    /// passed since it left. When exactly, among all that is due, what was seen says: now, where the
-    /// next line of one who sent it something tells of it.
-    fn give_up_leaving(&mut self, at_the_latest: bool) -> Checked {
-        let (now, patience) = (self.m.now, self.m.limits.stall_timeout);
-        // In the order in which they were closed.
-        for &number in &self.seen.closed {
-            if self.closed.contains(&number) {
-                continue;
-            }
-            let gives_up = self.conn(number).is_some_and(|conn| {
-                conn.leaving.is_some_and(|(since, _)| now >= since + patience) && !conn.queue.is_empty()
-            });
-            if gives_up && (at_the_latest || self.is_now_given_up(number)) {
-                self.close(number)?;
-            } else if !at_the_latest {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the next line of each who has lines waiting here tells of their loss. Where nobody
-    /// hears of it, it may be now or later.
-    fn is_now_given_up(&mut self, number: u64) -> bool {
-        let Some(conn) = self.conn(number) else { return false };
-        let mut lost: BTreeMap<u64, (Rc<Msg>, u64)> = BTreeMap::new();
-        for entry in &conn.queue {
-            if let Some(message) = entry.message.as_ref().filter(|message| message.kind != Kind::Request)
-                && entry.class != Class::Topic
-            {
-                lost.entry(message.sender).or_insert_with(|| (message.clone(), 0)).1 += 1;
-            }
-        }
-        lost.retain(|&sender, _| sender != number && !self.is_blind(sender) && self.conn(sender).is_some());
-        if lost.is_empty() {
-            return self.choose(2) == 1;
-        }
-        lost.into_values().all(|(first, count)| {
-            let (codes, sender) = (vec!["node_gone"], first.sender);
-            let expect = Expect::Error { codes, about: About::Message(first), count: Some(count) };
-            self.next_fits(sender, &expect)
-        })
     }
 
     pub(crate) fn stop(&mut self) -> Checked {
@@ -382,6 +307,9 @@ impl Pass<'_> {
             }
         }
         for number in all {
+            if let Some(call) = self.change(number).roll_call.take() {
+                self.refuse(&call.request, &["node_gone"])?;
+            }
             self.push(number, Class::Answer, Expect::Signal { event: "shutdown", body: Vec::new() })?;
         }
         Ok(())

@@ -55,6 +55,7 @@ pub(crate) enum Event<'a> {
     Broke(u64),
     Resumed(u64),
     TimePassed,
+    Measured(u64),
     StopAsked,
     Wrote(u64, usize),
     Reaped,
@@ -155,8 +156,8 @@ pub(crate) struct Held {
     pub(crate) ticket: u64,
     /// It goes on when one of these has room.
     pub(crate) receivers: Vec<u64>,
-    /// The one of them that it need not wait for any more.
-    pub(crate) called_by: Option<u64>,
+    /// It goes on: one of them has room, or (none) it may go elsewhere now.
+    pub(crate) called: Option<Option<u64>>,
     pub(crate) deadline: Option<Duration>,
     /// When it was set, among all things that are due at some time.
     pub(crate) set: u64,
@@ -168,8 +169,15 @@ pub(crate) struct Row {
     pub(crate) waiters: BTreeMap<u64, u64>,
     /// The queue has come down to half since it was full.
     pub(crate) drained: bool,
+}
+
+/// Since when it is looked at whether somebody reads, and what he had taken then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watch {
     pub(crate) since: Duration,
     pub(crate) taken: usize,
+    /// The time has come, and it is asked how far he has read.
+    pub(crate) is_due: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -216,8 +224,9 @@ pub(crate) struct Conn {
     pub(crate) second: usize,
     pub(crate) taken: usize,
     pub(crate) missed: u64,
-    /// Since when it is only owed things, and what it had taken then.
-    pub(crate) leaving: Option<(Duration, usize)>,
+    /// It is only owed things.
+    pub(crate) leaving: bool,
+    pub(crate) watch: Option<Watch>,
     pub(crate) broke: bool,
     /// Killed: it is closed after one more try to write.
     pub(crate) dying: bool,
@@ -395,7 +404,7 @@ impl Model {
         if let Some(number) = node.strip_prefix(':') {
             let number = number.parse().ok();
             return number
-                .filter(|number| self.conn(*number).is_some_and(|conn| conn.leaving.is_none()))
+                .filter(|number| self.conn(*number).is_some_and(|conn| !conn.leaving))
                 .into_iter()
                 .collect();
         }
@@ -495,9 +504,9 @@ impl<'a> Pass<'a> {
         // "up to max_queue_bytes": what is let in below the bound may pass it by the one line.
         let bound = self.m.limits.max_queue_bytes + self.m.limits.max_line_bytes + 1025;
         for conn in self.m.conns.values() {
-            if conn.first > bound || conn.second > bound {
-                let (number, first, second) = (conn.number, conn.first, conn.second);
-                return Err(format!("the queue of :{number} is over its bound: {first} and {second} bytes"));
+            if conn.first > bound {
+                let (number, first) = (conn.number, conn.first);
+                return Err(format!("the queue of :{number} is over its bound: {first} bytes"));
             }
         }
         Ok(())
@@ -511,12 +520,9 @@ impl<'a> Pass<'a> {
             return Ok(false);
         }
         self.say_lagged(number)?;
-        let is_full = class == Class::Answer && !self.m.stopped && self.finds_it_full(number);
-        if is_full {
+        // What the daemon itself owes is said beyond the bound too; who does not read it is found out.
+        if class == Class::Answer && !is_own && self.finds_it_full(number) {
             self.doom(number, "stalled");
-            if is_own {
-                return Ok(false);
-            }
         }
         self.append(number, class, expect)?;
         Ok(true)
@@ -530,6 +536,39 @@ impl<'a> Pass<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Looks from now on whether somebody reads.
+    pub(crate) fn watch(&mut self, number: u64) {
+        let now = self.m.now;
+        let conn = self.change(number);
+        if conn.watch.is_none() && !conn.broke {
+            conn.watch = Some(Watch { since: now, taken: conn.taken, is_due: false });
+        }
+    }
+
+    /// What somebody has to read in each `stall_timeout`, where he has to.
+    pub(crate) fn has_to_read(&self, number: u64) -> Option<usize> {
+        const STALL_BYTES: usize = 64 * 1024;
+        let conn = self.conn(number).filter(|conn| !conn.broke)?;
+        let is_waited_for = conn.row.as_ref().is_some_and(|row| !row.waiters.is_empty());
+        if is_waited_for || conn.second >= self.m.limits.max_queue_bytes {
+            return Some(STALL_BYTES);
+        }
+        ((conn.leaving || conn.ended) && !conn.queue.is_empty()).then_some(1)
+    }
+
+    pub(crate) fn unwatch(&mut self, number: u64) {
+        let half = self.m.limits.max_queue_bytes / 2;
+        if self.conn(number).is_some_and(|conn| conn.first <= half) {
+            self.end_watch(number);
+        }
+    }
+
+    pub(crate) fn end_watch(&mut self, number: u64) {
+        if self.m.conns.contains_key(&number) && self.has_to_read(number).is_none() {
+            self.change(number).watch = None;
+        }
     }
 
     /// "A line that finds it full closes the connection." Of lines that were never to be seen the
@@ -553,10 +592,6 @@ impl<'a> Pass<'a> {
         let Some(conn) = self.conn(number) else { return Ok(()) };
         let (missed, broke) = (conn.missed, conn.broke);
         if missed == 0 {
-            return Ok(());
-        }
-        if self.finds_it_full(number) {
-            self.doom(number, "stalled");
             return Ok(());
         }
         self.change(number).missed = 0;
@@ -600,6 +635,10 @@ impl<'a> Pass<'a> {
             Class::Topic | Class::Direct => conn.first += len,
         }
         conn.queue.push_back(Entry { len, class, message });
+        let (second, leaving) = (conn.second, conn.leaving || conn.ended);
+        if leaving || (class == Class::Answer && second >= self.m.limits.max_queue_bytes) {
+            self.watch(number);
+        }
         Ok(())
     }
 

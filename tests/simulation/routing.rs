@@ -33,6 +33,7 @@ impl Pass<'_> {
             let may_enter = conn.row.as_ref().is_none_or(|row| {
                 let first = row.waiters.keys().next();
                 self.ticket.is_some_and(|ticket| first.is_none_or(|first| ticket < *first))
+                    && (row.drained || self.favoured.is_some())
             });
             conn.first < self.m.limits.max_queue_bytes && (may_enter || self.favoured == Some(receiver))
         })
@@ -198,23 +199,18 @@ impl Pass<'_> {
         });
         let deadline = Some(deadline).filter(|_| message.kind == Kind::Request);
         let set = self.m.next_set();
-        let (now, full_at) = (self.m.now, self.m.limits.max_queue_bytes);
+        let full_at = self.m.limits.max_queue_bytes;
         for &receiver in &receivers {
             let conn = self.change(receiver);
-            let taken = conn.taken;
-            let row = conn.row.get_or_insert_with(|| Row {
-                waiters: BTreeMap::new(),
-                drained: false,
-                since: now,
-                taken,
-            });
+            let row = conn.row.get_or_insert_with(|| Row { waiters: BTreeMap::new(), drained: false });
             row.waiters.insert(ticket, message.sender);
             if conn.first >= full_at {
                 row.drained = false;
             }
+            self.watch(receiver);
         }
         self.change(message.sender).held =
-            Some(Held { message: message.clone(), ticket, receivers, called_by: None, deadline, set });
+            Some(Held { message: message.clone(), ticket, receivers, called: None, deadline, set });
         Ok(())
     }
 
@@ -231,9 +227,9 @@ impl Pass<'_> {
         Some(held)
     }
 
-    fn call(&mut self, sender: u64, receiver: u64) {
+    fn call(&mut self, sender: u64, by: Option<u64>) {
         if let Some(held) = &mut self.change(sender).held {
-            held.called_by.get_or_insert(receiver);
+            held.called.get_or_insert(by);
         }
     }
 
@@ -242,8 +238,11 @@ impl Pass<'_> {
     pub(crate) fn call_first(&mut self, receiver: u64) {
         let Some(row) = self.conn(receiver).and_then(|conn| conn.row.as_ref()) else { return };
         match row.waiters.values().next().copied() {
-            None => self.change(receiver).row = None,
-            Some(first) if row.drained => self.call(first, receiver),
+            None => {
+                self.change(receiver).row = None;
+                self.unwatch(receiver);
+            }
+            Some(first) if row.drained => self.call(first, Some(receiver)),
             Some(_) => {}
         }
     }
@@ -258,7 +257,7 @@ impl Pass<'_> {
     pub(crate) fn call_all(&mut self, receiver: u64) {
         let Some(row) = self.conn(receiver).and_then(|conn| conn.row.as_ref()) else { return };
         for waiter in row.waiters.values().copied().collect::<Vec<_>>() {
-            self.call(waiter, receiver);
+            self.call(waiter, None);
         }
     }
 
@@ -266,14 +265,14 @@ impl Pass<'_> {
     pub(crate) fn resumed(&mut self, number: u64) -> Checked {
         let Some(conn) = self.conn(number) else { return Ok(()) };
         if let Some(held) = &conn.held {
-            if held.called_by.is_none() {
+            if held.called.is_none() {
                 return Ok(());
             }
             let Some(held) = self.unhold(number) else { return Ok(()) };
             let waited = Some((held.ticket, held.deadline.unwrap_or_default()));
             // It is its sender's turn, not the line's alone: what it sent behind goes on too, as far as
             // there is room, before the next one's turn.
-            self.favoured = held.called_by;
+            self.favoured = held.called.flatten();
             self.ticket = Some(held.ticket);
             self.route(held.message, waited)?;
             self.ticket = None;
@@ -347,7 +346,7 @@ impl Pass<'_> {
 
     fn publish(&mut self, message: &Rc<Msg>, topic: &str) -> Checked {
         let (mut plain, mut groups) = (Vec::new(), BTreeMap::<String, Vec<u64>>::new());
-        for conn in self.m.conns.values().filter(|conn| conn.leaving.is_none()) {
+        for conn in self.m.conns.values().filter(|conn| !conn.leaving) {
             let number = conn.number;
             for subscription in conn.subscriptions.iter().filter(|one| covers(&one.topic, topic)) {
                 match &subscription.group {
@@ -487,6 +486,7 @@ impl Pass<'_> {
             // It is said at once, and not with the next line; but nobody is ended for reading.
             self.say_lagged(number)?;
         }
+        self.unwatch(number);
         self.close_if_settled(number)
     }
 

@@ -154,7 +154,7 @@ pub(crate) fn settle(world: &mut World) -> Checked {
         }
     }
     for (number, session) in &world.sessions {
-        let is_read = world.model().conn(*number).is_some_and(|conn| conn.leaving.is_none());
+        let is_read = world.model().conn(*number).is_some_and(|conn| !conn.leaving);
         if !session.inbox.is_empty() && is_read {
             return Err(format!(":{number} is never read again: its Resume was forgotten"));
         }

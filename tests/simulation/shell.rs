@@ -92,6 +92,8 @@ pub(crate) struct World {
     pub(crate) stopped: bool,
     /// Most messages of this run go to few receivers, and few of these read.
     pub(crate) is_crowded: bool,
+    /// Whose progress the core has asked for.
+    to_measure: VecDeque<SessionKey>,
     /// The last things that happened, for the report of a divergence.
     pub(crate) log: VecDeque<String>,
     pub(crate) traces: bool,
@@ -123,6 +125,7 @@ impl World {
             stalled: 0,
             stopped: false,
             is_crowded: false,
+            to_measure: VecDeque::new(),
             log: VecDeque::new(),
             traces: std::env::var_os("TELEX_SIM_TRACE").is_some(),
             is_ambiguous: false,
@@ -289,7 +292,8 @@ impl World {
             self.flush_large()?;
         }
         let Some(session) = self.sessions.get_mut(&number) else { return Ok(()) };
-        if session.inbox.is_empty() && session.eof && !session.ended {
+        // Whoever can go on with what is kept of him does so first.
+        if session.inbox.is_empty() && session.eof && !session.ended && !session.resume {
             session.ended = true;
             self.note(|| format!("end of :{number}"));
             self.core.handle(Input::Ended { session: key }, self.now, &mut self.doorkeeper);
@@ -376,6 +380,17 @@ impl World {
         self.core.next_deadline().map(|deadline| deadline.saturating_sub(self.now.mono))
     }
 
+    /// Tells the core how far a peer has read: all that was written for it.
+    fn measure(&mut self) -> Checked {
+        while let Some(key) = self.to_measure.pop_front() {
+            if let Some(&number) = self.numbers.get(&key) {
+                self.core.handle(Input::Measured { session: key, unread: 0 }, self.now, &mut self.doorkeeper);
+                self.after(Event::Measured(number))?;
+            }
+        }
+        Ok(())
+    }
+
     fn drain_effects(&mut self, observed: &mut Observed) {
         while let Some(effect) = self.core.next_effect() {
             match effect {
@@ -387,6 +402,7 @@ impl World {
                         self.wake(number);
                     }
                 }
+                Effect::Measure(key) => self.to_measure.push_back(key),
                 Effect::Close(key) => observed.closed.extend(self.numbers.remove(&key)),
                 Effect::Note(note) => {
                     self.note(|| format!("# {:?} {}", note.number, note.text));
@@ -472,7 +488,7 @@ impl World {
         }
         self.is_ambiguous |= fitting.len() > MODELS_MAX || fitting[0].is_lost;
         self.models = fitting;
-        Ok(())
+        self.measure()
     }
 }
 

@@ -174,6 +174,8 @@ impl World {
     fn obey(&mut self) {
         while let Some(effect) = self.core.next_effect() {
             match effect {
+                // Here nothing lies between the core and who reads.
+                Effect::Measure(session) => self.handle(Input::Measured { session, unread: 0 }),
                 Effect::Resume(session) => self.ready.push_back(session),
                 Effect::Close(session) => {
                     let place = self.clients.iter_mut().find(|client| is(client, session));
