@@ -1,0 +1,174 @@
+//! Knows how a line is written anew with other values for some of its fields.
+//! Never: why, or whether what comes out is a message.
+
+use std::ops::Range;
+
+use crate::wire::cursor::Cursor;
+use crate::wire::envelope::{Envelope, Field};
+use crate::wire::json::{write_on_one_line, write_string};
+use crate::wire::message::Target;
+
+/// What is to stand in a line; what is not named here stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes<'a> {
+    /// In place of `to` and of `topic`, whichever was there.
+    pub target: Option<Target<'a>>,
+    /// Plain text, not JSON.
+    pub message_type: Option<&'a str>,
+    /// Valid JSON. It may stand on several lines; in the new line it does not.
+    pub body: Option<&'a str>,
+}
+
+/// Writes the line of an envelope with these changes, without an LF. No field may be there twice. What
+/// was not there comes first; all other members, known or not, stay byte for byte in their order.
+pub fn rewrite(envelope: &Envelope<'_>, changes: &Changes<'_>) -> Vec<u8> {
+    let line = envelope.line();
+    let (start, members) = members(envelope);
+    let mut pieces = Pieces { start, members: &members, added: Vec::new(), edits: Vec::new() };
+    if let Some(target) = &changes.target {
+        pieces.put(&[Field::To, Field::Topic], member_of(target));
+    }
+    if let Some(message_type) = changes.message_type {
+        pieces.put(&[Field::MessageType], text_member(Field::MessageType, message_type));
+    }
+    if let Some(body) = changes.body {
+        let mut member = key(Field::Body);
+        write_on_one_line(&mut member, body);
+        pieces.put(&[Field::Body], member);
+    }
+    pieces.apply(line.as_bytes())
+}
+
+/// The places of the members, each from its key to the end of its value, and that of the first one.
+fn members(envelope: &Envelope<'_>) -> (usize, Vec<(Option<Field>, Range<usize>)>) {
+    let mut members = Vec::new();
+    let mut cursor = Cursor::new(envelope.line().as_bytes());
+    cursor.skip_space();
+    let start = cursor.at + 1;
+    let passed = cursor.members(1, |cursor, key| {
+        cursor.value(1)?;
+        members.push((envelope.field_of(cursor, key), key.range().start..cursor.at));
+        Ok(())
+    });
+    debug_assert!(passed.is_ok(), "an envelope has been passed before");
+    (start, members)
+}
+
+/// What is to become of a line.
+struct Pieces<'a> {
+    /// Behind the brace.
+    start: usize,
+    members: &'a [(Option<Field>, Range<usize>)],
+    /// Members that were not there.
+    added: Vec<Vec<u8>>,
+    /// What stands there, and what is to stand there.
+    edits: Vec<(Range<usize>, Vec<u8>)>,
+}
+
+impl Pieces<'_> {
+    /// Puts a member in the place of the first of `fields` that there is; the others go, each with the
+    /// comma before it.
+    fn put(&mut self, fields: &[Field], member: Vec<u8>) {
+        let is_one = |(field, _): &(Option<Field>, _)| field.is_some_and(|field| fields.contains(&field));
+        let mut places = (0..self.members.len()).filter(|&at| is_one(&self.members[at]));
+        match places.next() {
+            Some(first) => self.edits.push((self.members[first].1.clone(), member)),
+            None => self.added.push(member),
+        }
+        for at in places {
+            self.edits.push((self.members[at - 1].1.end..self.members[at].1.end, Vec::new()));
+        }
+    }
+
+    fn apply(mut self, line: &[u8]) -> Vec<u8> {
+        self.edits.sort_by_key(|(place, _)| place.start);
+        let mut out = line[..self.start].to_vec();
+        for (at, member) in self.added.iter().enumerate() {
+            out.extend_from_slice(member);
+            if at + 1 < self.added.len() || !self.members.is_empty() {
+                out.push(b',');
+            }
+        }
+        let mut taken = self.start;
+        for (place, piece) in self.edits {
+            out.extend_from_slice(&line[taken..place.start]);
+            out.extend_from_slice(&piece);
+            taken = place.end;
+        }
+        out.extend_from_slice(&line[taken..]);
+        out
+    }
+}
+
+/// The daemon is a `to` that is null, so that what was there keeps its place.
+fn member_of(target: &Target<'_>) -> Vec<u8> {
+    match target {
+        Target::Daemon => [key(Field::To), b"null".to_vec()].concat(),
+        Target::Address(to) => text_member(Field::To, to),
+        Target::Topic(topic) => text_member(Field::Topic, topic),
+    }
+}
+
+fn text_member(field: Field, text: &str) -> Vec<u8> {
+    let mut member = key(field);
+    write_string(&mut member, text);
+    member
+}
+
+fn key(field: Field) -> Vec<u8> {
+    format!("\"{}\":", field.name()).into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewritten(line: &str, changes: Changes<'_>) -> String {
+        let envelope = Envelope::scan(line.as_bytes()).expect("valid");
+        String::from_utf8(rewrite(&envelope, &changes)).expect("UTF-8")
+    }
+
+    fn to(text: &str) -> Changes<'_> {
+        Changes { target: Some(Target::Address(text.into())), ..Changes::default() }
+    }
+
+    fn topic(text: &str) -> Changes<'_> {
+        Changes { target: Some(Target::Topic(text.into())), ..Changes::default() }
+    }
+
+    #[test]
+    fn nothing_changes_by_itself() {
+        let line = " { \"to\" :\t\"a\", \"message_type\":\"m\" , \"x\":[1, 2]} ";
+        assert_eq!(rewritten(line, Changes::default()), line);
+    }
+
+    #[test]
+    fn to_and_topic_take_each_others_place() {
+        let daemon = || Changes { target: Some(Target::Daemon), ..Changes::default() };
+        for (line, changes, new) in [
+            (r#"{"a":1, "to" : "x" ,"b":2}"#, to("y\""), r#"{"a":1, "to":"y\"" ,"b":2}"#),
+            (r#"{"a":1, "to":"x","b":2}"#, topic("t.u"), r#"{"a":1, "topic":"t.u","b":2}"#),
+            (r#"{"a":1, "topic":"t"}"#, to("y"), r#"{"a":1, "to":"y"}"#),
+            (r#"{"a":1, "topic":"t"}"#, daemon(), r#"{"a":1, "to":null}"#),
+            (r#"{"t\u006f":"x","b":2}"#, to("y"), r#"{"to":"y","b":2}"#),
+            // A `to` that is null may stand beside a topic.
+            (r#"{"to":null , "topic":"t","b":2}"#, to("y"), r#"{"to":"y","b":2}"#),
+            (r#"{"topic":"t" , "b":2 , "to":null}"#, topic("u"), r#"{"topic":"u" , "b":2}"#),
+            // A request to the daemon has neither.
+            (r#"{ "b":2}"#, to("y"), r#"{"to":"y", "b":2}"#),
+            (r#"{ "b":2}"#, daemon(), r#"{"to":null, "b":2}"#),
+        ] {
+            assert_eq!(rewritten(line, changes), new, "{line}");
+        }
+    }
+
+    #[test]
+    fn types_and_bodies() {
+        let changes = Changes { message_type: Some("m\n"), body: Some("{\r\n \"a\": 1\n}"), ..to("y") };
+        assert_eq!(
+            rewritten(r#"{"body":[1],"message_type":"x","x":{"to":1,"body":2}}"#, changes.clone()),
+            r#"{"to":"y","body":{   "a": 1 },"message_type":"m\n","x":{"to":1,"body":2}}"#
+        );
+        assert_eq!(rewritten("{ }", changes), r#"{"to":"y","message_type":"m\n","body":{   "a": 1 } }"#);
+    }
+}
