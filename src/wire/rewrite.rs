@@ -1,12 +1,14 @@
-//! Knows how a line is written anew with other values for some of its fields.
-//! Never: why, or whether what comes out is a message.
+//! Knows how a line is written anew with other values for some of its fields, and what of a message may
+//! become another by it (PROTOCOL.md section 11).
+//! Never: why, or who wants it.
 
 use std::ops::Range;
 
+use crate::wire::code::Code;
 use crate::wire::cursor::Cursor;
 use crate::wire::envelope::{Envelope, Field};
 use crate::wire::json::{write_on_one_line, write_string};
-use crate::wire::message::Target;
+use crate::wire::message::{Kind, Message, Refusal, Target};
 
 /// What is to stand in a line; what is not named here stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,6 +39,36 @@ pub fn rewrite(envelope: &Envelope<'_>, changes: &Changes<'_>) -> Vec<u8> {
         pieces.put(&[Field::Body], member);
     }
     pieces.apply(line.as_bytes())
+}
+
+/// Reads a line that is to stand in place of `original`, or says why it cannot: it has to be right like any
+/// line, the same sender's, of the same id and category; of a reply only the body may be another.
+pub fn read_rewritten<'a>(
+    original: &Message<'_>,
+    envelope: &'a Envelope<'a>,
+) -> Result<Message<'a>, Refusal> {
+    let wrong = |what: &str| Err(Refusal::new(Code::BadField, format!("the new line {what}")));
+    if envelope.line().contains('\n') {
+        return wrong("is more than one");
+    }
+    if let Some(field) = envelope.doubled() {
+        return wrong(&format!("has \"{}\" twice", field.name()));
+    }
+    let message = Message::read(envelope)?;
+    if message.from != original.from {
+        return wrong("has another \"from\"");
+    }
+    if message.id != original.id {
+        return wrong("has another \"message_id\"");
+    }
+    match (&original.kind, &message.kind) {
+        (Kind::Request, Kind::Request) | (Kind::Signal, Kind::Signal) => Ok(message),
+        (Kind::Reply(_), Kind::Reply(_)) => {
+            let same = message.message_type == original.message_type && message.target == original.target;
+            if same { Ok(message) } else { wrong("is a reply, of which only \"body\" may change") }
+        }
+        _ => wrong("is of another category"),
+    }
 }
 
 /// The places of the members, each from its key to the end of its value, and that of the first one.
@@ -159,6 +191,38 @@ mod tests {
             (r#"{ "b":2}"#, daemon(), r#"{"to":null, "b":2}"#),
         ] {
             assert_eq!(rewritten(line, changes), new, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_may_become_of_a_message() {
+        const REQUEST: &str = r#"{"message_id":1,"message_type":"ask","from":"a","to":"b"}"#;
+        const REPLY: &str = r#"{"message_type":"x_reply","to":"b","body":{"in_reply_to":1}}"#;
+        for (original, new, wrong) in [
+            (REQUEST, REQUEST, None),
+            (REQUEST, r#"{"message_id":1,"message_type":"other","from":"a","topic":"t","body":1}"#, None),
+            (REQUEST, r#"{"message_id":1,"message_type":"ask","from":"c","to":"b"}"#, Some("\"from\"")),
+            (REQUEST, r#"{"message_id":1,"message_type":"ask","to":"b"}"#, Some("\"from\"")),
+            (REQUEST, r#"{"message_id":"1","message_type":"ask","from":"a"}"#, Some("\"message_id\"")),
+            (REQUEST, r#"{"message_type":"ask","from":"a"}"#, Some("\"message_id\"")),
+            (REQUEST, r#"{"message_id":1,"message_type":"signal","from":"a"}"#, Some("category")),
+            (REQUEST, r#"{"message_id":1,"message_type":"error","from":"a"}"#, Some("only the daemon")),
+            (REQUEST, r#"{"message_id":1,"message_type":"","from":"a"}"#, Some("\"message_type\"")),
+            (REQUEST, r#"{"message_id":1,"message_type":"ask","from":"a","from":"a"}"#, Some("twice")),
+            (REQUEST, "{\"message_id\":1,\n\"message_type\":\"ask\",\"from\":\"a\"}", Some("more than one")),
+            (REPLY, r#"{"message_type":"x_reply","to":"b","body":{"in_reply_to":1,"x":2}}"#, None),
+            (REPLY, r#"{"message_type":"x_reply","to":"b","body":{}}"#, Some("in_reply_to")),
+            (REPLY, r#"{"message_type":"y_reply","to":"b","body":{"in_reply_to":1}}"#, Some("only \"body\"")),
+            (REPLY, r#"{"message_type":"x_reply","to":"c","body":{"in_reply_to":1}}"#, Some("only \"body\"")),
+        ] {
+            let original = Envelope::scan(original.as_bytes()).expect("valid");
+            let envelope = Envelope::scan(new.as_bytes()).expect("valid");
+            let read = read_rewritten(&Message::read(&original).expect("right"), &envelope);
+            match (read, wrong) {
+                (Ok(_), None) => {}
+                (Err(refusal), Some(wrong)) if refusal.error.contains(wrong) => {}
+                (read, _) => panic!("{new}: {read:?}"),
+            }
         }
     }
 
