@@ -3,6 +3,10 @@
 //! and cut anywhere, which must change nothing. When everybody has gone, nothing may be left.
 //!
 //! `TRANSCRIPT=key.txt cargo test --test core_transcripts` plays one.
+//!
+//! The stories have a gate, which is told what to do with a message by the member `gate` of its body:
+//! `"drop"`, or `"reject"` (the reason is who sent it, as the gate sees him). Of such messages alone it
+//! keeps count.
 
 mod stage;
 
@@ -14,7 +18,11 @@ use std::time::Duration;
 use serde_json::Value;
 use telex::clock::Now;
 use telex::config::{CommandLine, Config};
-use telex::core::{About, Core, Effect, Identity, Input, OpenGate, Peer, SessionKey, Transport};
+use telex::core::{
+    About, Core, Counters, Effect, Gate, Identity, Input, Judged, Peer, SessionKey, Transport, Verdict,
+};
+use telex::wire::envelope::Field;
+use telex::wire::pointer;
 
 use stage::play::{Heard, Stage, play};
 use stage::transcript::{How, Reading, Transcript};
@@ -114,9 +122,47 @@ fn faults_in_a_transcript_are_told() {
     assert!(told("a< {}\na< {}").contains("t:2: no line"));
 }
 
+/// A gate that messages tell what to do with them.
+#[derive(Default)]
+struct ToldGate {
+    counters: Counters,
+}
+
+impl Gate for ToldGate {
+    fn judge(&mut self, judged: &Judged<'_>) -> Verdict {
+        let body = judged.message.envelope.raw(Field::Body).unwrap_or("null");
+        let told = pointer::find(body, "/gate").expect("a pointer");
+        let counters = &mut self.counters;
+        let verdict = match told {
+            None => return Verdict::Pass,
+            Some("\"drop\"") => {
+                counters.drop += 1;
+                Verdict::Drop
+            }
+            Some("\"reject\"") => {
+                counters.reject += 1;
+                let node_ids: Vec<_> = judged.node_ids().collect();
+                let reason = format!("{} {} {node_ids:?}", judged.number, judged.unique_id);
+                Verdict::Reject { filter: "told".to_owned(), reason }
+            }
+            Some(other) => panic!("the gate is told {other}"),
+        };
+        counters.calls += 1;
+        verdict
+    }
+
+    fn counters(&self) -> Vec<Counters> {
+        match self.counters.calls {
+            0 => Vec::new(),
+            _ => vec![Counters { name: "told".to_owned(), ..self.counters.clone() }],
+        }
+    }
+}
+
 /// A shell around the core, as the daemon's, with clients in place of sockets.
 struct Shell {
     core: Core,
+    gate: ToldGate,
     now: Now,
     cut: Cut,
     tcp: bool,
@@ -159,6 +205,7 @@ impl Shell {
         let now = Now { mono: Duration::from_secs(1000), wall: Duration::from_secs(1_700_000_000) };
         Shell {
             core: Core::new(about, config.limits, now),
+            gate: ToldGate::default(),
             now,
             cut,
             tcp,
@@ -194,7 +241,7 @@ impl Shell {
     fn run(&mut self) {
         self.glued = None;
         loop {
-            self.core.handle(Input::TimePassed, self.now, &mut OpenGate);
+            self.core.handle(Input::TimePassed, self.now, &mut self.gate);
             self.obey();
             for _ in 0..self.ready.len() {
                 let Some(session) = self.ready.pop_front() else { break };
@@ -254,7 +301,7 @@ impl Shell {
         let Some(client) = self.of(session).filter(|client| client.session == Some(session)) else { return };
         client.queued = false;
         if std::mem::take(&mut client.resumes) {
-            self.core.handle(Input::Resumed { session }, now, &mut OpenGate);
+            self.core.handle(Input::Resumed { session }, now, &mut self.gate);
         } else if wants_bytes && !client.sent.is_empty() {
             let most = client.sent.len();
             let count = match cut {
@@ -263,10 +310,10 @@ impl Shell {
                 Cut::Anywhere(_) => 1 + chance as usize % most,
             };
             let bytes: Vec<u8> = client.sent.drain(..count).collect();
-            self.core.handle(Input::Received { session, bytes: &bytes }, now, &mut OpenGate);
+            self.core.handle(Input::Received { session, bytes: &bytes }, now, &mut self.gate);
         } else if wants_bytes && client.ends && !client.ended {
             client.ended = true;
-            self.core.handle(Input::Ended { session }, now, &mut OpenGate);
+            self.core.handle(Input::Ended { session }, now, &mut self.gate);
         }
         let is_readable = |client: &mut Client| !client.sent.is_empty() || (client.ends && !client.ended);
         if self.core.wants_bytes(session) && self.of(session).is_some_and(is_readable) {
@@ -466,7 +513,7 @@ impl Stage for Shell {
         (client.ends, client.broke) = (true, true);
         if let Some(session) = client.session {
             // That it is gone is told before what it had sent can be read.
-            self.core.handle(Input::Broke { session }, self.now, &mut OpenGate);
+            self.core.handle(Input::Broke { session }, self.now, &mut self.gate);
             self.enqueue(session);
         }
         self.obey();
@@ -511,7 +558,7 @@ impl Stage for Shell {
     fn stop(&mut self) {
         self.run();
         self.stop_at = Some(self.now.mono + self.drain_timeout);
-        self.core.handle(Input::StopAsked, self.now, &mut OpenGate);
+        self.core.handle(Input::StopAsked, self.now, &mut self.gate);
         self.run();
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::core::registry::{Claim, Instance, Status, Taken};
 use crate::core::route::Parcel;
-use crate::core::{Core, Level, Reason, SessionKey};
+use crate::core::{Core, Gate, Level, Reason, SessionKey};
 use crate::limits::{DEPTH_MAX, SharedNames};
 use crate::name::{NodeAddress, check_node_id, expand, is_reserved};
 use crate::wire::code::Code;
@@ -19,10 +19,10 @@ const HOLDING_BYTES: usize = 256;
 
 impl Core {
     /// Answers a request to the daemon.
-    pub(super) fn control(&mut self, parcel: &Parcel<'_>) {
+    pub(super) fn control(&mut self, parcel: &Parcel<'_>, gate: &dyn Gate) {
         let body = parcel.message.envelope.raw(Field::Body);
         let done = match Ask::read(&parcel.message.message_type, body) {
-            Ok(ask) => self.answer(parcel, ask, body),
+            Ok(ask) => self.answer(parcel, ask, body, gate),
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = done {
@@ -30,7 +30,13 @@ impl Core {
         }
     }
 
-    fn answer(&mut self, parcel: &Parcel<'_>, ask: Ask<'_>, body: Option<&str>) -> Result<(), Refusal> {
+    fn answer(
+        &mut self,
+        parcel: &Parcel<'_>,
+        ask: Ask<'_>,
+        body: Option<&str>,
+        gate: &dyn Gate,
+    ) -> Result<(), Refusal> {
         let (key, asked) = (parcel.sender, parcel.asked());
         match ask {
             Ask::Register(register) => return self.register(parcel, *register),
@@ -71,7 +77,7 @@ impl Core {
                 return Ok(());
             }
             Ask::Stats => {
-                self.report_stats(parcel);
+                self.report_stats(parcel, &gate.counters());
                 return Ok(());
             }
             Ask::Ping => {

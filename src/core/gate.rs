@@ -2,12 +2,33 @@
 //! Never: who judges, or why.
 
 use crate::core::peer::Peer;
+use crate::core::registry::Registry;
+use crate::core::session::Session;
 use crate::wire::message::Message;
 
 /// Judges every message of a peer once, before it goes anywhere.
 pub trait Gate {
     /// Looks at one message, as it came but for its `from`.
     fn judge(&mut self, judged: &Judged<'_>) -> Verdict;
+
+    /// What each of those who judge has counted, in their order; for `stats`.
+    fn counters(&self) -> Vec<Counters> {
+        Vec::new()
+    }
+}
+
+/// What one of those who judge has counted since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the protocol")]
+pub struct Counters {
+    pub name: String,
+    pub calls: u64,
+    pub pass: u64,
+    pub drop: u64,
+    pub reject: u64,
+    pub replace: u64,
+    pub nanoseconds: u64,
+    pub strikes: u64,
 }
 
 /// A message at the door.
@@ -15,12 +36,24 @@ pub trait Gate {
 pub struct Judged<'a> {
     /// The unique number of the connection it came from.
     pub number: u64,
+    /// The same as an address: `:7`.
+    pub unique_id: &'a str,
     /// Who that is.
     pub peer: &'a Peer,
     /// The sender's address, as stamped.
     pub from: &'a str,
     /// The message as it came.
     pub message: &'a Message<'a>,
+    pub(super) session: &'a Session,
+    pub(super) registry: &'a Registry,
+}
+
+impl<'a> Judged<'a> {
+    /// The node IDs that the sender holds, in the order in which it took them.
+    pub fn node_ids(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let registry = self.registry;
+        self.session.names.iter().filter_map(|&name| registry.get(name)).map(|node| &*node.name)
+    }
 }
 
 /// What becomes of a message.

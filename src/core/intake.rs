@@ -100,7 +100,7 @@ impl Core {
         let mut held = None;
         if self.sessions.get(key).is_some_and(|session| session.held.is_some()) {
             let Some(taken) = self.take_held(key) else { return };
-            self.route_held(key, &taken);
+            self.route_held(key, &taken, gate);
             self.settle();
             held = Some(taken);
         }
@@ -112,8 +112,8 @@ impl Core {
         self.account(key);
     }
 
-    fn route_held(&mut self, key: SessionKey, held: &super::session::Held) {
-        self.with_held(key, held, |core, parcel| core.route(parcel));
+    fn route_held(&mut self, key: SessionKey, held: &super::session::Held, gate: &dyn Gate) {
+        self.with_held(key, held, |core, parcel| core.route(parcel, gate));
     }
 
     /// Tells the sender of a held line that it goes nowhere.
@@ -338,9 +338,12 @@ impl Core {
         let Some(session) = self.sessions.get(parcel.sender) else { return };
         let judged = Judged {
             number: session.number,
+            unique_id: &session.unique_id,
             peer: &session.peer,
             from: parcel.from,
             message: parcel.message,
+            session,
+            registry: &self.registry,
         };
         let verdict = gate.judge(&judged);
         if self.has_taps() {
@@ -348,7 +351,7 @@ impl Core {
         }
         let is_request = parcel.message.kind == Kind::Request;
         match verdict {
-            Verdict::Pass => self.route(parcel),
+            Verdict::Pass => self.route(parcel, gate),
             Verdict::Reject { filter, reason } => {
                 let refusal = Refusal { filter: Some(filter), ..Refusal::new(Code::Denied, reason) };
                 self.refuse(parcel, &refusal);

@@ -40,7 +40,7 @@ use crate::clock::Now;
 use crate::limits::Limits;
 
 pub use effect::{Effect, Input, Level, Note, Reason};
-pub use gate::{Gate, Judged, OpenGate, Verdict};
+pub use gate::{Counters, Gate, Judged, OpenGate, Verdict};
 pub use peer::{Identity, Peer, Transport, User};
 pub use stats::Stats;
 

@@ -9,7 +9,7 @@ use crate::core::registry::{Instance, NodeKey};
 use crate::core::requests::{Asked, RequestKey};
 use crate::core::session::{Held, LastTo};
 use crate::core::timers::Timer;
-use crate::core::{Core, SessionKey};
+use crate::core::{Core, Gate, SessionKey};
 use crate::name::NodeAddress;
 use crate::wire::code::Code;
 use crate::wire::control::Delivery;
@@ -66,11 +66,11 @@ enum Reach {
 
 impl Core {
     /// Sends a message where it is to go.
-    pub(super) fn route(&mut self, parcel: &Parcel<'_>) {
+    pub(super) fn route(&mut self, parcel: &Parcel<'_>, gate: &dyn Gate) {
         match (&parcel.message.kind, &parcel.message.target) {
             (Kind::Reply(answered), target) => self.route_reply(parcel, answered, target),
             (Kind::Signal, Target::Daemon) => {}
-            (Kind::Request, Target::Daemon) => self.control(parcel),
+            (Kind::Request, Target::Daemon) => self.control(parcel, gate),
             (_, Target::Address(to)) => self.route_to_address(parcel, to),
             (_, Target::Topic(topic)) => self.route_to_topic(parcel, topic),
         }
