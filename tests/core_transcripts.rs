@@ -5,8 +5,9 @@
 //! `TRANSCRIPT=key.txt cargo test --test core_transcripts` plays one.
 //!
 //! The stories have a gate, which is told what to do with a message by the member `gate` of its body:
-//! `"drop"`, or `"reject"` (the reason is who sent it, as the gate sees him). Of such messages alone it
-//! keeps count.
+//! `"drop"`, `"reject"` (the reason is who sent it, as the gate sees him), what is to be replaced
+//! (`{"to":"b","topic":"t","message_type":"ask","body":{}}`, each where it is to be another), or the whole line
+//! that is to go on (`{"line":"…"}`), right or not. Of such messages alone it keeps count.
 
 mod stage;
 
@@ -22,7 +23,10 @@ use telex::core::{
     About, Core, Counters, Effect, Gate, Identity, Input, Judged, Peer, SessionKey, Transport, Verdict,
 };
 use telex::wire::envelope::Field;
+use telex::wire::json::unescape;
+use telex::wire::message::{Message, Target};
 use telex::wire::pointer;
+use telex::wire::rewrite::{Changes, rewrite};
 
 use stage::play::{Heard, Stage, play};
 use stage::transcript::{How, Reading, Transcript};
@@ -145,7 +149,10 @@ impl Gate for ToldGate {
                 let reason = format!("{} {} {node_ids:?}", judged.number, judged.unique_id);
                 Verdict::Reject { filter: "told".to_owned(), reason }
             }
-            Some(other) => panic!("the gate is told {other}"),
+            Some(told) => {
+                counters.replace += 1;
+                Verdict::Replace(replaced(judged.message, told))
+            }
         };
         counters.calls += 1;
         verdict
@@ -157,6 +164,22 @@ impl Gate for ToldGate {
             _ => vec![Counters { name: "told".to_owned(), ..self.counters.clone() }],
         }
     }
+}
+
+fn replaced(message: &Message<'_>, told: &str) -> Vec<u8> {
+    let member = |name: &str| pointer::find(told, &format!("/{name}")).expect("a pointer");
+    let text = |name: &str| member(name).map(unescape);
+    if let Some(line) = text("line") {
+        return line.into_owned().into_bytes();
+    }
+    let to = member("to").map(|to| match to {
+        "null" => Target::Daemon,
+        to => Target::Address(unescape(to)),
+    });
+    let target = to.or_else(|| text("topic").map(Target::Topic));
+    let message_type = text("message_type");
+    let changes = Changes { target, message_type: message_type.as_deref(), body: member("body") };
+    rewrite(message.envelope, &changes)
 }
 
 /// A shell around the core, as the daemon's, with clients in place of sockets.

@@ -24,9 +24,7 @@ pub struct Changes<'a> {
 /// Writes the line of an envelope with these changes, without an LF. No field may be there twice. What
 /// was not there comes first; all other members, known or not, stay byte for byte in their order.
 pub fn rewrite(envelope: &Envelope<'_>, changes: &Changes<'_>) -> Vec<u8> {
-    let line = envelope.line();
-    let (start, members) = members(envelope);
-    let mut pieces = Pieces { start, members: &members, added: Vec::new(), edits: Vec::new() };
+    let mut pieces = Pieces::of(envelope);
     if let Some(target) = &changes.target {
         pieces.put(&[Field::To, Field::Topic], member_of(target));
     }
@@ -38,7 +36,7 @@ pub fn rewrite(envelope: &Envelope<'_>, changes: &Changes<'_>) -> Vec<u8> {
         write_on_one_line(&mut member, body);
         pieces.put(&[Field::Body], member);
     }
-    pieces.apply(line.as_bytes())
+    pieces.apply(envelope.line().as_bytes())
 }
 
 /// Reads a line that is to stand in place of `original`, or says why it cannot: it has to be right like any
@@ -71,44 +69,50 @@ pub fn read_rewritten<'a>(
     }
 }
 
-/// The places of the members, each from its key to the end of its value, and that of the first one.
-fn members(envelope: &Envelope<'_>) -> (usize, Vec<(Option<Field>, Range<usize>)>) {
-    let mut members = Vec::new();
-    let mut cursor = Cursor::new(envelope.line().as_bytes());
-    cursor.skip_space();
-    let start = cursor.at + 1;
-    let passed = cursor.members(1, |cursor, key| {
-        cursor.value(1)?;
-        members.push((envelope.field_of(cursor, key), key.range().start..cursor.at));
-        Ok(())
-    });
-    debug_assert!(passed.is_ok(), "an envelope has been passed before");
-    (start, members)
-}
-
 /// What is to become of a line.
-struct Pieces<'a> {
-    /// Behind the brace.
+struct Pieces {
+    /// The place behind the brace.
     start: usize,
-    members: &'a [(Option<Field>, Range<usize>)],
+    members: Vec<Member>,
     /// Members that were not there.
     added: Vec<Vec<u8>>,
     /// What stands there, and what is to stand there.
     edits: Vec<(Range<usize>, Vec<u8>)>,
 }
 
-impl Pieces<'_> {
+/// A member of a line, from its key to the end of its value.
+struct Member {
+    field: Option<Field>,
+    place: Range<usize>,
+}
+
+impl Pieces {
+    fn of(envelope: &Envelope<'_>) -> Pieces {
+        let mut members = Vec::new();
+        let mut cursor = Cursor::new(envelope.line().as_bytes());
+        cursor.skip_space();
+        let start = cursor.at + 1;
+        let passed = cursor.members(1, |cursor, key| {
+            cursor.value(1)?;
+            members
+                .push(Member { field: envelope.field_of(cursor, key), place: key.range().start..cursor.at });
+            Ok(())
+        });
+        debug_assert!(passed.is_ok(), "an envelope has been passed before");
+        Pieces { start, members, added: Vec::new(), edits: Vec::new() }
+    }
+
     /// Puts a member in the place of the first of `fields` that there is; the others go, each with the
     /// comma before it.
     fn put(&mut self, fields: &[Field], member: Vec<u8>) {
-        let is_one = |(field, _): &(Option<Field>, _)| field.is_some_and(|field| fields.contains(&field));
+        let is_one = |member: &Member| member.field.is_some_and(|field| fields.contains(&field));
         let mut places = (0..self.members.len()).filter(|&at| is_one(&self.members[at]));
         match places.next() {
-            Some(first) => self.edits.push((self.members[first].1.clone(), member)),
+            Some(first) => self.edits.push((self.members[first].place.clone(), member)),
             None => self.added.push(member),
         }
         for at in places {
-            self.edits.push((self.members[at - 1].1.end..self.members[at].1.end, Vec::new()));
+            self.edits.push((self.members[at - 1].place.end..self.members[at].place.end, Vec::new()));
         }
     }
 

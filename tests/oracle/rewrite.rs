@@ -18,9 +18,10 @@ pub(crate) fn check(line: &str, changes: &Changes<'_>) {
     }
     assert!(!new.contains('\n') || line.contains('\n'), "{line} became two lines: {new}");
     let got = Members::of(&new).unwrap_or_else(|| panic!("{line} became no object: {new}"));
-    let mut wanted: Vec<(String, String)> = Vec::new();
-    wanted
-        .extend(Members::of(line).expect("an object").0.into_iter().map(|(key, raw)| (key, raw.to_owned())));
+    let owned = |members: Members<'_>| -> Vec<(String, String)> {
+        members.0.into_iter().map(|(key, raw)| (key, raw.to_owned())).collect()
+    };
+    let mut wanted = owned(Members::of(line).expect("an object"));
     let mut added = Vec::new();
     let text = |text: &str| serde_json::to_string(text).expect("a string");
     let target = changes.target.as_ref().map(|target| match target {
@@ -31,24 +32,19 @@ pub(crate) fn check(line: &str, changes: &Changes<'_>) {
     let message_type = changes.message_type.map(|value| ("message_type".to_owned(), text(value)));
     let body =
         changes.body.map(|json| ("body".to_owned(), json.replace(['\n', '\r'], " ").trim().to_owned()));
-    let is_target = |key: &str| key == "to" || key == "topic";
-    let is_type = |key: &str| key == "message_type";
-    let is_body = |key: &str| key == "body";
-    let rules: [(Option<_>, &dyn Fn(&str) -> bool); 3] =
-        [(target, &is_target), (message_type, &is_type), (body, &is_body)];
-    for (member, is_it) in rules {
+    for (member, names) in
+        [(target, &["to", "topic"][..]), (message_type, &["message_type"]), (body, &["body"])]
+    {
         let Some(member) = member else { continue };
-        let Some(first) = wanted.iter().position(|(key, _)| is_it(key)) else {
+        let is_it = |(key, _): &(String, String)| names.contains(&&**key);
+        let Some(first) = wanted.iter().position(is_it) else {
             added.push(member);
             continue;
         };
-        wanted.retain({
-            let mut at = 0..;
-            move |(key, _)| at.next() == Some(first) || !is_it(key)
-        });
+        wanted[first] = (String::new(), String::new());
+        wanted.retain(|member| !is_it(member));
         wanted[first] = member;
     }
     added.append(&mut wanted);
-    let got: Vec<_> = got.0.into_iter().map(|(key, raw)| (key, raw.to_owned())).collect();
-    assert_eq!(got, added, "{line} became {new}");
+    assert_eq!(owned(got), added, "{line} became {new}");
 }
