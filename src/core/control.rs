@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::core::registry::{Claim, Instance, Status, Taken};
 use crate::core::route::Parcel;
-use crate::core::{Core, Gate, Level, Reason, SessionKey};
+use crate::core::{Core, Event, Gate, Level, Reason, SessionKey};
 use crate::limits::{DEPTH_MAX, SharedNames};
 use crate::name::{NodeAddress, check_node_id, expand, is_reserved};
 use crate::wire::code::Code;
@@ -160,7 +160,10 @@ impl Core {
         if done.joined {
             self.tell_up(&name, number);
             self.call_waiters_of(done.node);
-            self.note(Level::Info, "registered", Some(number), format!("is {name}"));
+            let text = format!("is {name}");
+            self.note(Level::Info, Event::Registered, self.subject(key), text, |fields| {
+                fields.string("node_id", &name);
+            });
         }
         Ok(())
     }
@@ -245,7 +248,10 @@ impl Core {
         self.say_reply(key, parcel.asked(), |_| {});
         self.tell_down(node_id, number, Reason::Unregistered);
         self.call_waiters(key);
-        self.note(Level::Info, "unregistered", Some(number), format!("is {node_id} no more"));
+        let text = format!("is {node_id} no more");
+        self.note(Level::Info, Event::Unregistered, self.subject(key), text, |fields| {
+            fields.string("node_id", node_id);
+        });
         Ok(())
     }
 

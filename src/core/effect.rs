@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::core::SessionKey;
+use crate::core::event::Note;
 
 /// A fact that the shell hands in.
 #[derive(Debug)]
@@ -48,34 +49,6 @@ pub enum Effect {
     Close(SessionKey),
     /// Something that an administrator may want to read.
     Note(Note),
-}
-
-/// How much a note matters, as in syslog(3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// The daemon failed at something.
-    Error,
-    /// A peer misbehaves, or something runs short.
-    Warning,
-    /// Normal, but worth a look.
-    Notice,
-    /// Comings and goings.
-    Info,
-    /// For who debugs a client.
-    Debug,
-}
-
-/// A record for the log.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Note {
-    /// How much it matters.
-    pub level: Level,
-    /// What happened, as one fixed word.
-    pub event: &'static str,
-    /// The unique number of the connection that it is about.
-    pub number: Option<u64>,
-    /// What happened, for people, on one line.
-    pub text: String,
 }
 
 /// Why a connection ends; `Display` is the protocol's word, where it has one.

@@ -8,7 +8,7 @@ use crate::core::registry::Registry;
 use crate::core::route::Parcel;
 use crate::core::session::Session;
 use crate::core::watch::Tapped;
-use crate::core::{Core, Level};
+use crate::core::{Core, Event, Level};
 use crate::wire::code::Code;
 use crate::wire::envelope::Envelope;
 use crate::wire::message::{Kind, Message, Refusal, Target, excerpt};
@@ -169,8 +169,8 @@ impl Core {
 
     /// The gate has said what it must not say. Nobody is handed such a line.
     fn refuse_false_line(&mut self, parcel: &Parcel<'_>, why: &str) {
-        let number = self.sessions.get(parcel.sender).map(|session| session.number);
-        self.note(Level::Error, "internal", number, format!("a filter has failed at a message: {why}"));
+        let (about, text) = (self.subject(parcel.sender), format!("a filter has failed at a message: {why}"));
+        self.note(Level::Error, Event::Internal, about, text, |_| {});
         self.tap_parcel(parcel, "reject");
         self.refuse(parcel, &Refusal::new(Code::Internal, "a filter has failed at this message"));
     }

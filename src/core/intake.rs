@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::core::delivery::AskedBy;
 use crate::core::route::Parcel;
 use crate::core::session::Backlog;
-use crate::core::{Core, Effect, Gate, Level, Reason, SessionKey};
+use crate::core::{Core, Effect, Event, Gate, Level, Reason, SessionKey};
 use crate::limits::BROKEN_LINES_MAX;
 use crate::name::node_of;
 use crate::wire::code::Code;
@@ -231,9 +231,10 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.broken_lines += 1;
         if session.broken_lines == BROKEN_LINES_MAX {
-            let number = session.number;
             let text = format!("is disconnected: it sent {BROKEN_LINES_MAX} broken lines in a row");
-            self.note(Level::Warning, "broken", Some(number), text);
+            self.note(Level::Warning, Event::Broken, self.subject(key), text, |fields| {
+                fields.number("lines", BROKEN_LINES_MAX);
+            });
             self.leave(key, Reason::Broken);
         }
     }

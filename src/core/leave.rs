@@ -5,7 +5,7 @@ use crate::core::peer::Peer;
 use crate::core::registry::Status;
 use crate::core::session::{Backlog, Leaving};
 use crate::core::timers::Timer;
-use crate::core::{Core, Effect, Level, Reason, SessionKey};
+use crate::core::{Core, Effect, Event, Level, Reason, SessionKey, Subject};
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
 
@@ -43,8 +43,11 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key) else { return };
         // Not even the fates of its messages to itself can be told any more.
         session.broke = true;
-        let number = session.number;
-        self.note(Level::Warning, "stalled", Some(number), format!("is disconnected: {why}"));
+        let queued = session.outbox.queue_bytes();
+        let (about, text) = (self.subject(key), format!("is disconnected: {why}"));
+        self.note(Level::Warning, Event::Stalled, about, text, |fields| {
+            fields.number("queue_bytes", queued);
+        });
         self.give_up(key);
         self.leave(key, Reason::Stalled);
         self.close(key);
@@ -53,6 +56,7 @@ impl Core {
     /// Takes a session away from everybody else. It stays until it has got what it is owed.
     pub(super) fn leave(&mut self, key: SessionKey, reason: Reason) {
         let (now, patience) = (self.now, self.limits.stall_timeout);
+        let about = self.subject(key);
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.leaving.is_some() {
             return;
@@ -84,7 +88,7 @@ impl Core {
         for node_id in &node_ids {
             self.tell_down(node_id, number, reason);
         }
-        self.note_left(number, &node_ids, reason);
+        self.note_left(about, &node_ids, reason);
         self.account(key);
         match reason {
             Reason::Killed => self.at_once.push(key),
@@ -92,12 +96,14 @@ impl Core {
         }
     }
 
-    fn note_left(&mut self, number: u64, node_ids: &[std::rc::Rc<str>], reason: Reason) {
+    fn note_left(&mut self, about: Subject, node_ids: &[std::rc::Rc<str>], reason: Reason) {
         let level = if node_ids.is_empty() { Level::Debug } else { Level::Info };
         let names = node_ids.join(", ");
         let text =
             if names.is_empty() { format!("left ({reason})") } else { format!("left ({reason}): {names}") };
-        self.note(level, "left", Some(number), text);
+        self.note(level, Event::Left, about, text, |fields| {
+            fields.string("reason", reason.word()).strings("node_ids", node_ids.iter().map(|name| &**name));
+        });
     }
 
     /// Closes a session that is leaving, where it has got all that it is owed or can be given no
@@ -153,7 +159,8 @@ impl Core {
                 self.users.remove(&session.peer.user());
             }
         }
-        self.note(Level::Debug, "closed", Some(session.number), "is closed".to_owned());
+        let about = Subject::new(session.number, &session.peer);
+        self.note(Level::Debug, Event::Closed, about, "is closed".to_owned(), |_| {});
         self.effects.push_back(Effect::Close(key));
     }
 

@@ -12,6 +12,7 @@
 mod control;
 mod delivery;
 mod effect;
+mod event;
 mod gate;
 mod intake;
 mod leave;
@@ -39,7 +40,8 @@ use slotmap::SlotMap;
 use crate::clock::Now;
 use crate::limits::Limits;
 
-pub use effect::{Effect, Input, Level, Note, Reason};
+pub use effect::{Effect, Input, Reason};
+pub use event::{Event, Level, Note, Subject};
 pub use gate::{Counters, Gate, Judged, OpenGate, Verdict};
 pub use peer::{Identity, Peer, Transport, User};
 pub use stats::Stats;
@@ -153,9 +155,12 @@ impl Core {
             self.stats.error(refusal.code);
             self.note(
                 Level::Warning,
-                "refused",
-                Some(number),
+                Event::Refused,
+                Subject::new(number, &peer),
                 format!("a connection was refused: {}", refusal.error),
+                |fields| {
+                    fields.string("code", refusal.code.word());
+                },
             );
             let mut line = Vec::new();
             delivery::write_error(&mut line, &format!(":{number}"), &refusal, None, |_| {});
@@ -163,7 +168,11 @@ impl Core {
         }
         self.stats.connections_total += 1;
         *self.users.entry(peer.user()).or_default() += 1;
-        self.note(Level::Debug, "opened", Some(number), format!("connected over {}", peer.transport.word()));
+        let transport = peer.transport.word();
+        let text = format!("connected over {transport}");
+        self.note(Level::Debug, Event::Opened, Subject::new(number, &peer), text, |fields| {
+            fields.string("transport", transport);
+        });
         let session = self.sessions.insert(Session::new(number, peer));
         self.by_number.insert(number, session);
         Ok(session)
@@ -273,10 +282,6 @@ impl Core {
         &self.stats
     }
 
-    fn note(&mut self, level: Level, event: &'static str, number: Option<u64>, text: String) {
-        self.effects.push_back(Effect::Note(Note { level, event, number, text }));
-    }
-
     fn time_passed(&mut self) {
         while let Some(timer) = self.timers.due(self.now.mono) {
             match timer {
@@ -303,3 +308,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ impl Log {
     }
 
     pub(super) fn note(&mut self, note: &Note) {
-        match note.number {
+        match note.about.number {
             Some(number) => self.write(note.level, &format!(":{number} {}", note.text)),
             None => self.write(note.level, &note.text),
         }

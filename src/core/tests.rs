@@ -1,0 +1,171 @@
+//! What the core says to its shell, beside what it says to peers (that is in `tests/transcripts`).
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// A core, and a shell that lets everybody read everything.
+struct Bench {
+    core: Core,
+    now: Now,
+    numbers: u64,
+    gate: OpenGate,
+}
+
+impl Bench {
+    fn with(limits: Limits) -> Bench {
+        let now = Now { mono: Duration::ZERO, wall: Duration::from_secs(1_800_000_000) };
+        let about = About { version: "0", host: "host".to_owned(), drain_timeout: Duration::from_secs(5) };
+        Bench { core: Core::new(about, limits, now), now, numbers: 0, gate: OpenGate }
+    }
+
+    /// Root, over a Unix socket.
+    fn connects(&mut self) -> SessionKey {
+        self.numbers += 1;
+        self.core.open(self.numbers, root(), self.now).expect("room")
+    }
+
+    fn handles(&mut self, input: Input<'_>) {
+        self.core.handle(input, self.now, &mut self.gate);
+    }
+
+    fn passes(&mut self, time: Duration) {
+        self.now = Now { mono: self.now.mono + time, wall: self.now.wall + time };
+        self.handles(Input::TimePassed);
+    }
+
+    fn says(&mut self, session: SessionKey, line: Value) {
+        let bytes = format!("{line}\n");
+        self.handles(Input::Received { session, bytes: bytes.as_bytes() });
+    }
+
+    fn registers(&mut self, session: SessionKey, node_id: &str) {
+        self.says(session, json!({"message_type": "register", "from": node_id}));
+    }
+
+    fn leaves(&mut self, session: SessionKey) {
+        self.handles(Input::Ended { session });
+        self.hears(session);
+    }
+
+    /// All that has come to a connection.
+    fn hears(&mut self, session: SessionKey) -> Vec<Value> {
+        let mut bytes = Vec::new();
+        loop {
+            let mut slices = [IoSlice::new(b""); 16];
+            let filled = self.core.transmit(session, &mut slices);
+            let count: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
+            slices[..filled].iter().for_each(|slice| bytes.extend_from_slice(slice));
+            if count == 0 {
+                break;
+            }
+            self.core.wrote(session, count, self.now);
+        }
+        bytes
+            .split_inclusive(|&byte| byte == b'\n')
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect()
+    }
+
+    fn effects(&mut self) -> Vec<Effect> {
+        std::iter::from_fn(|| self.core.next_effect()).collect()
+    }
+
+    /// The records, each as its event, the number, node ID and uid that it is about, and its fields.
+    fn notes(&mut self) -> Vec<(Event, Value)> {
+        let note = |effect| match effect {
+            Effect::Note(Note { event, about, fields, text, .. }) => {
+                assert!(!text.is_empty() && !fields.contains('\n'), "{text} {fields}");
+                let fields: Value = serde_json::from_str(&fields).unwrap();
+                Some((event, json!([about.number, about.node_id.as_deref(), about.uid, fields])))
+            }
+            _ => None,
+        };
+        self.effects().into_iter().filter_map(note).collect()
+    }
+}
+
+fn root() -> Peer {
+    let identity = Identity::Kernel { uid: 0, gid: 0, pid: 1 };
+    Peer { transport: Transport::Unix, identity, administrator: true }
+}
+
+#[test]
+fn records_say_of_whom_and_what() {
+    let mut bench =
+        Bench::with(Limits { max_connections: 3, max_queue_bytes: 64 << 10, ..Limits::default() });
+    let (a, b) = (bench.connects(), bench.connects());
+    let tcp = Peer { transport: Transport::Tcp, identity: Identity::Anonymous, administrator: false };
+    let c = bench.core.open(7, tcp.clone(), bench.now).unwrap();
+    bench.core.open(8, tcp, bench.now).unwrap_err();
+    assert_eq!(
+        bench.notes(),
+        [
+            (Event::Opened, json!([1, null, 0, {"transport": "unix"}])),
+            (Event::Opened, json!([2, null, 0, {"transport": "unix"}])),
+            (Event::Opened, json!([7, null, null, {"transport": "tcp"}])),
+            (Event::Refused, json!([8, null, null, {"code": "overloaded"}])),
+        ]
+    );
+    bench.registers(a, "web");
+    bench.registers(a, "web");
+    bench.registers(a, "w\"2");
+    bench.says(a, json!({"message_type": "unregister", "body": {"node_id": "web"}}));
+    bench.leaves(a);
+    assert_eq!(
+        bench.notes(),
+        [
+            (Event::Registered, json!([1, "web", 0, {"node_id": "web"}])),
+            (Event::Registered, json!([1, "web", 0, {"node_id": "w\"2"}])),
+            (Event::Unregistered, json!([1, "w\"2", 0, {"node_id": "web"}])),
+            (Event::Left, json!([1, "w\"2", 0, {"reason": "lost", "node_ids": ["w\"2"]}])),
+            (Event::Closed, json!([1, null, 0, {}])),
+        ]
+    );
+    bench.registers(c, "far");
+    bench.registers(c, "off");
+    bench.notes();
+    let nonsense = "nonsense\n".repeat(100);
+    bench.handles(Input::Received { session: c, bytes: nonsense.as_bytes() });
+    bench.hears(c);
+    assert_eq!(
+        bench.notes(),
+        [
+            (Event::Broken, json!([7, "far", null, {"lines": 100}])),
+            (Event::Left, json!([7, "far", null, {"reason": "broken", "node_ids": ["far", "off"]}])),
+            (Event::Closed, json!([7, null, null, {}])),
+        ]
+    );
+    // Who does not read, while somebody waits for it.
+    bench.registers(b, "slow");
+    bench.hears(b);
+    let d = bench.connects();
+    bench.notes();
+    let mut queued = 0;
+    while bench.core.wants_bytes(d) {
+        bench.says(d, json!({"message_type": "signal", "to": "slow", "body": "x".repeat(1000)}));
+        queued = bench.core.sessions[b].outbox.queue_bytes();
+    }
+    bench.passes(Duration::from_secs(10));
+    let stalled = [
+        (Event::Stalled, json!([2, "slow", 0, {"queue_bytes": queued}])),
+        (Event::Left, json!([2, "slow", 0, {"reason": "stalled", "node_ids": ["slow"]}])),
+        (Event::Closed, json!([2, null, 0, {}])),
+    ];
+    assert_eq!(bench.notes(), stalled);
+    // Memory.
+    let max_memory_bytes = 1;
+    bench.handles(Input::LimitsChanged(Box::new(Limits { max_memory_bytes, ..Limits::default() })));
+    bench.registers(d, "d");
+    let kept = bench.core.kept_bytes();
+    let overloaded = json!([null, null, null, {"memory_bytes": kept, "max_memory_bytes": 1}]);
+    assert_eq!(bench.notes(), [(Event::Overloaded, overloaded)]);
+}
+
+#[test]
+fn every_event_has_a_word_of_its_own() {
+    let words: Vec<_> = Event::ALL.iter().map(|event| event.word()).collect();
+    for (at, word) in words.iter().enumerate() {
+        assert!(word.bytes().all(|byte| byte.is_ascii_lowercase()) && !words[..at].contains(word), "{word}");
+    }
+}
