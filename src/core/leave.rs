@@ -1,6 +1,7 @@
 //! Knows how connections come and go, and how the daemon ends (PROTOCOL.md sections 4, 5 and 7).
 //! Never: why somebody leaves; that is handed in.
 
+use crate::core::delivery::write_error;
 use crate::core::peer::Peer;
 use crate::core::registry::Status;
 use crate::core::session::{Backlog, Leaving};
@@ -23,6 +24,22 @@ impl Core {
             return Ok(());
         };
         Err(Refusal::new(Code::Overloaded, error))
+    }
+
+    /// Counts a connection that is not opened. Gives the line for its peer.
+    pub(super) fn refuse_connection(&mut self, number: u64, peer: &Peer, refusal: &Refusal) -> Vec<u8> {
+        self.stats.connections_refused += 1;
+        self.stats.error(refusal.code);
+        let text = format!("a connection was refused: {}", refusal.error);
+        self.note(Level::Warning, Event::Refused, Subject::new(number, peer), text, |fields| {
+            fields.string("code", refusal.code.word());
+            if let Some(filter) = &refusal.filter {
+                fields.string("filter", filter);
+            }
+        });
+        let mut line = Vec::new();
+        write_error(&mut line, &format!(":{number}"), refusal, None, |_| {});
+        line
     }
 
     /// Nothing can be written to the peer any more. What it sent before is handled still.

@@ -39,6 +39,8 @@ use slotmap::SlotMap;
 
 use crate::clock::Now;
 use crate::limits::Limits;
+use crate::wire::code::Code;
+use crate::wire::message::Refusal;
 
 pub use effect::{Effect, Input, Reason};
 pub use event::{Event, Level, Note, Subject};
@@ -151,20 +153,7 @@ impl Core {
     pub fn open(&mut self, number: u64, peer: Peer, now: Now) -> Result<SessionKey, Vec<u8>> {
         self.now = now;
         if let Err(refusal) = self.admit_connection(&peer) {
-            self.stats.connections_refused += 1;
-            self.stats.error(refusal.code);
-            self.note(
-                Level::Warning,
-                Event::Refused,
-                Subject::new(number, &peer),
-                format!("a connection was refused: {}", refusal.error),
-                |fields| {
-                    fields.string("code", refusal.code.word());
-                },
-            );
-            let mut line = Vec::new();
-            delivery::write_error(&mut line, &format!(":{number}"), &refusal, None, |_| {});
-            return Err(line);
+            return Err(self.refuse_connection(number, &peer, &refusal));
         }
         self.stats.connections_total += 1;
         *self.users.entry(peer.user()).or_default() += 1;
@@ -176,6 +165,20 @@ impl Core {
         let session = self.sessions.insert(Session::new(number, peer));
         self.by_number.insert(number, session);
         Ok(session)
+    }
+
+    /// Whether there is room for one more connection of this peer's; whoever has others to ask whether it
+    /// may be opened asks this first.
+    pub fn would_open(&self, peer: &Peer) -> bool {
+        self.admit_connection(peer).is_ok()
+    }
+
+    /// Takes note of a connection that a plugin (`filter`) does not want, and that is not opened therefore.
+    /// Gives the line to tell its peer before it is closed.
+    pub fn turn_away(&mut self, number: u64, peer: &Peer, filter: &str, reason: &str, now: Now) -> Vec<u8> {
+        self.now = now;
+        let refusal = Refusal { filter: Some(filter.to_owned()), ..Refusal::new(Code::Denied, reason) };
+        self.refuse_connection(number, peer, &refusal)
     }
 
     /// Takes note of a fact. What it leads to is told by the other methods.

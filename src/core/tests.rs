@@ -163,6 +163,23 @@ fn records_say_of_whom_and_what() {
 }
 
 #[test]
+fn a_connection_that_a_plugin_does_not_want() {
+    let mut bench = Bench::with(Limits { max_connections: 1, ..Limits::default() });
+    assert!(bench.core.would_open(&root()));
+    let line = bench.core.turn_away(5, &root(), "guard", "not by night", bench.now);
+    let told: Value = serde_json::from_slice(&line).unwrap();
+    let body = json!({"error": "not by night", "code": "denied", "filter": "guard", "in_reply_to": null});
+    assert_eq!(told, json!({"message_type": "error", "from": null, "to": ":5", "body": body}));
+    let fields = json!({"code": "denied", "filter": "guard"});
+    assert_eq!(bench.notes(), [(Event::Refused, json!([5, null, 0, fields]))]);
+    let stats = bench.core.stats();
+    assert_eq!((stats.connections_refused, stats.connections_total), (1, 0));
+    assert_eq!(stats.errors().collect::<Vec<_>>(), [(Code::Denied, 1)]);
+    bench.connects();
+    assert!(!bench.core.would_open(&root()));
+}
+
+#[test]
 fn every_event_has_a_word_of_its_own() {
     let words: Vec<_> = Event::ALL.iter().map(|event| event.word()).collect();
     for (at, word) in words.iter().enumerate() {
