@@ -292,7 +292,7 @@ impl Shell {
     fn obey(&mut self) {
         while let Some(effect) = self.core.next_effect() {
             match effect {
-                Effect::Note(_) => {}
+                Effect::Note(_) | Effect::Happened(_) => {}
                 Effect::Resume(session) => {
                     if let Some(client) = self.of(session) {
                         client.resumes = true;

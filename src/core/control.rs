@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::core::registry::{Claim, Instance, Status, Taken};
 use crate::core::route::Parcel;
-use crate::core::{Core, Event, Gate, Level, Reason, SessionKey};
+use crate::core::{Core, Event, Gate, Happening, Level, Reason, SessionKey};
 use crate::limits::{DEPTH_MAX, SharedNames};
 use crate::name::{NodeAddress, check_node_id, expand, is_reserved};
 use crate::wire::code::Code;
@@ -49,6 +49,10 @@ impl Core {
                     && self.topics.unsubscribe(key, number, &pattern, group.as_deref())
                 {
                     self.release_subscriptions(key, 1, pattern.len());
+                    self.happened(key, || Happening::Unsubscribed {
+                        topic: pattern.into(),
+                        group: group.map(Box::from),
+                    });
                 }
             }
             Ask::Unmonitor { pattern } => {
@@ -151,6 +155,10 @@ impl Core {
                 session.names.retain(|&node| node != done.node);
             }
             self.tell_down(&name, ousted.number, Reason::Replaced);
+            self.happened(ousted.session, || Happening::Unregistered {
+                node_id: name.clone(),
+                reason: Reason::Replaced,
+            });
             self.call_waiters(ousted.session);
         }
         let asked = super::delivery::AskedBy { from: &name, ..parcel.asked() };
@@ -164,6 +172,7 @@ impl Core {
             self.note(Level::Info, Event::Registered, self.subject(key), text, |fields| {
                 fields.string("node_id", &name);
             });
+            self.happened(key, || Happening::Registered { node_id: name.clone() });
         }
         Ok(())
     }
@@ -252,6 +261,10 @@ impl Core {
         self.note(Level::Info, Event::Unregistered, self.subject(key), text, |fields| {
             fields.string("node_id", node_id);
         });
+        self.happened(key, || Happening::Unregistered {
+            node_id: node_id.into(),
+            reason: Reason::Unregistered,
+        });
         Ok(())
     }
 
@@ -263,7 +276,12 @@ impl Core {
         }
         self.take_subscription(key, pattern.len()).inspect_err(|_| {
             self.topics.unsubscribe(key, number, pattern, group.as_deref());
-        })
+        })?;
+        self.happened(key, || Happening::Subscribed {
+            topic: (**pattern).into(),
+            group: group.as_deref().map(Box::from),
+        });
+        Ok(())
     }
 
     fn monitor(&mut self, parcel: &Parcel<'_>, pattern: &str) -> Result<(), Refusal> {

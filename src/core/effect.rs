@@ -5,6 +5,7 @@ use std::fmt;
 
 use crate::core::SessionKey;
 use crate::core::event::Note;
+use crate::core::happened::Happened;
 
 /// A fact that the shell hands in.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub enum Effect {
     Close(SessionKey),
     /// Something that an administrator may want to read.
     Note(Note),
+    /// Something that plugins may want to know ([`Core::watch`](crate::core::Core::watch)).
+    Happened(Box<Happened>),
 }
 
 /// Why a connection ends; `Display` is the protocol's word, where it has one.

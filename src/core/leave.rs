@@ -6,7 +6,7 @@ use crate::core::peer::Peer;
 use crate::core::registry::Status;
 use crate::core::session::{Backlog, Leaving};
 use crate::core::timers::Timer;
-use crate::core::{Core, Effect, Event, Level, Reason, SessionKey, Subject};
+use crate::core::{Core, Effect, Event, Happening, Level, Reason, SessionKey, Subject};
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
 
@@ -73,7 +73,7 @@ impl Core {
     /// Takes a session away from everybody else. It stays until it has got what it is owed.
     pub(super) fn leave(&mut self, key: SessionKey, reason: Reason) {
         let (now, patience) = (self.now, self.limits.stall_timeout);
-        let about = self.subject(key);
+        let (about, party) = (self.subject(key), self.watched_party(key));
         let Some(session) = self.sessions.get_mut(key) else { return };
         if session.leaving.is_some() {
             return;
@@ -106,6 +106,7 @@ impl Core {
             self.tell_down(node_id, number, reason);
         }
         self.note_left(about, &node_ids, reason);
+        self.happened_to(party, || Happening::Disconnected { reason });
         self.account(key);
         match reason {
             Reason::Killed => self.at_once.push(key),

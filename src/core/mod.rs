@@ -14,6 +14,7 @@ mod delivery;
 mod effect;
 mod event;
 mod gate;
+mod happened;
 mod intake;
 mod leave;
 mod news;
@@ -45,6 +46,7 @@ use crate::wire::message::Refusal;
 pub use effect::{Effect, Input, Reason};
 pub use event::{Event, Level, Note, Subject};
 pub use gate::{Counters, Gate, Judged, OpenGate, Verdict};
+pub use happened::{Happened, Happening, Party};
 pub use peer::{Identity, Peer, Transport, User};
 pub use stats::Stats;
 
@@ -90,6 +92,8 @@ pub struct Core {
     /// Sessions that hold a line.
     paused: usize,
     stopping: bool,
+    /// Plugins want to know what happens.
+    watched: bool,
     /// The last ticket and the last id of a message of the daemon's own.
     tickets: u64,
     own_ids: u64,
@@ -133,6 +137,7 @@ impl Core {
             under_pressure: false,
             paused: 0,
             stopping: false,
+            watched: false,
             tickets: 0,
             own_ids: 0,
             dirty: VecDeque::new(),

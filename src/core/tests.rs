@@ -13,6 +13,10 @@ struct Bench {
 }
 
 impl Bench {
+    fn new() -> Bench {
+        Bench::with(Limits::default())
+    }
+
     fn with(limits: Limits) -> Bench {
         let now = Now { mono: Duration::ZERO, wall: Duration::from_secs(1_800_000_000) };
         let about = About { version: "0", host: "host".to_owned(), drain_timeout: Duration::from_secs(5) };
@@ -71,6 +75,18 @@ impl Bench {
         std::iter::from_fn(|| self.core.next_effect()).collect()
     }
 
+    fn happenings(&mut self) -> Vec<String> {
+        let happened =
+            |effect| if let Effect::Happened(happened) = effect { Some(told(&happened)) } else { None };
+        self.effects().into_iter().filter_map(happened).collect()
+    }
+
+    fn replay(&self) -> Vec<String> {
+        let mut all = Vec::new();
+        self.core.replay(&mut |happened| all.push(told(&happened)));
+        all
+    }
+
     /// The records, each as its event, the number, node ID and uid that it is about, and its fields.
     fn notes(&mut self) -> Vec<(Event, Value)> {
         let note = |effect| match effect {
@@ -83,6 +99,13 @@ impl Bench {
         };
         self.effects().into_iter().filter_map(note).collect()
     }
+}
+
+/// What is told to plugins, on a line each.
+fn told(happened: &Happened) -> String {
+    let Party { number, unique_id, peer, node_ids } = &happened.who;
+    assert_eq!((&**unique_id, peer), (&*format!(":{number}"), &root()));
+    format!("{number} {} {:?}", node_ids.join(","), happened.what)
 }
 
 fn root() -> Peer {
@@ -160,6 +183,84 @@ fn records_say_of_whom_and_what() {
     let kept = bench.core.kept_bytes();
     let overloaded = json!([null, null, null, {"memory_bytes": kept, "max_memory_bytes": 1}]);
     assert_eq!(bench.notes(), [(Event::Overloaded, overloaded)]);
+}
+
+#[test]
+fn plugins_are_told_what_happens() {
+    let mut bench = Bench::new();
+    let (a, b) = (bench.connects(), bench.connects());
+    bench.registers(a, "unwatched");
+    assert_eq!(bench.happenings(), [""; 0]);
+    bench.core.watch(true);
+    bench.registers(a, "x");
+    bench.registers(a, "x");
+    bench.registers(b, "y");
+    bench.says(b, json!({"message_type": "register", "body": {"node_id": "x", "replace": true}}));
+    bench.says(b, json!({"message_type": "unregister", "body": {"node_id": "y"}}));
+    assert_eq!(
+        bench.happenings(),
+        [
+            r#"1 unwatched,x Registered { node_id: "x" }"#,
+            r#"2 y Registered { node_id: "y" }"#,
+            r#"1 unwatched Unregistered { node_id: "x", reason: Replaced }"#,
+            r#"2 y,x Registered { node_id: "x" }"#,
+            r#"2 x Unregistered { node_id: "y", reason: Unregistered }"#,
+        ]
+    );
+    for (message_type, body) in [
+        ("subscribe", json!({"topic": "t.>"})),
+        ("subscribe", json!({"topic": "t.>"})),
+        ("subscribe", json!({"topic": "t.>", "group": "g"})),
+        ("subscribe", json!({"topic": "u"})),
+        ("unsubscribe", json!({"topic": "v"})),
+        ("unsubscribe", json!({"topic": "t.>"})),
+        ("subscribe", json!({"topic": "t..t"})),
+        ("subscribe", json!({"topic": "w"})),
+        ("monitor", json!({"node_id": "*"})),
+    ] {
+        bench.says(b, json!({"message_type": message_type, "body": body}));
+    }
+    assert_eq!(
+        bench.happenings(),
+        [
+            r#"2 x Subscribed { topic: "t.>", group: None }"#,
+            r#"2 x Subscribed { topic: "t.>", group: Some("g") }"#,
+            r#"2 x Subscribed { topic: "u", group: None }"#,
+            r#"2 x Unsubscribed { topic: "t.>", group: None }"#,
+            r#"2 x Subscribed { topic: "w", group: None }"#,
+        ]
+    );
+    let everything = [
+        r#"1 unwatched Connected"#,
+        r#"1 unwatched Registered { node_id: "unwatched" }"#,
+        r#"2 x Connected"#,
+        r#"2 x Registered { node_id: "x" }"#,
+        r#"2 x Subscribed { topic: "t.>", group: Some("g") }"#,
+        r#"2 x Subscribed { topic: "u", group: None }"#,
+        r#"2 x Subscribed { topic: "w", group: None }"#,
+    ];
+    assert_eq!(bench.replay(), everything);
+    // It is gone when it has left, even where it still has something to take.
+    bench.handles(Input::Ended { session: b });
+    assert_eq!(bench.happenings(), ["2 x Disconnected { reason: Lost }"]);
+    assert!(bench.core.connections() == 2 && bench.replay() == everything[..2]);
+    bench.hears(b);
+    bench.says(a, json!({"message_type": "kill", "body": {"unique_id": ":1"}}));
+    assert_eq!(bench.happenings(), ["1 unwatched Disconnected { reason: Killed }"]);
+    bench.core.watch(false);
+    let c = bench.connects();
+    bench.leaves(c);
+    assert_eq!(bench.happenings(), [""; 0]);
+}
+
+#[test]
+fn subscriptions_beyond_the_bound_have_not_happened() {
+    let mut bench = Bench::with(Limits { max_subscriptions: 1, ..Limits::default() });
+    let a = bench.connects();
+    bench.core.watch(true);
+    bench.says(a, json!({"message_type": "subscribe", "body": {"topic": "t"}}));
+    bench.says(a, json!({"message_type": "subscribe", "body": {"topic": "u"}}));
+    assert_eq!(bench.happenings(), [r#"1  Subscribed { topic: "t", group: None }"#]);
 }
 
 #[test]

@@ -142,6 +142,8 @@ impl Daemon {
         while let Some(effect) = self.core.next_effect() {
             match effect {
                 Effect::Note(note) => self.log.note(&note),
+                // Nobody has asked for these yet.
+                Effect::Happened(_) => {}
                 Effect::Resume(session) => {
                     if let Some(conn) = self.conns.get_mut(session) {
                         conn.resumes = true;

@@ -180,6 +180,7 @@ impl World {
                     *place.expect("only who is there is closed") = None;
                 }
                 Effect::Note(note) => assert!(!note.text.is_empty()),
+                Effect::Happened(_) => {}
             }
         }
     }
