@@ -380,11 +380,8 @@ impl Core {
 
     fn find_unique(&self, unique_id: &str) -> Option<SessionKey> {
         let Ok(NodeAddress::Unique(number)) = NodeAddress::parse(unique_id) else { return None };
-        let key = *self.by_number.get(&number)?;
-        self.sessions
-            .get(key)
-            .filter(|session| session.is_here() && *session.unique_id == *unique_id)
-            .map(|_| key)
+        let key = self.find_number(number)?;
+        self.sessions.get(key).filter(|session| *session.unique_id == *unique_id).map(|_| key)
     }
 
     fn check_administrator(&self, key: SessionKey, what: &str) -> Result<(), Refusal> {

@@ -35,6 +35,10 @@ pub enum Input<'a> {
     },
     /// Nothing but that time has passed.
     TimePassed,
+    /// A plugin wants a signal sent in the daemon's name: to one of `to` and `topic`.
+    /// [`check_emission`](crate::core::check_emission) has found nothing wrong with it.
+    #[expect(missing_docs, reason = "the names are those of the protocol")]
+    Emitted { to: Option<&'a str>, topic: Option<&'a str>, body: &'a str },
     /// New bounds hold from now on.
     LimitsChanged(Box<crate::limits::Limits>),
     /// The daemon is to end: everyone is told.

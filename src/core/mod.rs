@@ -12,6 +12,7 @@
 mod control;
 mod delivery;
 mod effect;
+mod emit;
 mod event;
 mod gate;
 mod happened;
@@ -44,6 +45,7 @@ use crate::wire::code::Code;
 use crate::wire::message::Refusal;
 
 pub use effect::{Effect, Input, Reason};
+pub use emit::{BadEmission, check_emission};
 pub use event::{Event, Level, Note, Subject};
 pub use gate::{Counters, Gate, Judged, OpenGate, Verdict};
 pub use happened::{Happened, Happening, Party};
@@ -199,6 +201,7 @@ impl Core {
             Input::Broke { session } => self.broke(session),
             Input::Resumed { session } => self.resumed(session, gate),
             Input::TimePassed => self.time_passed(),
+            Input::Emitted { to, topic, body } => self.emit(to, topic, body),
             Input::LimitsChanged(limits) => {
                 self.limits = *limits;
                 self.use_new_room();
