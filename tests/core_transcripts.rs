@@ -20,7 +20,8 @@ use serde_json::Value;
 use telex::clock::Now;
 use telex::config::{CommandLine, Config};
 use telex::core::{
-    About, Core, Counters, Effect, Gate, Identity, Input, Judged, Peer, SessionKey, Transport, Verdict,
+    About, Core, Counters, Effect, Gate, Identity, Input, Judged, Peer, Reloaded, SessionKey, Token,
+    Transport, Verdict,
 };
 use telex::wire::envelope::Field;
 use telex::wire::json::unescape;
@@ -105,6 +106,8 @@ fn faults_in_a_transcript_are_told() {
         ("a>> \"\\q\"\n", "t:1: no such escape"),
         ("3s pass\n", "no process can play this"),
         ("a reads nothing\n", "no process can play this"),
+        ("the reload fails: x\n", "no process can play this"),
+        ("the reload ends with {\n", "t:1: EOF while parsing"),
     ] {
         let error = Transcript::parse("t".into(), text).expect_err(text);
         assert!(error.contains(fault), "{error}");
@@ -193,6 +196,8 @@ struct Shell {
     clients: BTreeMap<String, Client>,
     names: BTreeMap<SessionKey, String>,
     ready: VecDeque<SessionKey>,
+    /// What nobody has answered.
+    reloads: VecDeque<Token>,
     /// Whose bytes have not been handed in yet, for more to come.
     glued: Option<String>,
     chance: u64,
@@ -236,6 +241,7 @@ impl Shell {
             clients: BTreeMap::new(),
             names: BTreeMap::new(),
             ready: VecDeque::new(),
+            reloads: VecDeque::new(),
             glued: None,
             chance: if let Cut::Anywhere(seed) = cut { seed } else { 0 },
             drain_timeout: config.drain_timeout,
@@ -293,6 +299,7 @@ impl Shell {
         while let Some(effect) = self.core.next_effect() {
             match effect {
                 Effect::Note(_) | Effect::Happened(_) => {}
+                Effect::Reload(token) => self.reloads.push_back(token),
                 Effect::Resume(session) => {
                     if let Some(client) = self.of(session) {
                         client.resumes = true;
@@ -575,6 +582,22 @@ impl Stage for Shell {
         }
         let step = until - self.now.mono;
         self.now = Now { mono: until, wall: self.now.wall + step };
+        self.run();
+    }
+
+    fn reloads(&mut self, outcome: &Result<Value, String>) {
+        self.run();
+        let token = self.reloads.pop_front().expect("a reload waits");
+        fn names<'a>(outcome: &'a Value, which: &str) -> Vec<&'a str> {
+            let names = outcome[which].as_array().expect("names of settings");
+            names.iter().map(|name| name.as_str().expect("a name")).collect()
+        }
+        let outcome = outcome.as_ref().map(|outcome| (names(outcome, "applied"), names(outcome, "restart")));
+        let outcome = match &outcome {
+            Ok((applied, restart)) => Ok(Reloaded { applied, restart }),
+            Err(error) => Err(&***error),
+        };
+        self.core.handle(Input::Reloaded { token, outcome }, self.now, &mut self.gate);
         self.run();
     }
 

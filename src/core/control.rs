@@ -43,6 +43,7 @@ impl Core {
             Ask::Unregister { node_id } => return self.unregister(parcel, &node_id),
             Ask::Monitor { pattern } => return self.monitor(parcel, &pattern),
             Ask::Kill { target, reason } => return self.kill(parcel, &target, reason),
+            Ask::Reload => return self.reload(parcel),
             Ask::Subscribe(subscription) => self.subscribe(key, &subscription)?,
             Ask::Unsubscribe(Subscription { pattern, group }) => {
                 if let Some(number) = self.number_of(key)
@@ -384,7 +385,7 @@ impl Core {
         self.sessions.get(key).filter(|session| *session.unique_id == *unique_id).map(|_| key)
     }
 
-    fn check_administrator(&self, key: SessionKey, what: &str) -> Result<(), Refusal> {
+    pub(super) fn check_administrator(&self, key: SessionKey, what: &str) -> Result<(), Refusal> {
         match self.sessions.get(key).is_some_and(|session| session.peer.administrator) {
             true => Ok(()),
             false => Err(Refusal::new(

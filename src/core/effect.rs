@@ -6,6 +6,7 @@ use std::fmt;
 use crate::core::SessionKey;
 use crate::core::event::Note;
 use crate::core::happened::Happened;
+use crate::core::reload::{Reloaded, Token};
 
 /// A fact that the shell hands in.
 #[derive(Debug)]
@@ -39,6 +40,10 @@ pub enum Input<'a> {
     /// [`check_emission`](crate::core::check_emission) has found nothing wrong with it.
     #[expect(missing_docs, reason = "the names are those of the protocol")]
     Emitted { to: Option<&'a str>, topic: Option<&'a str>, body: &'a str },
+    /// What came of an [`Effect::Reload`]. Where the configuration was faulty and nothing has changed, the
+    /// text says where.
+    #[expect(missing_docs, reason = "the line above says it")]
+    Reloaded { token: Token, outcome: Result<Reloaded<'a>, &'a str> },
     /// New bounds hold from now on.
     LimitsChanged(Box<crate::limits::Limits>),
     /// The daemon is to end: everyone is told.
@@ -52,6 +57,8 @@ pub enum Effect {
     Resume(SessionKey),
     /// Close the connection. The session is over, and its key dead.
     Close(SessionKey),
+    /// Read the configuration again, and hand in [`Input::Reloaded`] with this when that is done.
+    Reload(Token),
     /// Something that an administrator may want to read.
     Note(Note),
     /// Something that plugins may want to know ([`Core::watch`](crate::core::Core::watch)).

@@ -135,7 +135,12 @@ impl Core {
             Verdict::Drop if is_request && parcel.message.target == Target::Daemon => {
                 self.refuse(parcel, &Refusal::new(Code::Denied, "a filter dropped the request"));
             }
-            Verdict::Drop if is_request => self.open_unheard(parcel),
+            // Its asker waits in vain.
+            Verdict::Drop if is_request => {
+                if let Err(refusal) = self.open_unheard(parcel) {
+                    self.refuse(parcel, &refusal);
+                }
+            }
             Verdict::Drop => {}
         }
     }

@@ -23,6 +23,7 @@ mod outbox;
 mod peer;
 mod pressure;
 mod registry;
+mod reload;
 mod report;
 mod requests;
 mod route;
@@ -50,6 +51,7 @@ pub use event::{Event, Level, Note, Subject};
 pub use gate::{Counters, Gate, Judged, OpenGate, Verdict};
 pub use happened::{Happened, Happening, Party};
 pub use peer::{Identity, Peer, Transport, User};
+pub use reload::{Reloaded, Token};
 pub use stats::Stats;
 
 use session::Session;
@@ -201,6 +203,7 @@ impl Core {
             Input::Broke { session } => self.broke(session),
             Input::Resumed { session } => self.resumed(session, gate),
             Input::TimePassed => self.time_passed(),
+            Input::Reloaded { token, outcome } => self.reloaded(token, outcome),
             Input::Emitted { to, topic, body } => self.emit(to, topic, body),
             Input::LimitsChanged(limits) => {
                 self.limits = *limits;

@@ -246,7 +246,7 @@ impl Core {
         Refusal::new(Code::Overloaded, error)
     }
 
-    fn open_request(&mut self, parcel: &Parcel<'_>, receivers: &[SessionKey]) {
+    fn open_request(&mut self, parcel: &Parcel<'_>, receivers: &[SessionKey]) -> RequestKey {
         let what = Asked {
             asker: parcel.sender,
             from: parcel.from.into(),
@@ -255,14 +255,13 @@ impl Core {
         };
         let key = self.requests.open(what, receivers);
         self.timers.set(parcel.deadline, Timer::Request(key));
+        key
     }
 
-    /// Opens a request that nobody has heard of: its asker waits in vain.
-    pub(super) fn open_unheard(&mut self, parcel: &Parcel<'_>) {
-        match self.check_request_count(parcel.sender, 1) {
-            Ok(()) => self.open_request(parcel, &[]),
-            Err(refusal) => self.refuse(parcel, &refusal),
-        }
+    /// Opens a request that no peer has heard of, and that none can answer.
+    pub(super) fn open_unheard(&mut self, parcel: &Parcel<'_>) -> Result<RequestKey, Refusal> {
+        self.check_request_count(parcel.sender, 1)?;
+        Ok(self.open_request(parcel, &[]))
     }
 
     /// Tells the sender what it has to be told, or makes it wait.

@@ -142,6 +142,7 @@ impl Daemon {
         while let Some(effect) = self.core.next_effect() {
             match effect {
                 Effect::Note(note) => self.log.note(&note),
+                Effect::Reload(token) => self.reloads.push(token),
                 // Nobody has asked for these yet.
                 Effect::Happened(_) => {}
                 Effect::Resume(session) => {

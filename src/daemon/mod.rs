@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::config::{CommandLine, Config};
-use crate::core::{About, Core, OpenGate, SessionKey};
+use crate::core::{About, Core, OpenGate, SessionKey, Token};
 use crate::net::{Bound, Poller, adopt, bind};
 use crate::store::Numbers;
 use crate::sys::{self, Clock, Signals};
@@ -46,6 +46,8 @@ pub struct Daemon {
     ready: VecDeque<SessionKey>,
     /// What is read goes through this one buffer.
     buffer: Vec<u8>,
+    /// Peers that want the configuration read again.
+    reloads: Vec<Token>,
     /// When an ordered end is over at the latest.
     stop_at: Option<Duration>,
 }
@@ -100,6 +102,7 @@ impl Daemon {
             conns: Conns::default(),
             ready: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
+            reloads: Vec::new(),
             stop_at: None,
         })
     }

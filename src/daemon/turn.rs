@@ -5,8 +5,8 @@ use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::config::Config;
-use crate::core::{Input, SessionKey};
+use crate::config::{Config, Differences};
+use crate::core::{Input, Reloaded, SessionKey};
 use crate::daemon::conns::session_of;
 use crate::daemon::{Daemon, Fatal, LISTENERS, SIGNALS};
 use crate::sys::{self, Signal};
@@ -24,6 +24,10 @@ impl Daemon {
         self.accept(now.mono);
         self.obey();
         self.take(now);
+        if !self.reloads.is_empty() {
+            self.reload(now);
+            self.obey();
+        }
         // Who is closed leaves others with something to be told, for which nothing else wakes.
         while self.core.has_dirty() || self.core.has_condemned() {
             self.write_all(now);
@@ -99,26 +103,45 @@ impl Daemon {
         }
     }
 
-    /// Reads the configuration again: all of it is put in force, or nothing.
+    /// Reads the configuration again: all of it is put in force, or nothing. Whoever asked for it is told.
     fn reload(&mut self, now: Now) {
         // The same holds here.
         let _ = sys::notify_reloading();
-        match Config::load(&self.command_line, &self.host_name) {
-            Ok(config) => {
-                self.log.notice(&format!(
-                    "configuration read again: changed now: {}; after a restart: {}",
-                    or_nothing(&self.config.differences(&config).live),
-                    or_nothing(&self.started_with.differences(&config).restart)
-                ));
-                self.log.set_level(config.log_level);
-                let limits = Box::new(config.limits.clone());
-                self.core.handle(Input::LimitsChanged(limits), now, &mut self.gate);
-                self.core.drain_timeout_changed(config.drain_timeout);
-                self.config = config;
+        let loaded = Config::load(&self.command_line, &self.host_name).map_err(|error| error.to_string());
+        let outcome = match loaded {
+            Ok(config) => Ok(self.put_in_force(config, now)),
+            Err(error) => {
+                self.log.error(&format!("the configuration is left as it was: {error}"));
+                Err(error)
             }
-            Err(error) => self.log.error(&format!("the configuration is left as it was: {error}")),
+        };
+        for token in std::mem::take(&mut self.reloads) {
+            let outcome = match &outcome {
+                Ok(Differences { live, restart }) => Ok(Reloaded { applied: live, restart }),
+                Err(error) => Err(&**error),
+            };
+            self.core.handle(Input::Reloaded { token, outcome }, now, &mut self.gate);
         }
         self.tell_ready();
+    }
+
+    /// Says what is in force now that was not, and what will be after a restart.
+    fn put_in_force(&mut self, config: Config, now: Now) -> Differences {
+        let differences = Differences {
+            live: self.config.differences(&config).live,
+            restart: self.started_with.differences(&config).restart,
+        };
+        self.log.notice(&format!(
+            "configuration read again: changed now: {}; after a restart: {}",
+            or_nothing(&differences.live),
+            or_nothing(&differences.restart)
+        ));
+        self.log.set_level(config.log_level);
+        let limits = Box::new(config.limits.clone());
+        self.core.handle(Input::LimitsChanged(limits), now, &mut self.gate);
+        self.core.drain_timeout_changed(config.drain_timeout);
+        self.config = config;
+        differences
     }
 
     /// Puts a connection into the list of those that have something to be done, once.

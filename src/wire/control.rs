@@ -32,6 +32,7 @@ pub enum Ask<'a> {
     Kill { target: Victim<'a>, reason: Option<Cow<'a, str>> },
     Tap(Box<Patterns<'a>>),
     Untap(Box<Patterns<'a>>),
+    Reload,
 }
 
 /// The body of `register`.
@@ -148,6 +149,7 @@ impl<'a> Ask<'a> {
             "kill" => Ask::read_kill(&fields()?)?,
             "tap" => Ask::Tap(Box::new(Patterns::read(&fields()?)?)),
             "untap" => Ask::Untap(Box::new(Patterns::read(&fields()?)?)),
+            "reload" => Ask::Reload,
             _ => {
                 let error = format!(
                     "\"message_type\" is \"{}\", which is no request that the daemon answers; a message to a node needs \"to\", one to a topic \"topic\"",

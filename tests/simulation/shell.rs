@@ -388,7 +388,7 @@ impl World {
                         self.wake(number);
                     }
                 }
-                Effect::Happened(_) => {}
+                Effect::Happened(_) | Effect::Reload(_) => {}
                 Effect::Close(key) => observed.closed.extend(self.numbers.remove(&key)),
                 Effect::Note(note) => {
                     self.note(|| format!("# {:?} {}", note.about.number, note.text));
