@@ -167,7 +167,19 @@ mod tests {
     #[test]
     fn the_counters_and_limits_that_the_daemon_tells_are_on_the_page() {
         use crate::clock::Now;
-        use crate::core::{About, Core, Identity, Input, OpenGate, Peer, Transport};
+        use crate::core::{About, Core, Counters, Gate, Identity, Input, Judged, Peer, Transport, Verdict};
+
+        struct Counting;
+
+        impl Gate for Counting {
+            fn judge(&mut self, _: &Judged<'_>) -> Verdict {
+                Verdict::Pass
+            }
+
+            fn counters(&self) -> Vec<Counters> {
+                vec![Counters::default()]
+            }
+        }
 
         let now = Now { mono: std::time::Duration::ZERO, wall: std::time::Duration::ZERO };
         let about = About { version: "0", host: "h".to_owned(), drain_timeout: std::time::Duration::ZERO };
@@ -176,7 +188,7 @@ mod tests {
         let peer = Peer { transport: Transport::Unix, identity, administrator: false };
         let session = core.open(1, peer, now).unwrap();
         let bytes = b"{\"message_type\":\"stats\"}\n{\"message_type\":\"whoami\"}\n{\"message_type\":\"register\",\"from\":\"a\"}\n{\"message_type\":\"resolve\",\"body\":{\"node_id\":\"a\"}}\n";
-        core.handle(Input::Received { session, bytes }, now, &mut OpenGate);
+        core.handle(Input::Received { session, bytes }, now, &mut Counting);
         let mut slices = [std::io::IoSlice::new(b""); 64];
         let filled = core.transmit(session, &mut slices);
         let said = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();

@@ -3,6 +3,11 @@
 //! and cut anywhere, which must change nothing. When everybody has gone, nothing may be left.
 //!
 //! `TRANSCRIPT=key.txt cargo test --test core_transcripts` plays one.
+//!
+//! The stories have a gate, which is told what to do with a message by the member `gate` of its body:
+//! `"drop"`, `"reject"` (the reason is who sent it, as the gate sees him), what is to be replaced
+//! (`{"to":"b","topic":"t","message_type":"ask","body":{}}`, each where it is to be another), or the whole line
+//! that is to go on (`{"line":"…"}`), right or not. Of such messages alone it keeps count.
 
 mod stage;
 
@@ -14,7 +19,15 @@ use std::time::Duration;
 use serde_json::Value;
 use telex::clock::Now;
 use telex::config::{CommandLine, Config, Machine};
-use telex::core::{About, Core, Effect, Identity, Input, OpenGate, Peer, SessionKey, Transport};
+use telex::core::{
+    About, Core, Counters, Effect, Gate, Identity, Input, Judged, Peer, Reloaded, SessionKey, Token,
+    Transport, Verdict,
+};
+use telex::wire::envelope::Field;
+use telex::wire::json::unescape;
+use telex::wire::message::{Message, Target};
+use telex::wire::pointer;
+use telex::wire::rewrite::{Changes, rewrite};
 
 use stage::play::{Heard, Stage, play};
 use stage::transcript::{How, Reading, Transcript};
@@ -93,6 +106,8 @@ fn faults_in_a_transcript_are_told() {
         ("a>> \"\\q\"\n", "t:1: no such escape"),
         ("3s pass\n", "no process can play this"),
         ("a reads nothing\n", "no process can play this"),
+        ("the reload fails: x\n", "no process can play this"),
+        ("the reload ends with {\n", "t:1: EOF while parsing"),
     ] {
         let error = Transcript::parse("t".into(), text).expect_err(text);
         assert!(error.contains(fault), "{error}");
@@ -114,9 +129,66 @@ fn faults_in_a_transcript_are_told() {
     assert!(told("a< {}\na< {}").contains("t:2: no line"));
 }
 
+/// A gate that messages tell what to do with them.
+#[derive(Default)]
+struct ToldGate {
+    counters: Counters,
+}
+
+impl Gate for ToldGate {
+    fn judge(&mut self, judged: &Judged<'_>) -> Verdict {
+        let body = judged.message.envelope.raw(Field::Body).unwrap_or("null");
+        let told = pointer::find(body, "/gate").expect("a pointer");
+        let counters = &mut self.counters;
+        let verdict = match told {
+            None => return Verdict::Pass,
+            Some("\"drop\"") => {
+                counters.drop += 1;
+                Verdict::Drop
+            }
+            Some("\"reject\"") => {
+                counters.reject += 1;
+                let node_ids: Vec<_> = judged.node_ids().collect();
+                let reason = format!("{} {} {node_ids:?}", judged.number, judged.unique_id);
+                Verdict::Reject { filter: "told".to_owned(), reason }
+            }
+            Some(told) => {
+                counters.replace += 1;
+                Verdict::Replace(replaced(judged.message, told))
+            }
+        };
+        counters.calls += 1;
+        verdict
+    }
+
+    fn counters(&self) -> Vec<Counters> {
+        match self.counters.calls {
+            0 => Vec::new(),
+            _ => vec![Counters { name: "told".to_owned(), ..self.counters.clone() }],
+        }
+    }
+}
+
+fn replaced(message: &Message<'_>, told: &str) -> Vec<u8> {
+    let member = |name: &str| pointer::find(told, &format!("/{name}")).expect("a pointer");
+    let text = |name: &str| member(name).map(unescape);
+    if let Some(line) = text("line") {
+        return line.into_owned().into_bytes();
+    }
+    let to = member("to").map(|to| match to {
+        "null" => Target::Daemon,
+        to => Target::Address(unescape(to)),
+    });
+    let target = to.or_else(|| text("topic").map(Target::Topic));
+    let message_type = text("message_type");
+    let changes = Changes { target, message_type: message_type.as_deref(), body: member("body") };
+    rewrite(message.envelope, &changes)
+}
+
 /// A shell around the core, as the daemon's, with clients in place of sockets.
 struct Shell {
     core: Core,
+    gate: ToldGate,
     now: Now,
     cut: Cut,
     tcp: bool,
@@ -124,6 +196,8 @@ struct Shell {
     clients: BTreeMap<String, Client>,
     names: BTreeMap<SessionKey, String>,
     ready: VecDeque<SessionKey>,
+    /// What nobody has answered.
+    reloads: VecDeque<Token>,
     /// Whose bytes have not been handed in yet, for more to come.
     glued: Option<String>,
     chance: u64,
@@ -160,6 +234,7 @@ impl Shell {
         let now = Now { mono: Duration::from_secs(1000), wall: Duration::from_secs(1_700_000_000) };
         Shell {
             core: Core::new(about, config.limits, now),
+            gate: ToldGate::default(),
             now,
             cut,
             tcp,
@@ -167,6 +242,7 @@ impl Shell {
             clients: BTreeMap::new(),
             names: BTreeMap::new(),
             ready: VecDeque::new(),
+            reloads: VecDeque::new(),
             glued: None,
             chance: if let Cut::Anywhere(seed) = cut { seed } else { 0 },
             drain_timeout: config.drain_timeout,
@@ -195,7 +271,7 @@ impl Shell {
     fn run(&mut self) {
         self.glued = None;
         loop {
-            self.core.handle(Input::TimePassed, self.now, &mut OpenGate);
+            self.core.handle(Input::TimePassed, self.now, &mut self.gate);
             self.obey();
             for _ in 0..self.ready.len() {
                 let Some(session) = self.ready.pop_front() else { break };
@@ -223,10 +299,11 @@ impl Shell {
     fn obey(&mut self) {
         while let Some(effect) = self.core.next_effect() {
             match effect {
-                Effect::Note(_) => {}
+                Effect::Note(_) | Effect::Happened(_) => {}
+                Effect::Reload(token) => self.reloads.push_back(token),
                 // Here nothing lies between the core and who reads.
                 Effect::Measure(session) => {
-                    self.core.handle(Input::Measured { session, unread: 0 }, self.now, &mut OpenGate)
+                    self.core.handle(Input::Measured { session, unread: 0 }, self.now, &mut self.gate);
                 }
                 Effect::Resume(session) => {
                     if let Some(client) = self.of(session) {
@@ -259,7 +336,7 @@ impl Shell {
         let Some(client) = self.of(session).filter(|client| client.session == Some(session)) else { return };
         client.queued = false;
         if std::mem::take(&mut client.resumes) {
-            self.core.handle(Input::Resumed { session }, now, &mut OpenGate);
+            self.core.handle(Input::Resumed { session }, now, &mut self.gate);
         } else if wants_bytes && !client.sent.is_empty() {
             let most = client.sent.len();
             let count = match cut {
@@ -268,10 +345,10 @@ impl Shell {
                 Cut::Anywhere(_) => 1 + chance as usize % most,
             };
             let bytes: Vec<u8> = client.sent.drain(..count).collect();
-            self.core.handle(Input::Received { session, bytes: &bytes }, now, &mut OpenGate);
+            self.core.handle(Input::Received { session, bytes: &bytes }, now, &mut self.gate);
         } else if wants_bytes && client.ends && !client.ended {
             client.ended = true;
-            self.core.handle(Input::Ended { session }, now, &mut OpenGate);
+            self.core.handle(Input::Ended { session }, now, &mut self.gate);
         }
         let is_readable = |client: &mut Client| !client.sent.is_empty() || (client.ends && !client.ended);
         if self.core.wants_bytes(session) && self.of(session).is_some_and(is_readable) {
@@ -471,7 +548,7 @@ impl Stage for Shell {
         (client.ends, client.broke) = (true, true);
         if let Some(session) = client.session {
             // That it is gone is told before what it had sent can be read.
-            self.core.handle(Input::Broke { session }, self.now, &mut OpenGate);
+            self.core.handle(Input::Broke { session }, self.now, &mut self.gate);
             self.enqueue(session);
         }
         self.obey();
@@ -513,10 +590,26 @@ impl Stage for Shell {
         self.run();
     }
 
+    fn reloads(&mut self, outcome: &Result<Value, String>) {
+        self.run();
+        let token = self.reloads.pop_front().expect("a reload waits");
+        fn names<'a>(outcome: &'a Value, which: &str) -> Vec<&'a str> {
+            let names = outcome[which].as_array().expect("names of settings");
+            names.iter().map(|name| name.as_str().expect("a name")).collect()
+        }
+        let outcome = outcome.as_ref().map(|outcome| (names(outcome, "applied"), names(outcome, "restart")));
+        let outcome = match &outcome {
+            Ok((applied, restart)) => Ok(Reloaded { applied, restart }),
+            Err(error) => Err(&***error),
+        };
+        self.core.handle(Input::Reloaded { token, outcome }, self.now, &mut self.gate);
+        self.run();
+    }
+
     fn stop(&mut self) {
         self.run();
         self.stop_at = Some(self.now.mono + self.drain_timeout);
-        self.core.handle(Input::StopAsked, self.now, &mut OpenGate);
+        self.core.handle(Input::StopAsked, self.now, &mut self.gate);
         self.run();
     }
 

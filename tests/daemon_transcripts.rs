@@ -301,6 +301,10 @@ impl Stage for Process {
         sleep(time);
     }
 
+    fn reloads(&mut self, _: &Result<serde_json::Value, String>) {
+        unreachable!("only with the core");
+    }
+
     fn stop(&mut self) {
         self.begin(None);
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).expect("telexd");

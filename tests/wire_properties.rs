@@ -2,13 +2,15 @@
 //! more (or fewer) cases of each property.
 
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use telex::wire::envelope::{Broken, Envelope};
 use telex::wire::frame::{Deframer, Frame};
-use telex::wire::message::Message;
+use telex::wire::message::{Message, Target};
+use telex::wire::rewrite::Changes;
 
 mod oracle;
 
@@ -368,6 +370,15 @@ fn check_line(line: &[u8]) {
     oracle::message::check(line);
 }
 
+const TARGETS: [Option<(&str, &str)>; 6] = [
+    None,
+    Some(("", "")),
+    Some(("to", "node")),
+    Some(("to", "\"\\\n")),
+    Some(("topic", "a.b")),
+    Some(("topic", "\u{7f}😀")),
+];
+
 proptest! {
     #![proptest_config(cases(8000))]
 
@@ -407,6 +418,21 @@ proptest! {
     #[test]
     fn pointers_find_alike(json in line(), steps in vec(any::<u8>(), 0..24)) {
         oracle::pointer::check(&json, &steps);
+    }
+
+    #[test]
+    fn lines_are_written_anew_alike(
+        line in prop_oneof![line(), message()],
+        target in select(&TARGETS[..]),
+        message_type in option::of(select(&["ask", "signal", "\u{1}\"\\😀\n", ""][..])),
+        body in option::of(select(&["null", "[1,\r\n 2]", "{\"to\":\n\"x\"}", "\"\\n\u{e4}\"", " 1e9 "][..])),
+    ) {
+        let target = target.map(|(name, text)| match name {
+            "to" => Target::Address(text.into()),
+            "topic" => Target::Topic(text.into()),
+            _ => Target::Daemon,
+        });
+        oracle::rewrite::check(&line, &Changes { target, message_type, body });
     }
 
     #[test]

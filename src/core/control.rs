@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::core::registry::{Claim, Instance, Status, Taken};
 use crate::core::route::Parcel;
-use crate::core::{Core, Level, Reason, SessionKey};
+use crate::core::{Core, Event, Gate, Happening, Level, Reason, SessionKey};
 use crate::limits::{DEPTH_MAX, SharedNames};
 use crate::name::{NodeAddress, check_node_id, expand, is_reserved};
 use crate::wire::code::Code;
@@ -19,10 +19,10 @@ const HOLDING_BYTES: usize = 256;
 
 impl Core {
     /// Answers a request to the daemon.
-    pub(super) fn control(&mut self, parcel: &Parcel<'_>) {
+    pub(super) fn control(&mut self, parcel: &Parcel<'_>, gate: &dyn Gate) {
         let body = parcel.message.envelope.raw(Field::Body);
         let done = match Ask::read(&parcel.message.message_type, body) {
-            Ok(ask) => self.answer(parcel, ask, body),
+            Ok(ask) => self.answer(parcel, ask, body, gate),
             Err(refusal) => Err(refusal),
         };
         if let Err(refusal) = done {
@@ -30,19 +30,30 @@ impl Core {
         }
     }
 
-    fn answer(&mut self, parcel: &Parcel<'_>, ask: Ask<'_>, body: Option<&str>) -> Result<(), Refusal> {
+    fn answer(
+        &mut self,
+        parcel: &Parcel<'_>,
+        ask: Ask<'_>,
+        body: Option<&str>,
+        gate: &dyn Gate,
+    ) -> Result<(), Refusal> {
         let (key, asked) = (parcel.sender, parcel.asked());
         match ask {
             Ask::Register(register) => return self.register(parcel, *register),
             Ask::Unregister { node_id } => return self.unregister(parcel, &node_id),
             Ask::Monitor { pattern } => return self.monitor(parcel, &pattern),
             Ask::Kill { target, reason } => return self.kill(parcel, &target, reason),
+            Ask::Reload => return self.reload(parcel),
             Ask::Subscribe(subscription) => self.subscribe(key, &subscription)?,
             Ask::Unsubscribe(Subscription { pattern, group }) => {
                 if let Some(number) = self.number_of(key)
                     && self.topics.unsubscribe(key, number, &pattern, group.as_deref())
                 {
                     self.release_subscriptions(key, 1, pattern.len());
+                    self.happened(key, || Happening::Unsubscribed {
+                        topic: pattern.into(),
+                        group: group.map(Box::from),
+                    });
                 }
             }
             Ask::Unmonitor { pattern } => {
@@ -71,7 +82,7 @@ impl Core {
                 return Ok(());
             }
             Ask::Stats => {
-                self.report_stats(parcel);
+                self.report_stats(parcel, &gate.counters());
                 return Ok(());
             }
             Ask::Ping => {
@@ -145,6 +156,10 @@ impl Core {
                 session.names.retain(|&node| node != done.node);
             }
             self.tell_down(&name, ousted.number, Reason::Replaced);
+            self.happened(ousted.session, || Happening::Unregistered {
+                node_id: name.clone(),
+                reason: Reason::Replaced,
+            });
             self.call_waiters(ousted.session);
         }
         let asked = super::delivery::AskedBy { from: &name, ..parcel.asked() };
@@ -154,7 +169,11 @@ impl Core {
         if done.joined {
             self.tell_up(&name, number);
             self.call_waiters_of(done.node);
-            self.note(Level::Info, "registered", Some(number), format!("is {name}"));
+            let text = format!("is {name}");
+            self.note(Level::Info, Event::Registered, self.subject(key), text, |fields| {
+                fields.string("node_id", &name);
+            });
+            self.happened(key, || Happening::Registered { node_id: name.clone() });
         }
         Ok(())
     }
@@ -241,7 +260,14 @@ impl Core {
         self.say_reply(key, parcel.asked(), |_| {});
         self.tell_down(&name, number, Reason::Unregistered);
         self.call_waiters(key);
-        self.note(Level::Info, "unregistered", Some(number), format!("is {node_id} no more"));
+        let text = format!("is {node_id} no more");
+        self.note(Level::Info, Event::Unregistered, self.subject(key), text, |fields| {
+            fields.string("node_id", node_id);
+        });
+        self.happened(key, || Happening::Unregistered {
+            node_id: node_id.into(),
+            reason: Reason::Unregistered,
+        });
         Ok(())
     }
 
@@ -253,7 +279,12 @@ impl Core {
         }
         self.take_subscription(key, pattern.len()).inspect_err(|_| {
             self.topics.unsubscribe(key, number, pattern, group.as_deref());
-        })
+        })?;
+        self.happened(key, || Happening::Subscribed {
+            topic: (**pattern).into(),
+            group: group.as_deref().map(Box::from),
+        });
+        Ok(())
     }
 
     fn monitor(&mut self, parcel: &Parcel<'_>, pattern: &str) -> Result<(), Refusal> {
@@ -352,14 +383,11 @@ impl Core {
 
     fn find_unique(&self, unique_id: &str) -> Option<SessionKey> {
         let Ok(NodeAddress::Unique(number)) = NodeAddress::parse(unique_id) else { return None };
-        let key = *self.by_number.get(&number)?;
-        self.sessions
-            .get(key)
-            .filter(|session| session.is_here() && *session.unique_id == *unique_id)
-            .map(|_| key)
+        let key = self.find_number(number)?;
+        self.sessions.get(key).filter(|session| *session.unique_id == *unique_id).map(|_| key)
     }
 
-    fn check_administrator(&self, key: SessionKey, what: &str) -> Result<(), Refusal> {
+    pub(super) fn check_administrator(&self, key: SessionKey, what: &str) -> Result<(), Refusal> {
         match self.sessions.get(key).is_some_and(|session| session.peer.administrator) {
             true => Ok(()),
             false => Err(Refusal::new(

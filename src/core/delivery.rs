@@ -310,12 +310,26 @@ impl Core {
         event: &str,
         extra: impl FnOnce(&mut Object<'_>),
     ) {
-        let Some(session) = self.sessions.get(to).filter(|session| !session.broke) else { return };
+        if self.begin_topic_line(to) {
+            let (address, id) = self.signal_head(to);
+            self.push_own(to, Class::Topic, |out| write_signal(out, id, &address, event, extra));
+        }
+    }
+
+    /// The same for a line that is written already, without its LF.
+    pub(super) fn say_topic_line(&mut self, to: SessionKey, line: &[u8]) {
+        if self.begin_topic_line(to) {
+            self.push_own(to, Class::Topic, |out| out.extend_from_slice(line));
+        }
+    }
+
+    /// Says what has to come before a line for topics; false where that would be of no use.
+    fn begin_topic_line(&mut self, to: SessionKey) -> bool {
+        let Some(session) = self.sessions.get(to).filter(|session| !session.broke) else { return false };
         if session.missed > 0 {
             self.say_lagged(to);
         }
-        let (address, id) = self.signal_head(to);
-        self.push_own(to, Class::Topic, |out| write_signal(out, id, &address, event, extra));
+        true
     }
 
     /// Tells a subscriber how many messages it has missed, ahead of what comes next.
@@ -431,7 +445,7 @@ fn write_signal(out: &mut Vec<u8>, id: u64, to: &str, event: &str, extra: impl F
     line.end();
 }
 
-fn write_own_id(line: &mut Object<'_>, id: u64) {
+pub(super) fn write_own_id(line: &mut Object<'_>, id: u64) {
     let out = line.key("message_id");
     out.extend_from_slice(b"\":0-");
     out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());

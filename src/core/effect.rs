@@ -4,6 +4,9 @@
 use std::fmt;
 
 use crate::core::SessionKey;
+use crate::core::event::Note;
+use crate::core::happened::Happened;
+use crate::core::reload::{Reloaded, Token};
 
 /// A fact that the shell hands in.
 #[derive(Debug)]
@@ -40,6 +43,14 @@ pub enum Input<'a> {
         /// Bytes that were written for its peer and that the kernel still holds, about.
         unread: usize,
     },
+    /// A plugin wants a signal sent in the daemon's name: to one of `to` and `topic`.
+    /// [`check_emission`](crate::core::check_emission) has found nothing wrong with it.
+    #[expect(missing_docs, reason = "the names are those of the protocol")]
+    Emitted { to: Option<&'a str>, topic: Option<&'a str>, body: &'a str },
+    /// What came of an [`Effect::Reload`]. Where the configuration was faulty and nothing has changed, the
+    /// text says where.
+    #[expect(missing_docs, reason = "the line above says it")]
+    Reloaded { token: Token, outcome: Result<Reloaded<'a>, &'a str> },
     /// New bounds hold from now on.
     LimitsChanged(Box<crate::limits::Limits>),
     /// The daemon is to end: everyone is told.
@@ -55,36 +66,12 @@ pub enum Effect {
     Measure(SessionKey),
     /// Close the connection. The session is over, and its key dead.
     Close(SessionKey),
+    /// Read the configuration again, and hand in [`Input::Reloaded`] with this when that is done.
+    Reload(Token),
     /// Something that an administrator may want to read.
     Note(Note),
-}
-
-/// How much a note matters, as in syslog(3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// The daemon failed at something.
-    Error,
-    /// A peer misbehaves, or something runs short.
-    Warning,
-    /// Normal, but worth a look.
-    Notice,
-    /// Comings and goings.
-    Info,
-    /// For who debugs a client.
-    Debug,
-}
-
-/// A record for the log.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Note {
-    /// How much it matters.
-    pub level: Level,
-    /// What happened, as one fixed word.
-    pub event: &'static str,
-    /// The unique number of the connection that it is about.
-    pub number: Option<u64>,
-    /// What happened, for people, on one line.
-    pub text: String,
+    /// Something that plugins may want to know ([`Core::watch`](crate::core::Core::watch)).
+    Happened(Box<Happened>),
 }
 
 /// Why a connection ends; `Display` is the protocol's word, where it has one.

@@ -9,12 +9,11 @@ use crate::core::delivery::AskedBy;
 use crate::core::registry::Node;
 use crate::core::route::Parcel;
 use crate::core::session::{Backlog, Called};
-use crate::core::watch::Tapped;
-use crate::core::{Core, Effect, Gate, Judged, Level, Reason, SessionKey, Verdict};
+use crate::core::{Core, Effect, Event, Gate, Level, Reason, SessionKey};
 use crate::limits::BROKEN_LINES_MAX;
 use crate::name::node_of;
 use crate::wire::code::Code;
-use crate::wire::envelope::{Broken, Envelope};
+use crate::wire::envelope::{Broken, Envelope, Outgoing};
 use crate::wire::frame::Frame;
 use crate::wire::json::write_string;
 use crate::wire::message::{Id, Kind, Message, Refusal, Target, Told, excerpt};
@@ -101,7 +100,7 @@ impl Core {
         let mut held = None;
         if self.sessions.get(key).is_some_and(|session| session.held.is_some()) {
             let Some(taken) = self.take_held(key) else { return };
-            self.route_held(key, &taken);
+            self.route_held(key, &taken, gate);
             self.settle();
             held = Some(taken);
         }
@@ -113,8 +112,8 @@ impl Core {
         self.account(key);
     }
 
-    fn route_held(&mut self, key: SessionKey, held: &super::session::Held) {
-        self.with_held(key, held, |core, parcel| core.route(parcel));
+    fn route_held(&mut self, key: SessionKey, held: &super::session::Held, gate: &dyn Gate) {
+        self.with_held(key, held, |core, parcel| core.route(parcel, gate));
     }
 
     /// Tells the sender of a held line that it goes nowhere.
@@ -236,9 +235,10 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.broken_lines += 1;
         if session.broken_lines == BROKEN_LINES_MAX {
-            let number = session.number;
             let text = format!("is disconnected: it sent {BROKEN_LINES_MAX} broken lines in a row");
-            self.note(Level::Warning, "broken", Some(number), text);
+            self.note(Level::Warning, Event::Broken, self.subject(key), text, |fields| {
+                fields.number("lines", BROKEN_LINES_MAX);
+            });
             self.leave(key, Reason::Broken);
         }
     }
@@ -325,45 +325,12 @@ impl Core {
                 Id { integer: false, text: Cow::Borrowed(&scratch.id) }
             }
         };
-        stamp(message, from, &id, &mut scratch.added, &mut scratch.from);
-        let mut line = message.envelope.outgoing();
-        line.added = &scratch.added;
-        if !scratch.from.is_empty() {
-            line.from = Some((message.envelope.from_range(), &scratch.from));
-        }
+        let line = stamp(message, from, &id, &mut scratch.added, &mut scratch.from);
         let timeout = message.timeout.unwrap_or(self.limits.request_timeout);
         let deadline = self.now.mono + timeout;
         let parcel = Parcel { sender: key, message, from, id: &id, line, deadline, ticket: None, favoured };
         self.judge(&parcel, gate);
         self.scratch = scratch;
-    }
-
-    fn judge(&mut self, parcel: &Parcel<'_>, gate: &mut dyn Gate) {
-        let Some(session) = self.sessions.get(parcel.sender) else { return };
-        let judged = Judged {
-            number: session.number,
-            peer: &session.peer,
-            from: parcel.from,
-            message: parcel.message,
-        };
-        let verdict = gate.judge(&judged);
-        if self.has_taps() {
-            self.tap(parcel.sender, tapped(parcel), &parcel.line, &verdict);
-        }
-        let is_request = parcel.message.kind == Kind::Request;
-        match verdict {
-            Verdict::Pass => self.route(parcel),
-            Verdict::Reject { filter, reason } => {
-                let refusal = Refusal { filter: Some(filter), ..Refusal::new(Code::Denied, reason) };
-                self.refuse(parcel, &refusal);
-            }
-            // A request to the daemon would wait for nobody.
-            Verdict::Drop if is_request && parcel.message.target == Target::Daemon => {
-                self.refuse(parcel, &Refusal::new(Code::Denied, "a filter dropped the request"));
-            }
-            Verdict::Drop if is_request => self.open_unheard(parcel),
-            Verdict::Drop => {}
-        }
     }
 
     fn refuse_from(&mut self, key: SessionKey, message: &Message<'_>) {
@@ -413,12 +380,19 @@ impl Core {
 }
 
 /// A `register` may come from the address that it is about to hold.
-fn names_itself(message: &Message<'_>) -> bool {
+pub(super) fn names_itself(message: &Message<'_>) -> bool {
     message.target == Target::Daemon && message.message_type == "register"
 }
 
-/// Writes what has to be added to a line, and what has to stand for a `from` that is null.
-fn stamp(message: &Message<'_>, from: &str, id: &Id<'_>, added: &mut Vec<u8>, replaced: &mut Vec<u8>) {
+/// The line as it leaves. Writes what has to be added to it, and what has to stand for a `from` that is
+/// null.
+pub(super) fn stamp<'a>(
+    message: &Message<'a>,
+    from: &str,
+    id: &Id<'_>,
+    added: &'a mut Vec<u8>,
+    replaced: &'a mut Vec<u8>,
+) -> Outgoing<'a> {
     added.clear();
     replaced.clear();
     if message.from.is_none() {
@@ -436,15 +410,12 @@ fn stamp(message: &Message<'_>, from: &str, id: &Id<'_>, added: &mut Vec<u8>, re
         id.write_to(added);
         added.push(b',');
     }
-}
-
-fn tapped<'a>(parcel: &'a Parcel<'_>) -> Tapped<'a> {
-    let (to, topic) = match &parcel.message.target {
-        Target::Daemon => ("", ""),
-        Target::Address(to) => (&**to, ""),
-        Target::Topic(topic) => ("", &**topic),
-    };
-    Tapped { from: parcel.from, to, topic, message_type: &parcel.message.message_type }
+    let mut line = message.envelope.outgoing();
+    line.added = added;
+    if !replaced.is_empty() {
+        line.from = Some((message.envelope.from_range(), replaced));
+    }
+    line
 }
 
 fn refuse_broken(broken: Broken, line: &[u8]) -> Refusal {

@@ -1,11 +1,11 @@
 //! Knows how connections come and go, and how the daemon ends (PROTOCOL.md sections 4, 5 and 7).
 //! Never: why somebody leaves; that is handed in.
 
-use crate::core::delivery::AskedBy;
+use crate::core::delivery::{AskedBy, write_error};
 use crate::core::peer::Peer;
 use crate::core::registry::Status;
 use crate::core::session::Backlog;
-use crate::core::{Core, Effect, Level, Reason, SessionKey};
+use crate::core::{Core, Effect, Event, Happening, Level, Reason, SessionKey, Subject};
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
 
@@ -23,6 +23,28 @@ impl Core {
             return Ok(());
         };
         Err(Refusal::new(Code::Overloaded, error))
+    }
+
+    /// Counts a connection that is not opened. Gives the line for its peer.
+    pub(super) fn refuse_connection(&mut self, number: u64, peer: &Peer, refusal: &Refusal) -> Vec<u8> {
+        self.stats.connections_refused += 1;
+        self.stats.error(refusal.code);
+        if let Some(count) = self.refusals.count(self.now.mono) {
+            let (about, who) = match count {
+                1 => (Subject::new(number, peer), "a connection was refused".to_owned()),
+                _ => (Subject::default(), format!("{count} more connections were refused")),
+            };
+            let text = format!("{who}: {}", refusal.error);
+            self.note(Level::Warning, Event::Refused, about, text, |fields| {
+                fields.string("code", refusal.code.word()).number("count", count);
+                if let Some(filter) = &refusal.filter {
+                    fields.string("filter", filter);
+                }
+            });
+        }
+        let mut line = Vec::new();
+        write_error(&mut line, &format!(":{number}"), refusal, None, |_| {});
+        line
     }
 
     /// Nothing can be written to the peer any more. What it sent before is handled still.
@@ -43,8 +65,11 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key) else { return };
         // Not even the fates of its messages to itself can be told any more.
         session.broke = true;
-        let number = session.number;
-        self.note(Level::Warning, "stalled", Some(number), format!("is disconnected: {why}"));
+        let queued = session.outbox.queue_bytes();
+        let (about, text) = (self.subject(key), format!("is disconnected: {why}"));
+        self.note(Level::Warning, Event::Stalled, about, text, |fields| {
+            fields.number("queue_bytes", queued);
+        });
         self.give_up(key);
         self.leave(key, Reason::Stalled);
         self.close(key);
@@ -53,6 +78,7 @@ impl Core {
     /// Takes a session away from everybody else. It stays until it has got what it is owed.
     pub(super) fn leave(&mut self, key: SessionKey, reason: Reason) {
         let now = self.now.wall;
+        let (about, party) = (self.subject(key), self.watched_party(key));
         let Some(session) = self.sessions.get_mut(key) else { return };
         if std::mem::replace(&mut session.leaving, true) {
             return;
@@ -86,7 +112,8 @@ impl Core {
         for node_id in &node_ids {
             self.tell_down(node_id, number, reason);
         }
-        self.note_left(number, &node_ids, reason);
+        self.note_left(about, &node_ids, reason);
+        self.happened_to(party, || Happening::Disconnected { reason });
         self.account(key);
         match reason {
             Reason::Killed => self.at_once.push(key),
@@ -94,12 +121,14 @@ impl Core {
         }
     }
 
-    fn note_left(&mut self, number: u64, node_ids: &[std::rc::Rc<str>], reason: Reason) {
+    fn note_left(&mut self, about: Subject, node_ids: &[std::rc::Rc<str>], reason: Reason) {
         let level = if node_ids.is_empty() { Level::Debug } else { Level::Info };
         let names = node_ids.join(", ");
         let text =
             if names.is_empty() { format!("left ({reason})") } else { format!("left ({reason}): {names}") };
-        self.note(level, "left", Some(number), text);
+        self.note(level, Event::Left, about, text, |fields| {
+            fields.string("reason", reason.word()).strings("node_ids", node_ids.iter().map(|name| &**name));
+        });
     }
 
     /// Closes a session that is leaving, where it has got all that it is owed or can be given no
@@ -137,7 +166,8 @@ impl Core {
                 self.users.remove(&session.peer.user());
             }
         }
-        self.note(Level::Debug, "closed", Some(session.number), "is closed".to_owned());
+        let about = Subject::new(session.number, &session.peer);
+        self.note(Level::Debug, Event::Closed, about, "is closed".to_owned(), |_| {});
         self.effects.push_back(Effect::Close(key));
     }
 

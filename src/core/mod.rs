@@ -12,7 +12,10 @@
 mod control;
 mod delivery;
 mod effect;
+mod emit;
+mod event;
 mod gate;
+mod happened;
 mod intake;
 mod leave;
 mod news;
@@ -22,6 +25,7 @@ mod pressure;
 mod progress;
 mod registry;
 mod repeats;
+mod reload;
 mod report;
 mod requests;
 mod route;
@@ -40,11 +44,17 @@ use slotmap::SlotMap;
 
 use crate::clock::Now;
 use crate::limits::Limits;
+use crate::wire::code::Code;
+use crate::wire::message::Refusal;
 
-pub use effect::{Effect, Input, Level, Note, Reason};
-pub use gate::{Gate, Judged, OpenGate, Verdict};
+pub use effect::{Effect, Input, Reason};
+pub use emit::{BadEmission, check_emission};
+pub use event::{Event, Level, Note, Subject};
+pub use gate::{Counters, Gate, Judged, OpenGate, Verdict};
+pub use happened::{Happened, Happening, Party};
 pub use peer::{Identity, Peer, Transport, User};
 pub use repeats::Repeats;
+pub use reload::{Reloaded, Token};
 pub use stats::Stats;
 
 use session::Session;
@@ -91,6 +101,8 @@ pub struct Core {
     /// Sessions that hold a line.
     paused: usize,
     stopping: bool,
+    /// Plugins want to know what happens.
+    watched: bool,
     /// The last ticket and the last id of a message of the daemon's own.
     tickets: u64,
     own_ids: u64,
@@ -139,6 +151,7 @@ impl Core {
             under_pressure: false,
             paused: 0,
             stopping: false,
+            watched: false,
             tickets: 0,
             own_ids: 0,
             dirty: VecDeque::new(),
@@ -161,25 +174,32 @@ impl Core {
     pub fn open(&mut self, number: u64, peer: Peer, now: Now) -> Result<SessionKey, Vec<u8>> {
         self.now = now;
         if let Err(refusal) = self.admit_connection(&peer) {
-            self.stats.connections_refused += 1;
-            self.stats.error(refusal.code);
-            if let Some(count) = self.refusals.count(now.mono) {
-                let (number, who) = match count {
-                    1 => (Some(number), "a connection was refused".to_owned()),
-                    _ => (None, format!("{count} more connections were refused")),
-                };
-                self.note(Level::Warning, "refused", number, format!("{who}: {}", refusal.error));
-            }
-            let mut line = Vec::new();
-            delivery::write_error(&mut line, &format!(":{number}"), &refusal, None, |_| {});
-            return Err(line);
+            return Err(self.refuse_connection(number, &peer, &refusal));
         }
         self.stats.connections_total += 1;
         *self.users.entry(peer.user()).or_default() += 1;
-        self.note(Level::Debug, "opened", Some(number), format!("connected over {}", peer.transport.word()));
+        let transport = peer.transport.word();
+        let text = format!("connected over {transport}");
+        self.note(Level::Debug, Event::Opened, Subject::new(number, &peer), text, |fields| {
+            fields.string("transport", transport);
+        });
         let session = self.sessions.insert(Session::new(number, peer));
         self.by_number.insert(number, session);
         Ok(session)
+    }
+
+    /// Whether there is room for one more connection of this peer's; whoever has others to ask whether it
+    /// may be opened asks this first.
+    pub fn would_open(&self, peer: &Peer) -> bool {
+        self.admit_connection(peer).is_ok()
+    }
+
+    /// Takes note of a connection that a plugin (`filter`) does not want, and that is not opened therefore.
+    /// Gives the line to tell its peer before it is closed.
+    pub fn turn_away(&mut self, number: u64, peer: &Peer, filter: &str, reason: &str, now: Now) -> Vec<u8> {
+        self.now = now;
+        let refusal = Refusal { filter: Some(filter.to_owned()), ..Refusal::new(Code::Denied, reason) };
+        self.refuse_connection(number, peer, &refusal)
     }
 
     /// Takes note of a fact. What it leads to is told by the other methods.
@@ -191,12 +211,20 @@ impl Core {
         }
         self.spread_news();
         match input {
-            Input::Received { session, bytes } => self.received(session, bytes, gate),
+            Input::Received { session, bytes } => {
+                gate.lap();
+                self.received(session, bytes, gate);
+            }
             Input::Ended { session } => self.ended(session, gate),
             Input::Broke { session } => self.broke(session),
-            Input::Resumed { session } => self.resumed(session, gate),
+            Input::Resumed { session } => {
+                gate.lap();
+                self.resumed(session, gate);
+            }
             Input::TimePassed => self.time_passed(),
             Input::Measured { session, unread } => self.measured(session, unread),
+            Input::Reloaded { token, outcome } => self.reloaded(token, outcome),
+            Input::Emitted { to, topic, body } => self.emit(to, topic, body),
             Input::LimitsChanged(limits) => {
                 self.limits = *limits;
                 self.look_again_at_all();
@@ -317,10 +345,6 @@ impl Core {
         &self.stats
     }
 
-    fn note(&mut self, level: Level, event: &'static str, number: Option<u64>, text: String) {
-        self.effects.push_back(Effect::Note(Note { level, event, number, text }));
-    }
-
     fn time_passed(&mut self) {
         while let Some(timer) = self.timers.due(self.now.mono) {
             match timer {
@@ -346,3 +370,6 @@ impl Core {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use crate::core::intake::EFFORT_MAX;
 use crate::core::registry::Node;
 use crate::core::session::RollCall;
 use crate::core::watch::Tapped;
-use crate::core::{Core, Effect, Reason, SessionKey, Verdict};
+use crate::core::{Core, Effect, Reason, SessionKey};
 use crate::wire::envelope::Outgoing;
 use crate::wire::message::Id;
 
@@ -191,7 +191,7 @@ impl Core {
         sender: SessionKey,
         message: Tapped<'_>,
         line: &Outgoing<'_>,
-        verdict: &Verdict,
+        verdict: &'static str,
     ) {
         let taps = self.watch.taps_of(sender, message);
         if taps.is_empty() {
@@ -204,7 +204,7 @@ impl Core {
         for tap in taps {
             if self.has_topic_room(tap) {
                 self.say_topic_signal(tap, "tap", |body| {
-                    body.string("verdict", verdict.word()).string("line", &text);
+                    body.string("verdict", verdict).string("line", &text);
                 });
             } else {
                 self.miss(tap);

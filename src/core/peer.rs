@@ -52,6 +52,14 @@ pub enum User {
 }
 
 impl Peer {
+    /// The uid, where the kernel has said.
+    pub fn uid(&self) -> Option<u32> {
+        match self.identity {
+            Identity::Kernel { uid, .. } => Some(uid),
+            Identity::Anonymous => None,
+        }
+    }
+
     /// The user this peer counts as.
     pub fn user(&self) -> User {
         match self.identity {

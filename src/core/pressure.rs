@@ -3,7 +3,7 @@
 //! Never: who waits for whom while there is memory.
 
 use crate::core::timers::Timer;
-use crate::core::{Core, Level, SessionKey};
+use crate::core::{Core, Event, Level, SessionKey, Subject};
 
 /// The news that may wait for one monitor while memory is short: many may monitor, and one event is
 /// a line for each.
@@ -51,12 +51,13 @@ impl Core {
         }
         self.under_pressure = true;
         self.mark_pressure();
+        let (kept, most) = (self.kept_bytes(), self.limits.max_memory_bytes);
         let text = format!(
-            "peers make the daemon keep {} bytes, and max_memory_bytes is {}: new messages are refused",
-            self.kept_bytes(),
-            self.limits.max_memory_bytes
+            "peers make the daemon keep {kept} bytes, and max_memory_bytes is {most}: new messages are refused"
         );
-        self.note(Level::Warning, "overloaded", None, text);
+        self.note(Level::Warning, Event::Overloaded, Subject::default(), text, |fields| {
+            fields.number("memory_bytes", kept).number("max_memory_bytes", most);
+        });
     }
 
     /// Whoever has something waiting for it has to read on now.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::core::registry::{Instance, Node};
 use crate::core::route::Parcel;
 use crate::core::topics::Subscriber;
-use crate::core::{Core, SessionKey};
+use crate::core::{Core, Counters, SessionKey};
 use crate::limits::{Limits, PAGE_ENTRIES_MAX};
 use crate::name::{literal_prefix, matches};
 use crate::wire::code::Code;
@@ -171,7 +171,7 @@ impl Core {
         self.say_report(parcel, &body);
     }
 
-    pub(super) fn report_stats(&mut self, parcel: &Parcel<'_>) {
+    pub(super) fn report_stats(&mut self, parcel: &Parcel<'_>, plugins: &[Counters]) {
         let stats = &self.stats;
         let mut body = Vec::new();
         let mut report = Object::begin(&mut body);
@@ -195,8 +195,8 @@ impl Core {
         self.effort += self.sessions.len();
         report.number("queue_bytes", queued).number("queue_bytes_max", stats.queue_bytes_max);
         report.number("memory_bytes", self.kept_bytes());
-        // There are no plugins and no spool yet: none of the first, nothing in the second.
-        report.strings("plugins", []);
+        report.array("plugins", plugins, write_counters);
+        // There is no spool yet: nothing is in it.
         report.object("spool", |spool| {
             spool.number("jobs", 0).number("bytes", 0);
         });
@@ -223,6 +223,15 @@ fn write_node(entry: &mut Object<'_>, node: &Node) {
     entry.array("instances", &node.instances, |out, instance| {
         write_string(out, &format!(":{}", instance.number))
     });
+}
+
+fn write_counters(out: &mut Vec<u8>, plugin: &Counters) {
+    let mut entry = Object::begin(out);
+    entry.string("name", &plugin.name).number("calls", plugin.calls);
+    entry.number("pass", plugin.pass).number("drop", plugin.drop);
+    entry.number("reject", plugin.reject).number("replace", plugin.replace);
+    entry.number("nanoseconds", plugin.nanoseconds).number("strikes", plugin.strikes);
+    entry.end();
 }
 
 fn write_limits(object: &mut Object<'_>, limits: &Limits, drain_timeout: Duration) {

@@ -9,7 +9,7 @@ use crate::core::registry::{Instance, NodeKey};
 use crate::core::requests::{Asked, RequestKey};
 use crate::core::session::{Held, LastTo};
 use crate::core::timers::Timer;
-use crate::core::{Core, SessionKey};
+use crate::core::{Core, Gate, SessionKey};
 use crate::name::NodeAddress;
 use crate::wire::code::Code;
 use crate::wire::control::Delivery;
@@ -66,11 +66,11 @@ enum Reach {
 
 impl Core {
     /// Sends a message where it is to go.
-    pub(super) fn route(&mut self, parcel: &Parcel<'_>) {
+    pub(super) fn route(&mut self, parcel: &Parcel<'_>, gate: &dyn Gate) {
         match (&parcel.message.kind, &parcel.message.target) {
             (Kind::Reply(answered), target) => self.route_reply(parcel, answered, target),
             (Kind::Signal, Target::Daemon) => {}
-            (Kind::Request, Target::Daemon) => self.control(parcel),
+            (Kind::Request, Target::Daemon) => self.control(parcel, gate),
             (_, Target::Address(to)) => self.route_to_address(parcel, to),
             (_, Target::Topic(topic)) => self.route_to_topic(parcel, topic),
         }
@@ -103,9 +103,7 @@ impl Core {
                     node
                 }
                 NodeAddress::Unique(number) => {
-                    let is_here =
-                        |key: &SessionKey| self.sessions.get(*key).is_some_and(|session| session.is_here());
-                    receivers.extend(self.by_number.get(&number).copied().filter(is_here));
+                    receivers.extend(self.find_number(number));
                     None
                 }
             },
@@ -121,6 +119,12 @@ impl Core {
                 format!("\"{}\" has left while the message waited for room in its queue", excerpt(to)),
             )),
         }
+    }
+
+    /// The connection of this number, where it can be addressed.
+    pub(super) fn find_number(&self, number: u64) -> Option<SessionKey> {
+        let is_here = |key: &SessionKey| self.sessions.get(*key).is_some_and(|session| session.is_here());
+        self.by_number.get(&number).copied().filter(is_here)
     }
 
     /// Remembers where the message goes: the next one is likely to go there too. The key of a node
@@ -143,13 +147,15 @@ impl Core {
         let picked = match (node.delivery, &parcel.message.key) {
             (Delivery::All, _) => None,
             (Delivery::One, Some(key)) => pick_by_key(instances, key),
-            (Delivery::One, None) => match self.pick_idle(instances, next, parcel) {
-                Some(at) => Some(at),
-                None => {
-                    receivers.extend(instances.iter().map(|instance| instance.session));
-                    return Reach::AnyOf;
+            (Delivery::One, None) => {
+                match self.pick_idle(instances, next, |instance| self.has_room_for(instance, parcel)) {
+                    Some(at) => Some(at),
+                    None => {
+                        receivers.extend(instances.iter().map(|instance| instance.session));
+                        return Reach::AnyOf;
+                    }
                 }
-            },
+            }
         };
         match picked {
             None => receivers.extend(instances.iter().map(|instance| instance.session)),
@@ -169,13 +175,17 @@ impl Core {
 
     /// Of the instances with room the one with the fewest open requests; of equal ones the first
     /// from `next` on.
-    fn pick_idle(&self, instances: &[Instance], next: usize, parcel: &Parcel<'_>) -> Option<usize> {
+    pub(super) fn pick_idle(
+        &self,
+        instances: &[Instance],
+        next: usize,
+        has_room: impl Fn(SessionKey) -> bool,
+    ) -> Option<usize> {
         let count = instances.len();
         let rank = |turn: usize| {
             let at = (next + turn) % count;
             let session = instances[at].session;
-            let has_room = self.has_room_for(session, parcel);
-            has_room.then(|| (self.requests.owed_by(session), turn, at))
+            has_room(session).then(|| (self.requests.owed_by(session), turn, at))
         };
         (0..count).filter_map(rank).min().map(|(.., at)| at)
     }
@@ -236,7 +246,7 @@ impl Core {
         Refusal::new(Code::Overloaded, error)
     }
 
-    fn open_request(&mut self, parcel: &Parcel<'_>, receivers: &[SessionKey]) {
+    fn open_request(&mut self, parcel: &Parcel<'_>, receivers: &[SessionKey]) -> RequestKey {
         let what = Asked {
             asker: parcel.sender,
             from: parcel.from.into(),
@@ -245,14 +255,13 @@ impl Core {
         };
         let key = self.requests.open(what, receivers);
         self.timers.set(parcel.deadline, Timer::Request(key));
+        key
     }
 
-    /// Opens a request that nobody has heard of: its asker waits in vain.
-    pub(super) fn open_unheard(&mut self, parcel: &Parcel<'_>) {
-        match self.check_request_count(parcel.sender, 1) {
-            Ok(()) => self.open_request(parcel, &[]),
-            Err(refusal) => self.refuse(parcel, &refusal),
-        }
+    /// Opens a request that no peer has heard of, and that none can answer.
+    pub(super) fn open_unheard(&mut self, parcel: &Parcel<'_>) -> Result<RequestKey, Refusal> {
+        self.check_request_count(parcel.sender, 1)?;
+        Ok(self.open_request(parcel, &[]))
     }
 
     /// Tells the sender what it has to be told, or makes it wait.
@@ -299,16 +308,21 @@ impl Core {
     fn route_to_topic(&mut self, parcel: &Parcel<'_>, topic: &str) {
         let mut receivers = std::mem::take(&mut self.receivers);
         receivers.clear();
+        self.pick_subscribers(topic, &mut receivers);
+        let outcome = self.publish(parcel, topic, &mut receivers);
+        self.receivers = receivers;
+        self.conclude(parcel, outcome);
+    }
+
+    /// Finds those who get a message to `topic`, where they have room.
+    pub(super) fn pick_subscribers(&mut self, topic: &str, receivers: &mut Vec<SessionKey>) {
         let (sessions, half) = (&self.sessions, self.limits.max_queue_bytes / 2);
         let has_room = |key| {
             sessions.get(key).is_some_and(|session: &super::Session| session.outbox.direct_bytes() < half)
         };
-        let looked_at = self.topics.pick(topic, has_room, &mut receivers);
+        let looked_at = self.topics.pick(topic, has_room, receivers);
         // The few branches on the way of a plain topic are no effort beyond its bytes.
         self.effort += receivers.len() + looked_at / 8;
-        let outcome = self.publish(parcel, topic, &mut receivers);
-        self.receivers = receivers;
-        self.conclude(parcel, outcome);
     }
 
     fn publish(&mut self, parcel: &Parcel<'_>, topic: &str, receivers: &mut Vec<SessionKey>) -> Outcome {

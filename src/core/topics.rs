@@ -127,9 +127,15 @@ impl Topics {
         else {
             return false;
         };
-        own.swap_remove(at);
+        own.remove(at);
         self.remove(number, pattern, group);
         true
+    }
+
+    /// The subscriptions of a session, each with its group, in the order in which they were made.
+    pub(crate) fn of_session(&self, session: SessionKey) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let own = self.sessions.get(session).into_iter().flatten();
+        own.map(|(pattern, group)| (&**pattern, group.as_deref()))
     }
 
     /// Ends all subscriptions of a session.

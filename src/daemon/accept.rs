@@ -4,10 +4,11 @@
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
-use crate::core::{Identity, Peer, Repeats, Transport};
+use crate::core::{Identity, Peer, Repeats, SessionKey, Transport};
 use crate::daemon::Daemon;
 use crate::daemon::conns::{Conn, token_of};
 use crate::net::{Stream, is_shortage};
+use crate::plugin::TurnedAway;
 use crate::sys;
 
 /// Connections taken from one listener in one turn.
@@ -139,7 +140,7 @@ impl Daemon {
 
     fn welcome(&mut self, mut stream: Stream) {
         let Some((number, peer)) = self.introduce(&stream) else { return };
-        let session = match self.core.open(number, peer, self.clock.now()) {
+        let session = match self.open(number, peer) {
             Ok(session) => session,
             Err(line) => {
                 // A new socket has room for a line; a peer that has gone already needs none.
@@ -157,6 +158,17 @@ impl Daemon {
                 self.lose(session);
             }
         }
+    }
+
+    /// Opens a connection, where there is room for it and no plugin is against it.
+    fn open(&mut self, number: u64, peer: Peer) -> Result<SessionKey, Vec<u8>> {
+        let now = self.clock.now();
+        if self.core.would_open(&peer)
+            && let Err(TurnedAway { plugin, reason }) = self.plugins.connected(number, &peer)
+        {
+            return Err(self.core.turn_away(number, &peer, &plugin, &reason, now));
+        }
+        self.core.open(number, peer, now)
     }
 
     fn introduce(&mut self, stream: &Stream) -> Option<(u64, Peer)> {

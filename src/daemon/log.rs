@@ -1,59 +1,85 @@
-//! Knows how records get to stderr.
+//! Knows where records go: to stderr, or to plugins at the end of the turn.
 //! Never: what is worth one.
 
 use std::io::Write;
 
-use crate::core::{Level, Note};
+use crate::core::{Event, Level, Note, Subject};
 
-/// The log on stderr: one line per record, with a level in front that the journal understands where
-/// it is the journal that reads (sd-daemon(3)).
+/// The log. On stderr it is one line per record, with a level in front that the journal understands
+/// where it is the journal that reads (sd-daemon(3)).
 #[derive(Debug)]
 pub(super) struct Log {
     level: Level,
     for_journal: bool,
+    /// Plugins take the records.
+    is_for_plugins: bool,
+    /// Those that they have not been handed yet.
+    waiting: Vec<Note>,
 }
 
 impl Log {
     pub(super) fn new(level: Level, for_journal: bool) -> Log {
-        Log { level, for_journal }
+        Log { level, for_journal, is_for_plugins: false, waiting: Vec::new() }
+    }
+
+    /// Whether records wait for plugins from now on.
+    pub(super) fn for_plugins(&mut self, is_for_plugins: bool) {
+        self.is_for_plugins = is_for_plugins;
+    }
+
+    /// The records that wait for plugins.
+    pub(super) fn take_waiting(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.waiting)
     }
 
     pub(super) fn set_level(&mut self, level: Level) {
         self.level = level;
     }
 
-    pub(super) fn note(&mut self, note: &Note) {
-        match note.number {
-            Some(number) => self.write(note.level, &format!(":{number} {}", note.text)),
-            None => self.write(note.level, &note.text),
+    pub(super) fn note(&mut self, mut note: Note) {
+        if note.level > self.level {
+            return;
+        }
+        // A peer's words may stand in it: no line end of theirs begins a record of its own.
+        if note.text.contains(char::is_control) {
+            note.text = note.text.replace(char::is_control, "\u{fffd}");
+        }
+        match self.is_for_plugins {
+            true => self.waiting.push(note),
+            false => self.write(&note),
         }
     }
 
     pub(super) fn error(&mut self, text: &str) {
-        self.write(Level::Error, text);
+        self.say(Level::Error, text);
     }
 
     pub(super) fn warn(&mut self, text: &str) {
-        self.write(Level::Warning, text);
+        self.say(Level::Warning, text);
     }
 
     pub(super) fn notice(&mut self, text: &str) {
-        self.write(Level::Notice, text);
+        self.say(Level::Notice, text);
     }
 
-    fn write(&mut self, level: Level, text: &str) {
-        if level > self.level {
-            return;
-        }
-        let (number, word) = match level {
+    fn say(&mut self, level: Level, text: &str) {
+        let (about, fields) = (Subject::default(), "{}".to_owned());
+        self.note(Note { level, event: Event::Daemon, about, text: text.to_owned(), fields });
+    }
+
+    /// Writes a record to stderr.
+    pub(super) fn write(&self, note: &Note) {
+        let text = match note.about.number {
+            Some(number) => format!(":{number} {}", note.text),
+            None => note.text.clone(),
+        };
+        let (number, word) = match note.level {
             Level::Error => (3, "error"),
             Level::Warning => (4, "warning"),
             Level::Notice => (5, "notice"),
             Level::Info => (6, "info"),
             Level::Debug => (7, "debug"),
         };
-        // A peer's words may stand in it: no line end of theirs begins a record of its own.
-        let text: String = text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         let line = match self.for_journal {
             true => format!("<{number}>{text}\n"),
             false => format!("telexd: {word}: {text}\n"),

@@ -6,15 +6,19 @@ mod conns;
 mod fatal;
 mod log;
 mod place;
+mod reload;
 mod turn;
 
 use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
 use crate::config::{CommandLine, Config, Machine};
-use crate::core::{About, Core, OpenGate, SessionKey};
-use crate::net::{Bound, Poller, adopt, bind};
+use crate::core::{About, Core, SessionKey, Token};
+use crate::net::{Bound, Poller, Waker, adopt, bind};
+use crate::plugin::Plugins;
 use crate::store::Numbers;
 use crate::sys::{self, Clock, Signals};
 
@@ -22,6 +26,7 @@ use accept::Accepting;
 use conns::Conns;
 pub use fatal::Fatal;
 use log::Log;
+use reload::Reloading;
 
 /// The daemon, ready to serve.
 #[derive(Debug)]
@@ -40,12 +45,19 @@ pub struct Daemon {
     accepting: Accepting,
     numbers: Numbers,
     core: Core,
-    gate: OpenGate,
+    plugins: Plugins,
+    waker: Arc<Waker>,
     conns: Conns,
     /// Connections that have something to be done, in the order of their turns.
     ready: VecDeque<SessionKey>,
     /// What is read goes through this one buffer.
     buffer: Vec<u8>,
+    /// The configuration is to be read again.
+    wants_reload: bool,
+    /// Peers that asked for that.
+    reloads: Vec<Token>,
+    /// What has been read and is not in force yet.
+    reloading: Option<Reloading>,
     /// When an ordered end is over at the latest.
     stop_at: Option<Duration>,
 }
@@ -54,7 +66,10 @@ pub struct Daemon {
 const READ_BYTES: usize = 128 * 1024;
 /// Tokens of what is no connection. Connections have those of their sessions, which are larger.
 const SIGNALS: usize = 0;
-const LISTENERS: usize = 1;
+const WAKER: usize = 1;
+const LISTENERS: usize = 2;
+/// What plugins are told that the daemon is.
+const NAME: &str = concat!("telexd ", env!("CARGO_PKG_VERSION"));
 
 impl Daemon {
     /// Opens everything that the daemon needs. When this returns, clients can connect.
@@ -67,13 +82,18 @@ impl Daemon {
         let mut signals = Signals::take().map_err(Fatal::doing("taking signals"))?;
         let poller = Poller::new().map_err(Fatal::doing("making a poller"))?;
         poller.watch(signals.source(), SIGNALS).map_err(Fatal::doing("watching for signals"))?;
+        let waker = poller.waker(WAKER).map_err(Fatal::doing("making a waker"))?;
+        let (wanted, dir) = (reload::wanted(&config), reload::plugin_dir(&config));
+        let plugins = Plugins::start(wanted, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes)
+            .map_err(|why| Fatal::doing("loading plugins")(io::Error::other(why)))?;
+        log.for_plugins(plugins.has_log());
         let state_dir = match &config.state_dir {
             Some(dir) => dir.clone(),
             None => place::state_dir()?,
         };
         // Before the sockets: of two daemons that start at once on one state directory, the one that does
         // not get it must not have taken the other's new socket for a stale one.
-        let numbers = Numbers::open(&state_dir).map_err(Fatal::doing("opening the state"))?;
+        let mut numbers = Numbers::open(&state_dir).map_err(Fatal::doing("opening the state"))?;
         let mut listeners = match listen(&config) {
             Ok(listeners) => listeners,
             Err(fatal) => {
@@ -91,7 +111,8 @@ impl Daemon {
             host: config.host.clone().unwrap_or_else(|| machine.host_name.clone()),
             drain_timeout: config.drain_timeout,
         };
-        let core = Core::new(about, config.limits.clone(), clock.now());
+        let mut core = Core::new(about, config.limits.clone(), clock.now());
+        core.watch(plugins.wants_happenings());
         Ok(Daemon {
             accepting: Accepting::new(listeners.len()),
             started_with: config.clone(),
@@ -105,10 +126,14 @@ impl Daemon {
             listeners,
             numbers,
             core,
-            gate: OpenGate,
+            plugins,
+            waker: Arc::new(waker),
             conns: Conns::default(),
             ready: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
+            wants_reload: false,
+            reloads: Vec::new(),
+            reloading: None,
             stop_at: None,
         })
     }
@@ -120,6 +145,7 @@ impl Daemon {
 
     /// Serves until it is told to stop.
     pub fn run(mut self) -> Result<(), Fatal> {
+        self.plugins.started();
         self.tell_ready();
         while !self.is_over() {
             self.turn()?;
@@ -154,6 +180,8 @@ impl Daemon {
             self.log.warn(&error.to_string());
         }
         self.log.notice("stopped");
+        self.hand_over_log();
+        self.plugins.end();
     }
 }
 

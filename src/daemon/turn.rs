@@ -5,10 +5,10 @@ use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::config::Config;
 use crate::core::{Effect, Input, SessionKey};
 use crate::daemon::conns::session_of;
-use crate::daemon::{Daemon, Fatal, LISTENERS, SIGNALS};
+use crate::daemon::{Daemon, Fatal, LISTENERS, SIGNALS, WAKER};
+use crate::plugin::Emission;
 use crate::sys::{self, Signal};
 
 /// Pieces written in one system call.
@@ -19,17 +19,20 @@ impl Daemon {
         let timeout = self.timeout();
         self.poller.wait(timeout).map_err(Fatal::doing("waiting for events"))?;
         let now = self.clock.now();
-        self.core.handle(Input::TimePassed, now, &mut self.gate);
+        self.core.handle(Input::TimePassed, now, &mut self.plugins);
+        self.plugins.tick(now.mono);
         self.take_events(now);
         self.accept(now.mono);
         self.obey(now);
         self.take(now);
+        self.go_on_with_reload(now);
         // Who is closed leaves others with something to be told, for which nothing else wakes.
         while self.core.has_dirty() || self.core.has_condemned() {
             self.write_all(now);
             self.core.reap();
             self.obey(now);
         }
+        self.hand_over_log();
         self.core.turned(self.clock.now().mono - now.mono);
         Ok(())
     }
@@ -43,7 +46,8 @@ impl Daemon {
         if !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
-        let deadlines = [self.core.next_deadline(), self.accepting.deadline(), self.stop_at];
+        let timer = self.plugins.next_deadline(self.clock.now().mono);
+        let deadlines = [self.core.next_deadline(), self.accepting.deadline(), self.stop_at, timer];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.saturating_sub(self.clock.now().mono))
     }
@@ -53,6 +57,9 @@ impl Daemon {
         for event in events {
             if event.token == SIGNALS {
                 self.take_signals(now);
+                continue;
+            }
+            if event.token == WAKER {
                 continue;
             }
             let Some(session) = session_of(event.token) else {
@@ -80,7 +87,7 @@ impl Daemon {
             match signal {
                 Signal::Stop if self.stop_at.is_some() => self.stop_at = Some(Duration::ZERO),
                 Signal::Stop => self.stop(now),
-                Signal::Reload => self.reload(now),
+                Signal::Reload => self.wants_reload = true,
             }
         }
     }
@@ -88,37 +95,16 @@ impl Daemon {
     /// Begins to end: nobody is taken any more, everybody is told, and what is queued is written.
     fn stop(&mut self, now: Now) {
         self.log.notice("stopping");
+        self.plugins.stopping();
         // A service manager that cannot be told will find out.
         let _ = sys::notify_stopping();
         self.accepting.stop();
         self.stop_at = Some(now.mono + self.config.drain_timeout);
-        self.core.handle(Input::StopAsked, now, &mut self.gate);
+        self.core.handle(Input::StopAsked, now, &mut self.plugins);
         // Also those that the core did not want to hear.
         for session in self.conns.keys().collect::<Vec<_>>() {
             self.enqueue(session);
         }
-    }
-
-    /// Reads the configuration again: all of it is put in force, or nothing.
-    fn reload(&mut self, now: Now) {
-        // The same holds here.
-        let _ = sys::notify_reloading();
-        match Config::load(&self.command_line, &self.machine) {
-            Ok(config) => {
-                self.log.notice(&format!(
-                    "configuration read again: changed now: {}; after a restart: {}",
-                    or_nothing(&self.config.differences(&config).live),
-                    or_nothing(&self.started_with.differences(&config).restart)
-                ));
-                self.log.set_level(config.log_level);
-                let limits = Box::new(config.limits.clone());
-                self.core.handle(Input::LimitsChanged(limits), now, &mut self.gate);
-                self.core.drain_timeout_changed(config.drain_timeout);
-                self.config = config;
-            }
-            Err(error) => self.log.error(&format!("the configuration is left as it was: {error}")),
-        }
-        self.tell_ready();
     }
 
     /// Puts a connection into the list of those that have something to be done, once.
@@ -131,10 +117,29 @@ impl Daemon {
     }
 
     /// Carries out what the core has ordered.
-    fn obey(&mut self, now: Now) {
+    pub(super) fn obey(&mut self, now: Now) {
+        loop {
+            self.obey_core(now);
+            let emitted = self.plugins.take_emitted();
+            if emitted.is_empty() {
+                return;
+            }
+            for Emission { to, topic, body } in &emitted {
+                let input = Input::Emitted { to: to.as_deref(), topic: topic.as_deref(), body };
+                self.core.handle(input, now, &mut self.plugins);
+            }
+        }
+    }
+
+    fn obey_core(&mut self, now: Now) {
         while let Some(effect) = self.core.next_effect() {
             match effect {
-                Effect::Note(note) => self.log.note(&note),
+                Effect::Note(note) => self.log.note(note),
+                Effect::Happened(happened) => self.plugins.happened(&happened),
+                Effect::Reload(token) => {
+                    self.reloads.push(token);
+                    self.wants_reload = true;
+                }
                 Effect::Resume(session) => {
                     if let Some(conn) = self.conns.get_mut(session) {
                         conn.resumes = true;
@@ -144,7 +149,7 @@ impl Daemon {
                 Effect::Measure(session) => {
                     let Some(conn) = self.conns.get(session) else { continue };
                     let unread = sys::unread(&conn.stream);
-                    self.core.handle(Input::Measured { session, unread }, now, &mut self.gate);
+                    self.core.handle(Input::Measured { session, unread }, now, &mut self.plugins);
                 }
                 Effect::Close(session) => {
                     if let Some(conn) = self.conns.remove(session) {
@@ -154,6 +159,24 @@ impl Daemon {
                 }
             }
         }
+    }
+
+    /// Hands what has been logged in this turn to the plugins that take it, or to stderr.
+    pub(super) fn hand_over_log(&mut self) {
+        for note in self.plugins.take_notes() {
+            self.log.note(note);
+        }
+        let (notes, now) = (self.log.take_waiting(), self.clock.now().wall);
+        if notes.is_empty() {
+            return;
+        }
+        for note in &notes {
+            if !self.plugins.record(note, now) {
+                self.log.write(note);
+            }
+        }
+        self.plugins.flush();
+        self.log.for_plugins(self.plugins.has_log());
     }
 
     /// Serves everybody who is ready once, until the turn has taken enough.
@@ -181,7 +204,7 @@ impl Daemon {
             return self.discard(session);
         }
         let work = if std::mem::take(&mut conn.resumes) {
-            self.core.handle(Input::Resumed { session }, now, &mut self.gate);
+            self.core.handle(Input::Resumed { session }, now, &mut self.plugins);
             self.core.effort_bytes()
         } else if conn.readable && self.core.wants_bytes(session) {
             self.read(session, now)
@@ -214,7 +237,7 @@ impl Daemon {
             Ok(0) => {
                 conn.readable = false;
                 conn.ended = true;
-                self.core.handle(Input::Ended { session }, now, &mut self.gate);
+                self.core.handle(Input::Ended { session }, now, &mut self.plugins);
                 0
             }
             Ok(count) => {
@@ -222,7 +245,7 @@ impl Daemon {
                 // has been told already and will not be told again.
                 conn.readable = count == most || conn.ends;
                 let bytes = &self.buffer[..count];
-                self.core.handle(Input::Received { session, bytes }, now, &mut self.gate);
+                self.core.handle(Input::Received { session, bytes }, now, &mut self.plugins);
                 count + self.core.effort_bytes()
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -243,15 +266,15 @@ impl Daemon {
             conn.readable = false;
             conn.ended = true;
         }
-        self.core.handle(Input::Broke { session }, now, &mut self.gate);
-        self.core.handle(Input::Ended { session }, now, &mut self.gate);
+        self.core.handle(Input::Broke { session }, now, &mut self.plugins);
+        self.core.handle(Input::Ended { session }, now, &mut self.plugins);
     }
 
     fn broke(&mut self, session: SessionKey, now: Now) {
         if let Some(conn) = self.conns.get_mut(session)
             && !std::mem::replace(&mut conn.broke, true)
         {
-            self.core.handle(Input::Broke { session }, now, &mut self.gate);
+            self.core.handle(Input::Broke { session }, now, &mut self.plugins);
             // Whoever cannot be written to is read to its end, which nothing else will announce.
             conn.ends = true;
             if !conn.ended {
@@ -283,8 +306,4 @@ impl Daemon {
             }
         }
     }
-}
-
-fn or_nothing(names: &[&str]) -> String {
-    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }

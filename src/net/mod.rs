@@ -6,5 +6,5 @@ mod poller;
 mod stream;
 
 pub use bind::{Bound, Listener, adopt, bind, is_shortage};
-pub use poller::{Event, Poller};
+pub use poller::{Event, Poller, Waker};
 pub use stream::Stream;

@@ -5,6 +5,7 @@
 use std::io;
 use std::time::Duration;
 
+pub use mio::Waker;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::net::{Listener, Stream};
@@ -51,6 +52,11 @@ impl Poller {
     /// Watches something else that can be read.
     pub fn watch(&self, source: &mut impl mio::event::Source, token: usize) -> io::Result<()> {
         self.poll.registry().register(source, Token(token), Interest::READABLE)
+    }
+
+    /// What other threads end a wait with.
+    pub fn waker(&self, token: usize) -> io::Result<Waker> {
+        Waker::new(self.poll.registry(), Token(token))
     }
 
     /// Waits until something is ready or the time is over (none: for ever). A signal may end it

@@ -9,11 +9,12 @@ use telex_plugin::raw::{self, Str};
 use super::emission::value;
 use super::ffi::{Call, Interest, Replaced};
 use super::slot::{OnFault, Slot};
-use crate::core::{Counters, Identity, Judged, Level, Note, Peer, Transport, Verdict};
+use crate::core::{Counters, Event, Identity, Judged, Level, Note, Peer, Subject, Transport, Verdict};
 use crate::name::matches;
-use crate::wire::envelope::Envelope;
-use crate::wire::message::{Category, Kind, Message, Target};
-use crate::wire::rewrite::{Changes, rewrite};
+use crate::wire::envelope::{Envelope, Field};
+use crate::wire::json::Object;
+use crate::wire::message::{Kind, Message, Target};
+use crate::wire::rewrite::{Changes, read_rewritten, rewrite};
 
 /// One message of so many has its filters timed for the counters.
 const SAMPLED: u64 = 64;
@@ -29,7 +30,6 @@ pub(super) struct Chain {
     /// When the last call ended, or what does not belong to any call.
     last: Instant,
     judged: u64,
-    max_line_bytes: usize,
     /// Scratch for the node IDs of a sender.
     node_ids: Vec<Str>,
 }
@@ -44,19 +44,16 @@ enum Outcome {
 }
 
 impl Chain {
-    pub(super) fn new(slots: Vec<Slot>, max_line_bytes: usize) -> Chain {
-        let mut chain = Chain {
+    pub(super) fn new(max_line_bytes: usize) -> Chain {
+        Chain {
             slots: Vec::new(),
             filters: Vec::new(),
-            call: Call::new(),
+            call: Call::new(max_line_bytes),
             notes: Vec::new(),
             last: Instant::now(),
             judged: 0,
-            max_line_bytes,
             node_ids: Vec::new(),
-        };
-        chain.put(slots);
-        chain
+        }
     }
 
     /// Puts other plugins in force; gives those that were.
@@ -68,11 +65,6 @@ impl Chain {
 
     pub(super) fn has_filters(&self) -> bool {
         !self.filters.is_empty()
-    }
-
-    /// Lines that a filter has changed may be so long from now on.
-    pub(super) fn set_max_line_bytes(&mut self, max_line_bytes: usize) {
-        self.max_line_bytes = max_line_bytes;
     }
 
     /// The time until now is no filter's.
@@ -180,26 +172,19 @@ impl Chain {
         let Replaced { to, topic, message_type, body } = self.call.take_replaced();
         let body = match &body {
             None => None,
-            Some(body) => Some(value(body).ok_or("its body is no JSON value")?),
+            Some(body) => Some(value(body).ok_or("the new body is no JSON value")?),
         };
         let target = match (to, topic) {
             (Some(to), _) => Some(Target::Address(Cow::Owned(to))),
             (None, topic) => topic.map(|topic| Target::Topic(Cow::Owned(topic))),
         };
         let changes = Changes { target, message_type: message_type.as_deref(), body };
-        let line = rewrite(message.envelope, &changes);
-        if line.len() > self.max_line_bytes {
-            return Err(format!("it is longer than {} bytes (max_line_bytes)", self.max_line_bytes));
+        let (line, most) = (rewrite(message.envelope, &changes), self.call.max_line_bytes());
+        if line.len() > most {
+            return Err(format!("the new line is longer than {most} bytes (max_line_bytes)"));
         }
-        let envelope = Envelope::scan(&line).map_err(|_| "it is no JSON")?;
-        let read = Message::read(&envelope).map_err(|refusal| refusal.error)?;
-        let (before, after) = (Category::of(&message.message_type), Category::of(&read.message_type));
-        if before != after || (after == Category::Reply && read.kind != message.kind) {
-            return Err(format!(
-                "\"{}\" became \"{}\", which is of another category, or answers another request",
-                message.message_type, read.message_type
-            ));
-        }
+        let envelope = Envelope::scan(&line).map_err(|_| "the new line is no JSON")?;
+        read_rewritten(message, &envelope).map_err(|refusal| refusal.error)?;
         Ok(line)
     }
 
@@ -208,11 +193,9 @@ impl Chain {
         self.fare_by_fault(at)
     }
 
-    fn fare_by_fault(&mut self, at: usize) -> Outcome {
+    fn fare_by_fault(&self, at: usize) -> Outcome {
         match self.slots[at].wanted.on_fault {
-            OnFault::Deny => {
-                Outcome::Reject("the filter has failed, and what it cannot judge is refused".to_owned())
-            }
+            OnFault::Deny => Outcome::Reject(super::FAILED.to_owned()),
             OnFault::Pass => Outcome::Pass,
         }
     }
@@ -230,7 +213,9 @@ impl Chain {
     }
 
     pub(super) fn note(&mut self, level: Level, name: &str, what: &str) {
-        self.notes.push(Note::new(level, "plugin", format!("plugin {name}: {what}")));
+        let text = format!("plugin {name}: {what}");
+        let about = Subject::default();
+        self.notes.push(Note { level, event: Event::Plugin, about, text, fields: fields_of(name) });
     }
 
     pub(super) fn counters(&self) -> Vec<Counters> {
@@ -246,6 +231,15 @@ impl Chain {
         };
         self.slots.iter().map(of).collect()
     }
+}
+
+/// What a record of a plugin has for programs.
+pub(super) fn fields_of(name: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut object = Object::begin(&mut bytes);
+    object.string("plugin", name);
+    object.end();
+    String::from_utf8(bytes).unwrap_or_default()
 }
 
 fn is_wanted(interests: &[Interest], judged: &Judged<'_>, message: &Message<'_>) -> bool {
@@ -295,7 +289,6 @@ pub(super) fn peer(number: u64, unique_id: &str, peer: &Peer, node_ids: &[Str]) 
 
 /// A message, as a filter sees it; lives as long as what it is made of.
 fn view(sender: &raw::Peer, from: &str, message: &Message<'_>) -> raw::Message {
-    use crate::wire::envelope::Field;
     let (to, topic) = target(message);
     let raw_field = |field| Str::maybe(message.envelope.raw(field));
     raw::Message {

@@ -1,8 +1,7 @@
-//! Knows what a plugin may send in the daemon's name: a signal to an address or to a topic.
+//! Knows what a plugin may send in the daemon's name, and what it may put into a message.
 //! Never: who gets it.
 
-use crate::name::NodeAddress;
-use crate::topic::check_topic;
+use crate::core::check_emission;
 use crate::wire::envelope::{Envelope, Field};
 
 /// A signal on behalf of a plugin, in the right form.
@@ -18,15 +17,16 @@ pub struct Emission {
 
 impl Emission {
     /// A signal; none where it goes to both or neither, or where anything is not in the right form.
-    pub(super) fn new(to: Option<&str>, topic: Option<&str>, body: Option<&str>) -> Option<Emission> {
-        let body = body.filter(|body| value(body).is_some_and(|value| value.starts_with('{')))?;
-        let is_right = match (to, topic) {
-            (Some(to), None) => NodeAddress::parse(to).is_ok(),
-            (None, Some(topic)) => check_topic(topic).is_ok(),
-            _ => false,
-        };
+    pub(super) fn new(
+        to: Option<&str>,
+        topic: Option<&str>,
+        body: Option<&str>,
+        max_line_bytes: usize,
+    ) -> Option<Emission> {
+        let body = value(body?)?;
+        check_emission(to, topic, body, max_line_bytes).ok()?;
         let owned = |text: Option<&str>| text.map(str::to_owned);
-        is_right.then(|| Emission { to: owned(to), topic: owned(topic), body: body.trim().to_owned() })
+        Some(Emission { to: owned(to), topic: owned(topic), body: body.to_owned() })
     }
 }
 
@@ -46,11 +46,10 @@ mod tests {
 
     #[test]
     fn only_what_is_in_the_right_form() {
-        assert!(Emission::new(Some("a#b"), None, Some("{}")).is_some());
-        assert_eq!(
-            Emission::new(None, Some("a.b"), Some(" {\"x\":1} ")).map(|emission| emission.body).as_deref(),
-            Some("{\"x\":1}")
-        );
+        let new = |to, topic, body| Emission::new(to, topic, body, 1000);
+        assert!(new(Some("a#b"), None, Some("{}")).is_some());
+        let trimmed = new(None, Some("a.b"), Some(" {\"x\":1} ")).map(|emission| emission.body);
+        assert_eq!(trimmed.as_deref(), Some("{\"x\":1}"));
         for (to, topic, body) in [
             (Some("a"), Some("b"), Some("{}")),
             (None, None, Some("{}")),
@@ -62,7 +61,7 @@ mod tests {
             (Some("a"), None, Some("{}}{")),
             (Some("a"), None, Some("{\n}")),
         ] {
-            assert_eq!(Emission::new(to, topic, body), None, "{to:?} {topic:?} {body:?}");
+            assert_eq!(new(to, topic, body), None, "{to:?} {topic:?} {body:?}");
         }
     }
 

@@ -372,6 +372,7 @@ struct State {
     emitted: RefCell<Vec<Emission>>,
     /// Of the call that is under way.
     emitted_count: Cell<usize>,
+    max_line_bytes: Cell<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -397,7 +398,7 @@ pub(super) struct Replaced {
 }
 
 impl Call {
-    pub(super) fn new() -> Box<Call> {
+    pub(super) fn new(max_line_bytes: usize) -> Box<Call> {
         let raw = raw::Call {
             size: size_of::<raw::Call>() as u32,
             reserved: 0,
@@ -413,10 +414,20 @@ impl Call {
             replaced: RefCell::default(),
             emitted: RefCell::default(),
             emitted_count: Cell::new(0),
+            max_line_bytes: Cell::new(max_line_bytes),
         };
         let mut call = Box::new(Call { raw, state });
         call.raw.context = std::ptr::from_ref(&call.state).cast_mut().cast();
         call
+    }
+
+    /// What is emitted may be so long from now on, and what is replaced.
+    pub(super) fn set_max_line_bytes(&self, max_line_bytes: usize) {
+        self.state.max_line_bytes.set(max_line_bytes);
+    }
+
+    pub(super) fn max_line_bytes(&self) -> usize {
+        self.state.max_line_bytes.get()
     }
 
     /// The reason that the last call gave.
@@ -585,5 +596,5 @@ unsafe extern "C" fn call_emit(call: *const raw::Call, to: Str, topic: Str, body
     // SAFETY: as the header promises.
     let (state, to, topic, body) =
         unsafe { (state(call), right_text(to), right_text(topic), right_text(body)) };
-    state.emit(Emission::new(to, topic, body))
+    state.emit(Emission::new(to, topic, body, state.max_line_bytes.get()))
 }

@@ -20,13 +20,13 @@ use std::time::Duration;
 
 use telex_plugin::raw::{self, Str};
 
-use crate::core::{Counters, Gate, Happened, Judged, Level, Note, Peer, Verdict};
+use crate::core::{Counters, Event, Gate, Happened, Happening, Judged, Level, Note, Peer, Verdict};
 
 use chain::Chain;
 pub use emission::Emission;
 use slot::Slot;
 pub use slot::{OnFault, Wanted};
-use workshop::{Made, Standing, Workshop};
+use workshop::{Made, Workshop};
 
 /// All plugins.
 #[derive(Debug)]
@@ -89,6 +89,7 @@ impl Plugins {
     /// Begins to make the plugins of a new configuration, on a thread of its own. `wake` is called
     /// there when [`Plugins::prepared`] has something to tell.
     pub fn prepare(&mut self, wanted: Vec<Wanted>, dir: PathBuf, wake: impl FnOnce() + Send + 'static) {
+        // Where there are none and none are wanted, that is done already.
         let standing: Vec<_> = self.chain.slots.iter().map(Slot::standing).collect();
         let (workshop, (tell, told)) = (self.workshop.clone(), channel());
         self.under_way = Some(told);
@@ -159,7 +160,7 @@ impl Plugins {
 
     /// Lines that a filter has changed may be so long from now on.
     pub fn set_max_line_bytes(&mut self, max_line_bytes: usize) {
-        self.chain.set_max_line_bytes(max_line_bytes);
+        self.chain.call.set_max_line_bytes(max_line_bytes);
     }
 
     /// Whether a plugin takes the log's records.
@@ -172,7 +173,9 @@ impl Plugins {
         let mut taken = false;
         for at in 0..self.chain.slots.len() {
             let slot = &mut self.chain.slots[at];
-            if !slot.instance.is_log() || slot.is_out || slot.wanted.name == note.by {
+            // What a log plugin says while it is handed a record would lead to a record for ever.
+            let is_own = note.event == Event::Plugin && note.fields == chain::fields_of(&slot.wanted.name);
+            if !slot.instance.is_log() || slot.is_out || is_own {
                 continue;
             }
             match slot.instance.record(&record(note, now)) {
@@ -202,7 +205,7 @@ impl Plugins {
             if let Some(said) = self.chain.slots[at].instance.said() {
                 let name = self.chain.slots[at].wanted.name.clone();
                 for (level, text) in said.records {
-                    self.chain.note_by(level, &name, &text);
+                    self.chain.note(level_of(level), &name, &text);
                 }
                 if said.lost > 0 {
                     self.chain.note(Level::Warning, &name, &format!("said {} more in one turn", said.lost));
@@ -231,7 +234,8 @@ impl Plugins {
     }
 
     /// Asks whether a connection may be opened; the first refusal counts.
-    pub fn connected(&mut self, number: u64, unique_id: &str, peer: &Peer) -> Result<(), TurnedAway> {
+    pub fn connected(&mut self, number: u64, peer: &Peer) -> Result<(), TurnedAway> {
+        let unique_id = &format!(":{number}");
         for at in 0..self.chain.slots.len() {
             let slot = &self.chain.slots[at];
             if !slot.instance.wants(raw::CONNECTED) {
@@ -243,6 +247,11 @@ impl Plugins {
                 false => self.tell(at, &raw::Event { peer: &peer, ..event(raw::CONNECTED) }),
             };
             if let Some(reason) = refusal {
+                // Those before have been told that it is there.
+                let gone = raw::Event { peer: &peer, reason: Str::of("refused"), ..event(raw::DISCONNECTED) };
+                for before in 0..at {
+                    self.tell(before, &gone);
+                }
                 return Err(TurnedAway { plugin: self.chain.slots[at].wanted.name.clone(), reason });
             }
         }
@@ -287,6 +296,36 @@ impl Plugins {
         self.chain.slots.iter_mut().filter_map(|slot| slot.next_timer(now)).min()
     }
 
+    fn tell_of(&mut self, at: usize, happened: &Happened, replayed: bool) {
+        let Happened { who, what } = happened;
+        let mut node_ids = std::mem::take(&mut self.node_ids);
+        node_ids.extend(who.node_ids.iter().map(|name| Str::of(name)));
+        let peer = chain::peer(who.number, &who.unique_id, &who.peer, &node_ids);
+        let kind = match what {
+            Happening::Connected => raw::CONNECTED,
+            Happening::Registered { .. } => raw::REGISTERED,
+            Happening::Unregistered { .. } => raw::UNREGISTERED,
+            Happening::Subscribed { .. } => raw::SUBSCRIBED,
+            Happening::Unsubscribed { .. } => raw::UNSUBSCRIBED,
+            Happening::Disconnected { .. } => raw::DISCONNECTED,
+        };
+        let mut told = raw::Event { peer: &peer, replayed: u32::from(replayed), ..event(kind) };
+        match what {
+            Happening::Connected => {}
+            Happening::Registered { node_id } => told.node_id = Str::of(node_id),
+            Happening::Unregistered { node_id, reason } => {
+                (told.node_id, told.reason) = (Str::of(node_id), Str::of(reason.word()));
+            }
+            Happening::Subscribed { topic, group } | Happening::Unsubscribed { topic, group } => {
+                (told.topic, told.group) = (Str::of(topic), Str::maybe(group.as_deref()));
+            }
+            Happening::Disconnected { reason } => told.reason = Str::of(reason.word()),
+        }
+        self.tell(at, &told);
+        node_ids.clear();
+        self.node_ids = node_ids;
+    }
+
     fn tell_all(&mut self, kind: u32) {
         for at in 0..self.chain.slots.len() {
             self.tell(at, &event(kind));
@@ -328,6 +367,38 @@ impl Gate for Plugins {
 
     fn counters(&self) -> Vec<Counters> {
         self.chain.counters()
+    }
+}
+
+/// A record, as a log plugin sees it; lives as long as the note.
+fn record(note: &Note, now: Duration) -> raw::Record {
+    raw::Record {
+        size: size_of::<raw::Record>() as u32,
+        level: match note.level {
+            Level::Error => raw::ERR,
+            Level::Warning => raw::WARNING,
+            Level::Notice => raw::NOTICE,
+            Level::Info => raw::INFO,
+            Level::Debug => raw::DEBUG,
+        },
+        time: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+        event: Str::of(note.event.word()),
+        connection: note.about.number.unwrap_or(0),
+        node_id: Str::maybe(note.about.node_id.as_deref()),
+        uid: note.about.uid.map_or(-1, i64::from),
+        message: Str::of(&note.text),
+        fields: Str::of(&note.fields),
+    }
+}
+
+/// The level of a record of a plugin's own: what is worse than an error is one too.
+fn level_of(number: i32) -> Level {
+    match number {
+        ..=raw::ERR => Level::Error,
+        raw::WARNING => Level::Warning,
+        raw::NOTICE => Level::Notice,
+        raw::INFO => Level::Info,
+        _ => Level::Debug,
     }
 }
 

@@ -120,8 +120,9 @@ impl Slot {
         }
         self.struck_at = Some(now);
         self.strikes += 1;
-        let was_out = std::mem::replace(&mut self.is_out, self.is_out || self.strikes >= self.wanted.strikes);
-        self.is_out && !was_out
+        let is_too_many = !self.is_out && self.strikes >= self.wanted.strikes;
+        self.is_out |= is_too_many;
+        is_too_many
     }
 
     /// What is said when it is given up.

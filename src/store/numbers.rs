@@ -71,8 +71,8 @@ impl Numbers {
         Ok(self.next - 1)
     }
 
-    /// Gives the rest of the block back, at an orderly end.
-    pub fn close(mut self) -> io::Result<()> {
+    /// Gives the rest of the block back, at an orderly end: nothing is to be taken behind that.
+    pub fn close(&mut self) -> io::Result<()> {
         self.reserve(self.next)
     }
 

@@ -36,6 +36,7 @@ pub enum Ask<'a> {
     Kill { target: Victim<'a>, reason: Option<Cow<'a, str>> },
     Tap(Box<Patterns<'a>>),
     Untap(Box<Patterns<'a>>),
+    Reload,
 }
 
 /// The body of `register`.
@@ -152,6 +153,7 @@ impl<'a> Ask<'a> {
             "kill" => Ask::read_kill(&fields()?)?,
             "tap" => Ask::Tap(Box::new(Patterns::read(&fields()?)?)),
             "untap" => Ask::Untap(Box::new(Patterns::read(&fields()?)?)),
+            "reload" => Ask::Reload,
             _ => {
                 let why = match NOT_YET.contains(&message_type) {
                     true => ": this version of telexd does not have it yet",

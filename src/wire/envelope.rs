@@ -154,11 +154,7 @@ impl<'a> Envelope<'a> {
 
     #[inline(always)]
     fn scan_member(&mut self, cursor: &mut Cursor<'a>, key: Span) -> Result<(), Stuck> {
-        let field = match key.kind() {
-            ValueKind::EscapedString => Field::from_name(self.decoded(key).as_bytes()),
-            _ => Field::from_name(cursor.inside(key)),
-        };
-        let Some(field) = field else { return cursor.value(1) };
+        let Some(field) = self.field_of(cursor, key) else { return cursor.value(1) };
         let value = match field {
             Field::Body if cursor.peek() == Some(b'{') => self.scan_body(cursor)?,
             Field::Body => {
@@ -173,6 +169,15 @@ impl<'a> Envelope<'a> {
         }
         *place = value;
         Ok(())
+    }
+
+    /// The field whose key stands there, in whatever spelling.
+    #[inline(always)]
+    pub(super) fn field_of(&self, cursor: &Cursor<'a>, key: Span) -> Option<Field> {
+        match key.kind() {
+            ValueKind::EscapedString => Field::from_name(self.decoded(key).as_bytes()),
+            _ => Field::from_name(cursor.inside(key)),
+        }
     }
 
     #[cold]

@@ -130,6 +130,11 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// Appends JSON that may stand on several lines as one: a line end in valid JSON is only space.
+pub fn write_on_one_line(out: &mut Vec<u8>, json: &str) {
+    out.extend(json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+}
+
 /// Appends a duration as a number of seconds: `60`, `0.5`, to the microsecond.
 pub fn write_seconds(out: &mut Vec<u8>, value: std::time::Duration) {
     let mut digits = itoa::Buffer::new();

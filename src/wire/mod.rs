@@ -10,3 +10,4 @@ pub mod frame;
 pub mod json;
 pub mod message;
 pub mod pointer;
+pub mod rewrite;

@@ -8,3 +8,4 @@ pub(crate) mod envelope;
 pub(crate) mod frame;
 pub(crate) mod message;
 pub(crate) mod pointer;
+pub(crate) mod rewrite;

@@ -229,6 +229,10 @@ fn the_configuration_is_read_again() {
         Some(true)
     );
 
+    // A client may ask for it, too.
+    let changes = client.ask_well("reload", json!({}));
+    assert_eq!((&changes["applied"], &changes["restart"]), (&json!([]), &json!(["host", "socket_mode"])));
+
     write("max_names = 9\nmax_queue_bytes = \"lots\"\n");
     telexd.reload();
     assert_eq!(limit(&mut client, "max_names"), json!(3), "all or nothing");
@@ -247,6 +251,41 @@ fn the_configuration_is_read_again() {
     telexd.reload();
     assert!(telexd.log().lines().last().unwrap().contains("left as it was"));
     assert_eq!(limit(&mut client, "max_names"), json!(3));
+}
+
+#[test]
+fn clients_ask_for_a_reload() {
+    let starter = Starter::new();
+    let config = starter.dir().join("telexd.toml");
+    let write = |text: &str| fs::write(&config, text).expect("the configuration");
+    write("max_names = 2\n");
+    let telexd = starter.argument("--config").argument(&config).start();
+    let mut client = telexd.client();
+    write("max_names = 3\nstall_timeout = \"3s\"\nhost = \"beta\"\n");
+    let changes = client.ask_well("reload", json!({}));
+    assert_eq!(changes["applied"], json!(["max_names", "stall_timeout"]));
+    assert_eq!(changes["restart"], json!(["host"]));
+    let limit = client.ask_well("whoami", json!({}))["daemon"]["limits"]["max_names"].clone();
+    assert_eq!(limit, json!(3), "it is in force when the answer comes");
+    assert!(telexd.log().contains("configuration read again"));
+    // Several at once are each answered.
+    write("max_names = 4\n");
+    let ask = |id: u64| format!("{}\n", json!({"message_type": "reload", "message_id": id}));
+    client.write((1..=3).map(ask).collect::<String>().as_bytes());
+    let answers: Vec<_> = (1..=3).map(|_| client.message()["body"].clone()).collect();
+    let ids: Vec<_> = answers.iter().map(|body| body["in_reply_to"].clone()).collect();
+    assert!(ids == [1, 2, 3] && answers.iter().all(|body| body["error"].is_null()), "{answers:?}");
+    assert!(answers[0]["applied"].as_array().is_some_and(|names| names.contains(&json!("max_names"))));
+    // All or nothing.
+    write("max_names = 9\nmax_queue_bytes = \"lots\"\n");
+    let refused = client.ask("reload", json!({}));
+    let error = refused["error"].as_str().unwrap_or_default();
+    assert_eq!(refused["code"], json!("bad_field"));
+    assert!(
+        error.contains(&format!("{}:2", config.display())) && error.contains("max_queue_bytes"),
+        "{error}"
+    );
+    assert_eq!(client.ask_well("whoami", json!({}))["daemon"]["limits"]["max_names"], json!(4));
 }
 
 #[test]

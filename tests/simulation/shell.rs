@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use telex::clock::Now;
 use telex::core::{
-    About, Core, Effect, Gate, Identity, Input, Judged as Door, Peer, SessionKey, Transport, Verdict,
+    About, Core, Effect, Event as CoreEvent, Gate, Identity, Input, Judged as Door, Peer, SessionKey,
+    Transport, Verdict,
 };
 use telex::limits::Limits;
 use telex::wire::envelope::Field;
@@ -403,11 +404,12 @@ impl World {
                     }
                 }
                 Effect::Measure(key) => self.to_measure.push_back(key),
+                Effect::Happened(_) | Effect::Reload(_) => {}
                 Effect::Close(key) => observed.closed.extend(self.numbers.remove(&key)),
                 Effect::Note(note) => {
-                    self.note(|| format!("# {:?} {}", note.number, note.text));
-                    if note.event == "stalled" {
-                        observed.stalled.extend(note.number);
+                    self.note(|| format!("# {:?} {}", note.about.number, note.text));
+                    if note.event == CoreEvent::Stalled {
+                        observed.stalled.extend(note.about.number);
                         self.stalled += 1;
                     }
                 }

@@ -20,6 +20,8 @@ pub(crate) trait Stage {
     /// The next that has come to a client when all that was to come has come.
     fn has_heard(&mut self, client: &str) -> Heard;
     fn pass(&mut self, time: Duration);
+    /// The first reload that waits is done.
+    fn reloads(&mut self, outcome: &Result<Value, String>);
     fn stop(&mut self);
     /// All clients that have connected and not hung up.
     fn clients(&self) -> Vec<String>;
@@ -90,6 +92,7 @@ fn play_step(step: &Step, stage: &mut dyn Stage, names: &mut Names) -> Result<()
         Step::HalfCloses(client) => stage.half_closes(client),
         Step::HangsUp(client) => stage.hangs_up(client),
         Step::Pass(time) => stage.pass(*time),
+        Step::Reloads(outcome) => stage.reloads(outcome),
         Step::Stops => stage.stop(),
         Step::IsClosed(client, within_a_line) => {
             let heard = stage.hears(client);

@@ -24,6 +24,8 @@
 //! a hangs up
 //! a is closed                       by the daemon, all lines before that being expected
 //! a is closed within a line         so that it gets a part of it
+//! the reload ends with {"applied":["max_names"],"restart":[]}        the first one that waits (core only)
+//! the reload fails: what is wrong                                    the same
 //! the daemon is told to stop
 //! ```
 //!
@@ -67,6 +69,8 @@ pub(crate) enum Step {
     /// Whether within a line.
     IsClosed(String, bool),
     Pass(Duration),
+    /// What comes of the first reload that waits: what its reply has, or what is wrong.
+    Reloads(Result<serde_json::Value, String>),
     Stops,
 }
 
@@ -146,7 +150,7 @@ impl Transcript {
         let passed: Duration = self.steps.iter().map(|(_, step)| step.takes()).sum();
         let needs_core = |(_, step): &(usize, Step)| match step {
             Step::Connects(_, how) => how.uid.is_some(),
-            Step::Reads(..) => true,
+            Step::Reads(..) | Step::Reloads(_) => true,
             _ => false,
         };
         let name = &self.name;
@@ -183,6 +187,11 @@ fn read_one(line: &str, i: usize) -> Result<Step, String> {
         return Ok(Step::Sends(client, unescape(&line(what)?)?));
     } else if let Some(client) = client(">") {
         return Ok(Step::Sends(client, (line(what)? + "\n").into_bytes()));
+    } else if let Some(error) = what.strip_prefix("reload fails: ") {
+        return Ok(Step::Reloads(Err(error.to_owned())));
+    } else if let Some(outcome) = what.strip_prefix("reload ends with ") {
+        let outcome = serde_json::from_str(outcome).map_err(|error| error.to_string())?;
+        return Ok(Step::Reloads(Ok(outcome)));
     } else if what == "pass" {
         return duration(who).map(Step::Pass).ok_or("no time".to_owned());
     }

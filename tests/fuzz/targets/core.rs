@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use telex::clock::Now;
-use telex::core::{About, Core, Effect, Identity, Input, OpenGate, Peer, SessionKey, Transport};
+use telex::core::{
+    About, Core, Effect, Identity, Input, OpenGate, Peer, Reloaded, SessionKey, Token, Transport,
+};
 use telex::limits::{ADDED_BYTES_MAX, Limits};
 
 const CLIENTS: usize = 8;
@@ -39,6 +41,7 @@ struct World {
     numbers: u64,
     clients: [Option<Client>; CLIENTS],
     ready: VecDeque<SessionKey>,
+    reloads: Vec<Token>,
     stopped: bool,
 }
 
@@ -78,6 +81,7 @@ impl World {
             numbers: 0,
             clients: [const { None }; CLIENTS],
             ready: VecDeque::new(),
+            reloads: Vec::new(),
             stopped: false,
         }
     }
@@ -182,6 +186,8 @@ impl World {
                     *place.expect("only who is there is closed") = None;
                 }
                 Effect::Note(note) => assert!(!note.text.is_empty()),
+                Effect::Reload(token) => self.reloads.push(token),
+                Effect::Happened(_) => {}
             }
         }
     }
@@ -191,6 +197,11 @@ impl World {
         for turns in 0.. {
             assert!(turns < 100_000, "the loop does not come to rest");
             let mut worked = false;
+            if let Some(token) = self.reloads.pop() {
+                let outcome = Ok(Reloaded { applied: &["max_names"], restart: &[] });
+                self.handle(Input::Reloaded { token, outcome });
+                worked = true;
+            }
             if let Some(session) = self.ready.pop_front() {
                 self.handle(Input::Resumed { session });
                 worked = true;

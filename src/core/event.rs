@@ -1,0 +1,132 @@
+//! Knows what is worth a record, by one fixed word each, and what such a record has in it.
+//! Never: where records go.
+
+use std::rc::Rc;
+
+use crate::core::peer::Peer;
+use crate::core::{Core, Effect, SessionKey};
+use crate::wire::json::Object;
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $variant:ident => $word:literal,)*) => {
+        /// What a record is of. The words and the fields are public: log plugins and whoever reads a log
+        /// by program go by them, so neither ever changes its meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Event { $($(#[$doc])* $variant,)* }
+
+        impl Event {
+            /// Every event.
+            pub const ALL: &[Event] = &[$(Event::$variant,)*];
+
+            /// The fixed word.
+            pub fn word(self) -> &'static str {
+                match self { $(Event::$variant => $word,)* }
+            }
+        }
+    };
+}
+
+events! {
+    /// A connection was opened. `transport`: `unix` or `tcp`.
+    Opened => "opened",
+    /// A connection was not opened. `code`: the error that its peer was told; `filter`: the plugin that
+    /// did not want it, where one did not.
+    Refused => "refused",
+    /// A connection holds one more node ID. `node_id`.
+    Registered => "registered",
+    /// A connection has given up a node ID. `node_id`.
+    Unregistered => "unregistered",
+    /// A connection is disconnected for what it sent: broken lines alone. `lines`: how many in a row.
+    Broken => "broken",
+    /// A connection is disconnected for what it did not read. `queue_bytes`: what waited for it.
+    Stalled => "stalled",
+    /// A connection is gone for everybody else. `reason`, as in `node_down`; `node_ids` that went with it.
+    Left => "left",
+    /// The last of a connection: it has got what it was owed, or could be given no more.
+    Closed => "closed",
+    /// Memory has run short. `memory_bytes`: what peers make the daemon keep; `max_memory_bytes`.
+    Overloaded => "overloaded",
+    /// A plugin's fault, or the daemon's own, was kept from the peers.
+    Internal => "internal",
+    /// A plugin says something, or something is said of it. `plugin`: its name.
+    Plugin => "plugin",
+    /// The daemon itself says something: it begins, ends, has read its configuration again, fails.
+    Daemon => "daemon",
+}
+
+/// How much a note matters, as in syslog(3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// The daemon failed at something.
+    Error,
+    /// A peer misbehaves, or something runs short.
+    Warning,
+    /// Normal, but worth a look.
+    Notice,
+    /// Comings and goings.
+    Info,
+    /// For who debugs a client.
+    Debug,
+}
+
+/// A record for the log.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Note {
+    /// How much it matters.
+    pub level: Level,
+    /// What happened.
+    pub event: Event,
+    /// The connection that it is about.
+    pub about: Subject,
+    /// What happened, for people, on one line.
+    pub text: String,
+    /// What else belongs to it, for programs: a JSON object on one line.
+    pub fields: String,
+}
+
+/// The connection that a record is about, as far as it is about one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// Its unique number.
+    pub number: Option<u64>,
+    /// The first of its node IDs.
+    pub node_id: Option<Rc<str>>,
+    /// Its user, where the kernel has said.
+    pub uid: Option<u32>,
+}
+
+impl Subject {
+    /// A connection without node IDs.
+    pub(super) fn new(number: u64, peer: &Peer) -> Subject {
+        Subject { number: Some(number), node_id: None, uid: peer.uid() }
+    }
+}
+
+impl Core {
+    /// A connection as it is now.
+    pub(super) fn subject(&self, key: SessionKey) -> Subject {
+        let Some(session) = self.sessions.get(key) else { return Subject::default() };
+        let first = session.names.first().and_then(|&name| self.registry.get(name));
+        Subject {
+            node_id: first.map(|node| node.name.clone()),
+            ..Subject::new(session.number, &session.peer)
+        }
+    }
+
+    /// Yields a record, `fields` being what is in it for programs.
+    pub(super) fn note(
+        &mut self,
+        level: Level,
+        event: Event,
+        about: Subject,
+        text: String,
+        fields: impl FnOnce(&mut Object<'_>),
+    ) {
+        let mut bytes = Vec::new();
+        let mut object = Object::begin(&mut bytes);
+        fields(&mut object);
+        object.end();
+        let fields = String::from_utf8(bytes).unwrap_or_default();
+        self.effects.push_back(Effect::Note(Note { level, event, about, text, fields }));
+    }
+}
