@@ -32,6 +32,7 @@
 //! The contract itself is `include/telex_plugin.h`; [`raw`] has the same in Rust, for who loads plugins.
 
 mod glue;
+mod pattern;
 pub mod raw;
 
 use std::fmt;
@@ -39,6 +40,7 @@ use std::fmt;
 pub use glue::{Call, Event, Host, Message, Peer, Record};
 #[doc(hidden)]
 pub use glue::{Exported, Table, descriptor, events, filter, log};
+pub use pattern::matches;
 
 /// What every plugin is. Its instance is dropped when it is no longer needed: what it still has to
 /// write is to be written by then, and its threads to have ended.

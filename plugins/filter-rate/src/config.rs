@@ -1,0 +1,311 @@
+//! Knows how limits are written in the configuration, and tells what is wrong with them.
+//! Never: who has used how much of one.
+
+use std::fmt;
+use std::ops::RangeInclusive;
+
+use serde::Deserialize;
+use serde_json::Value;
+use telex_plugin::Interest;
+
+use crate::bucket::Rate;
+
+/// One limit, as it is meant.
+#[derive(Debug)]
+pub(crate) struct Limit {
+    pub(crate) name: String,
+    pub(crate) per: Per,
+    pub(crate) counts: Kinds,
+    pub(crate) patterns: Interest,
+    /// Of messages and of bytes; of one at least.
+    pub(crate) rates: [Option<Rate>; 2],
+    pub(crate) action: Action,
+}
+
+/// Who has a bucket.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Per {
+    User,
+    Node,
+    Connection,
+}
+
+impl fmt::Display for Per {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Per::User => "user",
+            Per::Node => "node",
+            Per::Connection => "connection",
+        })
+    }
+}
+
+/// What becomes of a message that finds no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Action {
+    #[default]
+    Reject,
+    Drop,
+}
+
+/// A set of kinds of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Vec<String>")]
+pub(crate) struct Kinds(u8);
+
+impl Kinds {
+    pub(crate) const REQUESTS: Kinds = Kinds(1);
+    pub(crate) const SIGNALS: Kinds = Kinds(2);
+    pub(crate) const REPLIES: Kinds = Kinds(4);
+    pub(crate) const TO_DAEMON: Kinds = Kinds(8);
+
+    pub(crate) fn has(self, kind: Kinds) -> bool {
+        self.0 & kind.0 != 0
+    }
+}
+
+impl Default for Kinds {
+    fn default() -> Kinds {
+        Kinds(Kinds::REQUESTS.0 | Kinds::SIGNALS.0)
+    }
+}
+
+impl TryFrom<Vec<String>> for Kinds {
+    type Error = String;
+
+    fn try_from(words: Vec<String>) -> Result<Kinds, String> {
+        let mut kinds = Kinds(0);
+        for word in &words {
+            kinds.0 |= match word.as_str() {
+                "requests" => Kinds::REQUESTS.0,
+                "signals" => Kinds::SIGNALS.0,
+                "replies" => Kinds::REPLIES.0,
+                "to_daemon" => Kinds::TO_DAEMON.0,
+                _ => return Err(format!("has {word:?} in it; {KINDS}")),
+            };
+        }
+        if kinds == Kinds(0) { Err(format!("is empty; {KINDS}")) } else { Ok(kinds) }
+    }
+}
+
+const KINDS: &str = "it must be a list of \"requests\", \"signals\", \"replies\" and \"to_daemon\"";
+
+/// A number of messages, also a fraction.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Value")]
+struct Messages(f64);
+
+impl TryFrom<Value> for Messages {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Messages, String> {
+        const RANGE: RangeInclusive<f64> = 0.001..=1e6;
+        let number = value.as_f64().filter(|number| RANGE.contains(number));
+        number.map(Messages).ok_or_else(|| format!("is {value}; it must be a number from 0.001 to 1000000"))
+    }
+}
+
+/// A number of bytes, written as in the daemon's own settings.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Value")]
+struct Bytes(f64);
+
+impl TryFrom<Value> for Bytes {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Bytes, String> {
+        let bytes = match &value {
+            Value::String(text) => size(text),
+            other => other.as_u64(),
+        };
+        let bytes = bytes.filter(|bytes| (1..=1 << 40).contains(bytes));
+        bytes.map(|bytes| Bytes(bytes as f64)).ok_or_else(|| {
+            format!("is {value}; it must be a number of bytes from 1 to 1TiB, such as 65536, \"64KiB\" or \"1MiB\"")
+        })
+    }
+}
+
+fn size(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let unit = match unit {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(unit)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    #[serde(default)]
+    limits: Vec<Value>,
+}
+
+/// One limit, as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: Option<String>,
+    per: Per,
+    messages_per_second: Option<Messages>,
+    burst_messages: Option<Messages>,
+    bytes_per_second: Option<Bytes>,
+    burst_bytes: Option<Bytes>,
+    #[serde(default)]
+    action: Action,
+    #[serde(default)]
+    counts: Kinds,
+    message_type: Option<String>,
+    to: Option<String>,
+    topic: Option<String>,
+    from: Option<String>,
+}
+
+/// Reads the configuration of the plugin.
+pub(crate) fn read(config: &str) -> Result<Vec<Limit>, String> {
+    let config: Config = serde_json::from_str(config).map_err(|error| error.to_string())?;
+    if config.limits.is_empty() {
+        return Err(
+            "there are no limits; limits = [{ per = \"user\", messages_per_second = 100 }] would be one"
+                .into(),
+        );
+    }
+    let limits = config.limits.into_iter().zip(1..);
+    limits.map(|(limit, n)| read_limit(limit, n).map_err(|error| format!("limit {n}: {error}"))).collect()
+}
+
+fn read_limit(value: Value, n: usize) -> Result<Limit, String> {
+    let written: Written = serde_path_to_error::deserialize(value).map_err(|error| {
+        let at = error.path().to_string();
+        if at == "." { error.into_inner().to_string() } else { format!("{at}: {}", error.inner()) }
+    })?;
+    let messages = (written.messages_per_second.map(|it| it.0), written.burst_messages.map(|it| it.0));
+    let bytes = (written.bytes_per_second.map(|it| it.0), written.burst_bytes.map(|it| it.0));
+    if (messages.0, bytes.0) == (None, None) {
+        return Err("has neither messages_per_second nor bytes_per_second".into());
+    }
+    let message_type = written.message_type;
+    if message_type.as_ref().is_some_and(|it| it.ends_with("_reply")) && !written.counts.has(Kinds::REPLIES) {
+        return Err("is for replies, which it does not count; counts = [\"replies\"] does".into());
+    }
+    Ok(Limit {
+        name: written.name.unwrap_or_else(|| n.to_string()),
+        per: written.per,
+        counts: written.counts,
+        patterns: Interest { message_type, to: written.to, topic: written.topic, from: written.from },
+        rates: [rate(messages, "messages")?, rate(bytes, "bytes")?],
+        action: written.action,
+    })
+}
+
+/// Where no burst is given, it is what one second brings, and one message at least.
+fn rate((per_second, burst): (Option<f64>, Option<f64>), unit: &str) -> Result<Option<Rate>, String> {
+    match (per_second, burst) {
+        (Some(per_second), burst) => Ok(Some(Rate::new(per_second, burst.unwrap_or(per_second.max(1.0))))),
+        (None, Some(_)) => Err(format!("has burst_{unit} without {unit}_per_second")),
+        (None, None) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_has_a_default() {
+        let limits = read(
+            r#"{"limits":[{"per":"node","bytes_per_second":"64KiB"},{"per":"user","messages_per_second":0.5}]}"#,
+        );
+        let limits = limits.unwrap();
+        assert_eq!(limits[1].name, "2");
+        assert_eq!(limits[0].counts, Kinds::default());
+        assert_eq!(limits[0].action, Action::Reject);
+        assert_eq!(limits[0].patterns, Interest::default());
+        let [None, Some(bytes)] = limits[0].rates else { panic!("{limits:?}") };
+        assert!(bytes.take(0, 64 << 10, 0).is_ok_and(|full_at| bytes.take(full_at, 1, 0).is_err()));
+        let [Some(messages), None] = limits[1].rates else { panic!("{limits:?}") };
+        assert_eq!(messages.take(0, 1, 0), Ok(2_000_000_000));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_place() {
+        for (limit, wanted) in [
+            ("5", "limit 2: invalid type: integer `5`"),
+            ("{}", "limit 2: missing field `per`"),
+            (
+                r#"{"per":"uid"}"#,
+                "limit 2: per: unknown variant `uid`, expected one of `user`, `node`, `connection`",
+            ),
+            (r#"{"per":"user"}"#, "limit 2: has neither messages_per_second nor bytes_per_second"),
+            (
+                r#"{"per":"user","burst_bytes":9,"messages_per_second":1}"#,
+                "limit 2: has burst_bytes without bytes_per_second",
+            ),
+            (
+                r#"{"per":"user","message_per_second":1}"#,
+                "limit 2: message_per_second: unknown field `message_per_second`, expected one of",
+            ),
+            (
+                r#"{"per":"user","messages_per_second":0}"#,
+                "limit 2: messages_per_second: is 0; it must be a number from 0.001 to 1000000",
+            ),
+            (
+                r#"{"per":"user","messages_per_second":"1"}"#,
+                "limit 2: messages_per_second: is \"1\"; it must be a number from",
+            ),
+            (
+                r#"{"per":"user","bytes_per_second":"64KB"}"#,
+                "limit 2: bytes_per_second: is \"64KB\"; it must be a number of bytes from 1 to 1TiB",
+            ),
+            (r#"{"per":"user","bytes_per_second":0.5}"#, "limit 2: bytes_per_second: is 0.5; it must be"),
+            (
+                r#"{"per":"user","bytes_per_second":"KiB"}"#,
+                "limit 2: bytes_per_second: is \"KiB\"; it must be",
+            ),
+            (
+                r#"{"per":"user","messages_per_second":1,"action":"pause"}"#,
+                "limit 2: action: unknown variant `pause`, expected `reject` or `drop`",
+            ),
+            (
+                r#"{"per":"user","messages_per_second":1,"counts":["all"]}"#,
+                "limit 2: counts: has \"all\" in it; it must be a list of",
+            ),
+            (
+                r#"{"per":"user","messages_per_second":1,"counts":[]}"#,
+                "limit 2: counts: is empty; it must be a list of",
+            ),
+            (
+                r#"{"per":"user","messages_per_second":1,"to":7}"#,
+                "limit 2: to: invalid type: integer `7`, expected a string",
+            ),
+            (
+                r#"{"per":"user","messages_per_second":1,"message_type":"*_reply"}"#,
+                "limit 2: is for replies, which it does not count",
+            ),
+        ] {
+            let config = format!(r#"{{"limits":[{{"per":"user","messages_per_second":1}},{limit}]}}"#);
+            let told = read(&config).unwrap_err();
+            assert!(told.starts_with(wanted), "{told}");
+        }
+        assert!(read("{}").unwrap_err().starts_with("there are no limits; limits = [{"));
+        assert!(read(r#"{"limit":[]}"#).unwrap_err().starts_with("unknown field `limit`, expected `limits`"));
+    }
+
+    #[test]
+    fn the_examples_of_the_readme_are_right() {
+        let readme = include_str!("../README.md");
+        let examples: Vec<_> =
+            readme.split("```toml\n").skip(1).filter_map(|it| it.split("```").next()).collect();
+        assert!(!examples.is_empty());
+        for example in examples {
+            let example: Value = toml::from_str(example).unwrap();
+            let config = &example["plugin"][0]["config"];
+            read(&config.to_string()).unwrap_or_else(|error| panic!("{config}: {error}"));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A filter for telexd that bounds how much a user, a node or a connection may send. Its README says how it
+//! is configured.
+
+mod bucket;
+mod config;
+mod limit;
+
+use std::time::Instant;
+
+use telex_plugin::{
+    Call, Category, Event, Events, Filter, Heard, Host, Interest, Kind, Message, Plugin, Verdict,
+};
+
+use crate::config::{Action, Kinds};
+use crate::limit::{Limits, Sent, User};
+
+/// The plugin.
+#[derive(Debug)]
+pub struct Rate {
+    limits: Limits,
+    began: Instant,
+}
+
+impl Plugin for Rate {
+    fn create(_: Host, config: &str) -> Result<Rate, String> {
+        Ok(Rate { limits: Limits::new(config::read(config)?), began: Instant::now() })
+    }
+}
+
+impl Filter for Rate {
+    fn judge(&mut self, message: &Message<'_>, _: &Call<'_>) -> Verdict {
+        let now = self.began.elapsed().as_nanos() as u64;
+        match self.limits.take(&sent(message), now) {
+            Ok(()) => Verdict::Pass,
+            Err(refusal) => match refusal.action() {
+                Action::Drop => Verdict::Drop,
+                Action::Reject => Verdict::Reject(refusal.to_string()),
+            },
+        }
+    }
+
+    fn interests(&self) -> Vec<Interest> {
+        self.limits.interests()
+    }
+}
+
+impl Events for Rate {
+    fn event(&mut self, event: &Event<'_>, _: &Call<'_>) -> Heard {
+        if let (Kind::Disconnected, Some(peer)) = (event.kind(), event.peer()) {
+            self.limits.forget(peer.connection(), peer.unique_id());
+        }
+        Heard::Yes
+    }
+
+    /// Wants [`Kind::Reloaded`] so that nobody's bucket is filled by a reload that changes nothing here.
+    fn wants(&self) -> &'static [Kind] {
+        &[Kind::Disconnected, Kind::Reloaded]
+    }
+}
+
+fn sent<'a>(message: &'a Message<'_>) -> Sent<'a> {
+    let sender = message.sender();
+    let kind = match message.category() {
+        _ if message.to().is_none() && message.topic().is_none() => Kinds::TO_DAEMON,
+        Category::Request => Kinds::REQUESTS,
+        Category::Signal => Kinds::SIGNALS,
+        Category::Reply => Kinds::REPLIES,
+    };
+    Sent {
+        kind,
+        message_type: message.message_type(),
+        from: message.from(),
+        to: message.to().unwrap_or_default(),
+        topic: message.topic().unwrap_or_default(),
+        bytes: message.line().len() as u64,
+        connection: sender.connection(),
+        user: match (sender.uid(), sender.user()) {
+            (Some(uid), _) => User::Uid(uid),
+            (None, Some(name)) => User::Name(name),
+            (None, None) => User::Nobody,
+        },
+    }
+}
+
+telex_plugin::export!(Rate, filter, events);
