@@ -1,0 +1,443 @@
+//! Knows what becomes of a message, and who is told of it.
+//! Never: the daemon; that is what the plugin around it is for.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use telex_plugin::{Interest, Transport, Verdict};
+
+use crate::attempt::{Attempt, Said, Sender, quoted};
+use crate::config::Config;
+use crate::notes::{Learned, Told};
+use crate::policy::{Decision, Policy};
+use crate::verb::{ASKS, Verb};
+
+/// The place where messages are judged.
+#[derive(Debug)]
+pub struct Door {
+    policy: Policy,
+    /// Names of uids, for texts.
+    users: HashMap<u32, String>,
+    /// The node IDs of connections: a message to a `:N` is one to each of them.
+    node_ids: HashMap<u64, Vec<Box<str>>>,
+    told: Told,
+    /// Where rules are learned, everything is let through.
+    learned: Option<Learned>,
+}
+
+impl Door {
+    /// Opens the file of learned rules, where there is one.
+    pub fn new(config: Config, users: HashMap<u32, String>) -> Result<Door, String> {
+        let learned = config.learn_file.map(|path| Learned::open(&path)).transpose()?;
+        Ok(Door { policy: config.policy, users, node_ids: HashMap::new(), told: Told::default(), learned })
+    }
+
+    /// What is odd about the rules, for the log.
+    pub fn doubts(&self) -> Vec<String> {
+        let late = self.policy.late_rules().into_iter();
+        let mut doubts: Vec<String> = late
+            .map(|(late, earlier)| {
+                format!("rule {late} comes too late: rule {earlier} before it matches all that it does")
+            })
+            .collect();
+        if self.learned.is_some() {
+            doubts.push("everything is let through while rules are learned".into());
+        } else if !Verb::ALL.into_iter().any(|verb| self.is_judged(verb)) {
+            doubts.push("everything is allowed: the default is to allow, and no rule denies anything".into());
+        }
+        doubts
+    }
+
+    /// The messages that have to be judged.
+    pub fn interests(&self) -> Vec<Interest> {
+        let text = |text: &str| Some(text.to_owned());
+        let request = |name| Interest {
+            message_type: text(name),
+            to: text(""),
+            topic: text(""),
+            ..Interest::default()
+        };
+        let mut interests = Vec::new();
+        for verb in Verb::ALL.into_iter().filter(|verb| self.is_judged(*verb)) {
+            match verb {
+                Verb::Own => interests.push(request("register")),
+                Verb::Subscribe => interests.push(request("subscribe")),
+                Verb::Monitor => interests.push(request("monitor")),
+                Verb::Ask => interests.extend(ASKS.map(request)),
+                // There is no pattern for a field that is there; so these let requests to the daemon in, too.
+                Verb::Send => interests.push(Interest { topic: text(""), ..Interest::default() }),
+                Verb::Publish => interests.push(Interest { to: text(""), ..Interest::default() }),
+            }
+        }
+        if interests.is_empty() {
+            // No list at all would ask for everything, and no type is empty.
+            interests.push(request(""));
+        }
+        interests
+    }
+
+    /// Whether the node IDs of connections have to be known.
+    pub fn follows_names(&self) -> bool {
+        self.is_judged(Verb::Send)
+    }
+
+    fn is_judged(&self, verb: Verb) -> bool {
+        self.learned.is_some() || self.policy.can_deny(verb)
+    }
+
+    /// A connection holds one more node ID.
+    pub fn registered(&mut self, connection: u64, node_id: &str) {
+        self.node_ids.entry(connection).or_default().push(node_id.into());
+    }
+
+    /// And one less.
+    pub fn unregistered(&mut self, connection: u64, node_id: &str) {
+        if let Some(held) = self.node_ids.get_mut(&connection) {
+            held.retain(|one| **one != *node_id);
+            if held.is_empty() {
+                self.node_ids.remove(&connection);
+            }
+        }
+    }
+
+    /// A connection is gone.
+    pub fn disconnected(&mut self, connection: u64) {
+        self.node_ids.remove(&connection);
+    }
+
+    /// Judges a message; `log` takes warnings.
+    pub fn judge(&mut self, said: &Said<'_>, log: &mut dyn FnMut(&str)) -> Verdict {
+        let Some(attempt) = Attempt::of(said) else { return Verdict::Pass };
+        for (attempt, decision) in self.objections(&said.sender, attempt) {
+            let who = self.who(&said.sender);
+            let rule = attempt.rule(&who);
+            if self.learned.is_some() {
+                self.learn(&attempt, decision, rule, log);
+                continue;
+            }
+            let reason = format!("{} is {}", attempt.words(), words(decision));
+            let who: Vec<String> = who.iter().map(|(key, value)| format!("{key} {value}")).collect();
+            let way_out = match (&rule, decision.rule) {
+                (Some(rule), None) => format!("this rule would allow it: {rule}"),
+                (Some(rule), Some(number)) => {
+                    format!("put before rule {number}, this would allow it: {rule}")
+                }
+                (None, _) => "no rule can allow just that".into(),
+            };
+            let warning = format!("{}: {reason}; {way_out}", who.join(" "));
+            self.warn(rule.as_ref().unwrap_or(&reason), warning, log);
+            return Verdict::Reject(reason);
+        }
+        Verdict::Pass
+    }
+
+    /// What the message tries to do that is denied, or, where rules are learned, not allowed by any yet.
+    /// Empty, it takes no memory.
+    fn objections<'a>(&self, sender: &Sender<'_>, attempt: Attempt<'a>) -> Vec<(Attempt<'a>, Decision)> {
+        let objection = |attempt: Attempt<'a>| {
+            let decision = self.policy.decide(sender, &attempt);
+            let is_fine = decision.allowed && (self.learned.is_none() || decision.rule.is_some());
+            (!is_fine).then_some((attempt, decision))
+        };
+        let number = || attempt.what.strip_prefix(':')?.parse().ok();
+        match (attempt.verb, number().and_then(|number: u64| self.node_ids.get(&number))) {
+            (Verb::Send, Some(node_ids)) => node_ids
+                .iter()
+                .filter_map(|node_id| {
+                    objection(Attempt { what: node_id.to_string().into(), ..attempt.clone() })
+                })
+                .collect(),
+            _ => objection(attempt).into_iter().collect(),
+        }
+    }
+
+    fn learn(
+        &mut self,
+        attempt: &Attempt<'_>,
+        decision: Decision,
+        rule: Option<String>,
+        log: &mut dyn FnMut(&str),
+    ) {
+        let warning = match (decision.rule, rule, &mut self.learned) {
+            (Some(_), ..) => Some(format!("{} would be {}", attempt.words(), words(decision))),
+            (None, Some(rule), Some(learned)) => learned.learn(&rule).err(),
+            _ => Some(format!("{} cannot be learned: no rule can allow just that", attempt.words())),
+        };
+        if let Some(warning) = warning {
+            self.warn(&warning.clone(), warning, log);
+        }
+    }
+
+    fn warn(&mut self, key: &str, warning: String, log: &mut dyn FnMut(&str)) {
+        self.told.tell(key, warning, Instant::now()).iter().for_each(|line| log(line));
+    }
+
+    /// The keys of a rule for a sender, with their values.
+    fn who(&self, sender: &Sender<'_>) -> Vec<(&'static str, String)> {
+        match (sender.transport, sender.uid, sender.user) {
+            (Transport::Tcp, _, Some(user)) => vec![("transport", quoted("tcp")), ("user", quoted(user))],
+            (Transport::Tcp, _, None) => vec![("transport", quoted("tcp"))],
+            (Transport::Unix, Some(uid), _) => match self.users.get(&uid) {
+                Some(user) => vec![("user", quoted(user))],
+                None => vec![("uid", uid.to_string())],
+            },
+            (Transport::Unix, None, _) => vec![("transport", quoted("unix"))],
+        }
+    }
+}
+
+fn words(decision: Decision) -> String {
+    match decision.rule {
+        Some(rule) => format!("denied by rule {rule}"),
+        None => "denied by the default".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::stage::{Peer, alice, bob, carol, door, policy, tcp};
+
+    const ASK_DB: &str = r#"{"message_type":"ask","to":"db"}"#;
+
+    fn rejected(reason: &str) -> Verdict {
+        Verdict::Reject(reason.into())
+    }
+
+    #[test]
+    fn who_is_refused_is_told_why_and_the_log_how_to_allow_it() {
+        let mut door = door(
+            r#"
+            default = "deny"
+            rule = [{ allow.send = "web" }, { user = "bob", deny.publish = ">" }]"#,
+        );
+        let web = r#"{"message_type":"ask","to":"web"}"#;
+        assert_eq!(alice().tries(&mut door, web), (Verdict::Pass, vec![]));
+        for (peer, line, reason, log) in [
+            (
+                alice(),
+                ASK_DB,
+                r#"send "ask" to "db" is denied by the default"#,
+                r#"user "alice": send "ask" to "db" is denied by the default; this rule would allow it: { user = "alice", allow.send = "db", type = "ask" },"#,
+            ),
+            (
+                bob(),
+                r#"{"message_type":"signal","topic":"a.b"}"#,
+                r#"publish "signal" to "a.b" is denied by rule 2"#,
+                r#"user "bob": publish "signal" to "a.b" is denied by rule 2; put before rule 2, this would allow it: { user = "bob", allow.publish = "a.b", type = "signal" },"#,
+            ),
+            (
+                carol(),
+                r#"{"message_type":"register","from":"w-%u"}"#,
+                r#"own "w-*" is denied by the default"#,
+                r#"uid 1002: own "w-*" is denied by the default; this rule would allow it: { uid = 1002, allow.own = "w-*" },"#,
+            ),
+            (
+                tcp(),
+                r#"{"message_type":"list"}"#,
+                r#"ask the daemon for "list" is denied by the default"#,
+                r#"transport "tcp": ask the daemon for "list" is denied by the default; this rule would allow it: { transport = "tcp", allow.ask = "list" },"#,
+            ),
+            (
+                Peer { user: Some("edge"), ..tcp() },
+                r#"{"message_type":"subscribe","body":{"topic":">"}}"#,
+                r#"subscribe to ">" is denied by the default"#,
+                r#"transport "tcp" user "edge": subscribe to ">" is denied by the default; this rule would allow it: { transport = "tcp", user = "edge", allow.subscribe = ">" },"#,
+            ),
+            (
+                alice(),
+                r#"{"message_type":"register","from":"a*"}"#,
+                r#"own "a*" is denied by the default"#,
+                r#"user "alice": own "a*" is denied by the default; no rule can allow just that"#,
+            ),
+        ] {
+            assert_eq!(peer.tries(&mut door, line), (rejected(reason), vec![log.to_owned()]));
+            assert_eq!(peer.tries(&mut door, line), (rejected(reason), vec![]), "the log is told once");
+        }
+    }
+
+    #[test]
+    fn a_message_to_a_connection_is_one_to_each_of_its_nodes() {
+        let mut door = door(
+            r#"
+            default = "deny"
+            rule = [{ deny.send = "secret" }, { allow.send = ["public", ":*"] }, { user = "bob", allow.send = "*" }]"#,
+        );
+        let ask = |to: &str| format!(r#"{{"message_type":"ask","to":"{to}"}}"#);
+        let verdict = |door: &mut Door, to: &str| alice().tries(door, &ask(to)).0;
+        let denied = rejected(r#"send "ask" to "secret" is denied by rule 1"#);
+        assert_eq!(verdict(&mut door, ":9"), Verdict::Pass, "it has no node ID");
+        door.registered(9, "public");
+        assert_eq!(verdict(&mut door, ":9"), Verdict::Pass);
+        door.registered(9, "secret");
+        assert_eq!(verdict(&mut door, ":9#port"), denied);
+        assert_eq!(verdict(&mut door, ":8"), Verdict::Pass);
+        assert_eq!(bob().tries(&mut door, &ask(":9")).0, denied);
+        door.unregistered(9, "secret");
+        assert_eq!(verdict(&mut door, ":9"), Verdict::Pass);
+        door.registered(9, "secret");
+        door.disconnected(9);
+        assert_eq!(verdict(&mut door, ":9"), Verdict::Pass);
+        door.unregistered(9, "secret");
+        door.registered(8, "x");
+        door.unregistered(8, "x");
+        assert!(door.node_ids.is_empty(), "nothing is kept of who is gone");
+    }
+
+    #[test]
+    fn all_numbers_of_connections_are_one_rule() {
+        let mut door = door("default = \"deny\"");
+        let ask = |number: u32| format!(r#"{{"message_type":"ask","to":":{number}"}}"#);
+        let (verdict, log) = alice().tries(&mut door, &ask(8));
+        assert_eq!(verdict, rejected(r#"send "ask" to ":8" is denied by the default"#));
+        assert!(log[0].ends_with(r#"{ user = "alice", allow.send = ":*", type = "ask" },"#), "{log:?}");
+        let (verdict, log) = alice().tries(&mut door, &ask(9));
+        assert_eq!((verdict, log), (rejected(r#"send "ask" to ":9" is denied by the default"#), vec![]));
+    }
+
+    #[test]
+    fn rules_are_learned() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("learned.toml");
+        let rules = format!(
+            r#"
+            default = "allow"
+            learn = true
+            learn_file = {path:?}
+            rule = [{{ user = "alice", allow.send = "web" }}, {{ deny.send = "secret" }}]"#
+        );
+        let mut door = door(&rules);
+        door.registered(9, "one");
+        door.registered(9, "two");
+        let lines = [
+            r#"{"message_type":"ask","to":"web"}"#,
+            ASK_DB,
+            ASK_DB,
+            r#"{"message_type":"signal","to":":8"}"#,
+            r#"{"message_type":"signal","to":":9"}"#,
+            r#"{"message_type":"register","from":"alice"}"#,
+            r#"{"message_type":"monitor","body":{"node_id":"*"}}"#,
+            r#"{"message_type":"ask_reply","to":"db"}"#,
+        ];
+        for line in lines {
+            assert_eq!(alice().tries(&mut door, line), (Verdict::Pass, vec![]), "{line}");
+        }
+        let (verdict, log) = alice().tries(&mut door, r#"{"message_type":"ask","to":"secret"}"#);
+        assert_eq!((verdict, log.len()), (Verdict::Pass, 1));
+        assert!(log[0].contains("would be denied by rule 2"), "{log:?}");
+        let (verdict, log) = alice().tries(&mut door, r#"{"message_type":"register","from":"*"}"#);
+        assert_eq!((verdict, log.len()), (Verdict::Pass, 1));
+        assert!(log[0].contains("cannot be learned"), "{log:?}");
+        let learned = fs::read_to_string(&path).unwrap();
+        assert_eq!(
+            learned,
+            r#"{ user = "alice", allow.send = "db", type = "ask" },
+{ user = "alice", allow.send = ":*", type = "signal" },
+{ user = "alice", allow.send = "one", type = "signal" },
+{ user = "alice", allow.send = "two", type = "signal" },
+{ user = "alice", allow.own = "alice" },
+{ user = "alice", allow.monitor = "*" },
+"#
+        );
+        let learned = policy(&format!("default = \"deny\"\nrule = [\n{learned}]"));
+        for line in [ASK_DB, r#"{"message_type":"signal","to":":5"}"#] {
+            assert!(alice().asks(&learned, line).allowed, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_what_can_be_denied_is_asked_for() {
+        let interests = |rules: &str| door(rules).interests();
+        let typed = |interests: Vec<Interest>| -> Vec<String> {
+            interests.into_iter().map(|interest| interest.message_type.unwrap_or_default()).collect()
+        };
+        let idle = interests(
+            r#"default = "allow"
+            rule = [{ allow.send = "db" }]"#,
+        );
+        assert_eq!(typed(idle), [""], "no type is empty");
+        let some = door(
+            r#"default = "allow"
+            rule = [{ deny = { own = "a", ask = "list" } }]"#,
+        );
+        assert!(!some.follows_names());
+        let some = some.interests();
+        assert!(
+            some.iter()
+                .all(|interest| interest.to.as_deref() == Some("") && interest.topic.as_deref() == Some(""))
+        );
+        assert_eq!(
+            typed(some),
+            ["register", "list", "resolve", "subscribers", "stats", "kill", "tap", "reload"]
+        );
+        let empty = || Some(String::new());
+        let sends = interests(
+            r#"default = "allow"
+            rule = [{ deny.send = "a" }]"#,
+        );
+        assert_eq!(sends, [Interest { topic: empty(), ..Interest::default() }]);
+        let publishes = interests(
+            r#"default = "allow"
+            rule = [{ deny.publish = "a" }]"#,
+        );
+        assert_eq!(publishes, [Interest { to: empty(), ..Interest::default() }]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("learned.toml");
+        let learning = format!("default = \"allow\"\nlearn = true\nlearn_file = {path:?}");
+        for rules in [r#"default = "deny""#, &learning] {
+            let all = door(rules);
+            assert!(all.follows_names());
+            assert_eq!(all.interests().len(), 5 + ASKS.len());
+        }
+    }
+
+    #[test]
+    fn what_is_odd_about_the_rules_is_told() {
+        let doubts = |rules: &str| door(rules).doubts().join("\n");
+        assert_eq!(doubts(r#"default = "deny""#), "");
+        assert!(doubts(r#"default = "allow""#).contains("everything is allowed"));
+        assert!(
+            doubts(
+                r#"default = "deny"
+                rule = [{ allow.send = "*" }, { deny.send = "db" }]"#
+            )
+            .contains("rule 2 comes too late: rule 1")
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("learned.toml");
+        assert!(
+            doubts(&format!("default = \"deny\"\nlearn = true\nlearn_file = {path:?}"))
+                .contains("let through")
+        );
+    }
+
+    proptest! {
+        /// The rule that the log proposes is TOML, is taken, and allows what was refused.
+        #[test]
+        fn what_is_proposed_allows_it(
+            message_type in "\\PC{0,8}[^*]",
+            name in "\\PC{0,5}",
+            line in prop::sample::select(vec!["to", "topic", "register", "subscribe", "monitor"]),
+        ) {
+            let (kind, name) = (quoted(&message_type), quoted(&name));
+            let line = match line {
+                "to" | "topic" => format!(r#"{{"message_type":{kind},"{line}":{name}}}"#),
+                _ => format!(r#"{{"message_type":"{line}","body":{{"node_id":{name},"topic":{name}}}}}"#),
+            };
+            for peer in [alice(), carol(), tcp(), Peer { user: Some("e \"d\""), ..tcp() }] {
+                let (verdict, log) = peer.tries(&mut door("default = \"deny\""), &line);
+                let Some((_, rule)) = log.first().and_then(|log| log.split_once("would allow it: ")) else {
+                    continue;
+                };
+                prop_assert_ne!(verdict, Verdict::Pass);
+                prop_assert!(!rule.contains(|c: char| c.is_ascii_control()), "{}", rule);
+                let mut door = door(&format!("default = \"deny\"\nrule = [\n{rule}\n]"));
+                prop_assert_eq!(peer.tries(&mut door, &line).0, Verdict::Pass, "{}", rule);
+            }
+        }
+    }
+}
