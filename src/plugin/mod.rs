@@ -24,6 +24,7 @@ use crate::core::{Counters, Event, Gate, Happened, Happening, Judged, Level, Not
 
 use chain::Chain;
 pub use emission::Emission;
+use ffi::Library;
 use slot::Slot;
 pub use slot::{OnFault, Wanted};
 use workshop::{Made, Workshop};
@@ -89,7 +90,6 @@ impl Plugins {
     /// Begins to make the plugins of a new configuration, on a thread of its own. `wake` is called
     /// there when [`Plugins::prepared`] has something to tell.
     pub fn prepare(&mut self, wanted: Vec<Wanted>, dir: PathBuf, wake: impl FnOnce() + Send + 'static) {
-        // Where there are none and none are wanted, that is done already.
         let standing: Vec<_> = self.chain.slots.iter().map(Slot::standing).collect();
         let (workshop, (tell, told)) = (self.workshop.clone(), channel());
         self.under_way = Some(told);
@@ -102,7 +102,11 @@ impl Plugins {
         match thread {
             Ok(thread) => self.ending.push(thread),
             // The channel is closed then, which is told as a failure.
-            Err(error) => self.chain.note(Level::Error, "plugins", &format!("there is no thread to make them on: {error}")),
+            Err(error) => self.chain.note(
+                Level::Error,
+                "plugins",
+                &format!("there is no thread to make them on: {error}"),
+            ),
         }
     }
 
@@ -131,6 +135,9 @@ impl Plugins {
                     slots.extend(old.get_mut(at).and_then(Option::take));
                 }
                 Made::New(wanted, version, instance) => {
+                    let Library { name, version: built, .. } = &*instance.library;
+                    let text = format!("is in force ({name} {built}, from {})", wanted.path);
+                    self.chain.note(Level::Notice, &wanted.name, &text);
                     fresh.push(slots.len());
                     slots.push(Slot::new(wanted, version, instance));
                 }
@@ -341,9 +348,9 @@ impl Plugins {
         let answer = slot.instance.event(event, &self.chain.call);
         match answer {
             raw::OK => None,
-            raw::REJECT if event.kind == raw::CONNECTED && event.replayed == 0 => {
-                Some(self.chain.call.take_reason().unwrap_or_else(|| "a plugin refused the connection".to_owned()))
-            }
+            raw::REJECT if event.kind == raw::CONNECTED && event.replayed == 0 => Some(
+                self.chain.call.take_reason().unwrap_or_else(|| "a plugin refused the connection".to_owned()),
+            ),
             answer => {
                 self.chain.strike(at, format!("{} an event", failed_at(answer)));
                 let denies = self.chain.slots[at].denies_on_fault();
