@@ -1,0 +1,421 @@
+//! The plugin's files, without the daemon.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{sleep, spawn};
+use std::time::{Duration, Instant};
+
+use log_file::LogFile;
+use nix::fcntl::OFlag;
+use nix::mount::{MsFlags, mount, umount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use serde_json::{Value, json};
+use telex_log::Entry;
+use telex_plugin::{Fault, Level};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn start(config: &Value) -> (LogFile, Receiver<String>) {
+    let (tell, told) = channel();
+    let tell = Box::new(move |level: Level, text: &str| {
+        // A plugin may outlive the interest in what it tells.
+        let _ = tell.send(format!("{}: {text}", level.word()));
+    });
+    (LogFile::start(&config.to_string(), tell).unwrap(), told)
+}
+
+fn refused(config: &Value) -> String {
+    LogFile::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err()
+}
+
+fn entry(message: &str) -> Entry<'_> {
+    Entry {
+        level: Level::Info,
+        time: 1_793_448_000_123_000_000,
+        event: "registered",
+        connection: Some(7),
+        node_id: Some("alice"),
+        uid: Some(1000),
+        message,
+        fields: "{}",
+    }
+}
+
+fn write(log: &mut LogFile, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        log.write(&entry(&format!("is {number}"))).unwrap();
+    }
+    log.flush();
+}
+
+/// How many lines have been written, of which the next may be under way.
+fn count(path: &Path) -> usize {
+    fs::read_to_string(path).unwrap_or_default().matches('\n').count()
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'), "{text}");
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+}
+
+fn messages(path: &Path) -> Vec<String> {
+    lines(path).iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect()
+}
+
+fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|number| format!("is {number}")).collect()
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+/// Runs what must not wait for anybody; where it does, the test fails instead of hanging.
+fn without_waiting<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = channel();
+    spawn(move || done.send(run()));
+    result.recv_timeout(PATIENCE).expect("nothing of this may block")
+}
+
+fn fifo() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("fifo");
+    mkfifo(&path, Mode::from_bits_truncate(0o600)).unwrap();
+    (dir, path)
+}
+
+fn reader(path: &Path) -> File {
+    OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path).unwrap()
+}
+
+/// Reads a FIFO until its text is as it should be.
+fn read_until(fifo: &mut File, what: &str, mut is_so: impl FnMut(&str) -> bool) -> String {
+    let mut text = Vec::new();
+    wait_until(what, || {
+        let mut some = [0; 65536];
+        if let Ok(count) = fifo.read(&mut some) {
+            text.extend_from_slice(&some[..count]);
+        }
+        is_so(std::str::from_utf8(&text).unwrap())
+    });
+    String::from_utf8(text).unwrap()
+}
+
+#[test]
+fn records_are_lines_of_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let (mut log, _told) = start(&json!({"path": path}));
+    log.write(&entry("is alice")).unwrap();
+    log.flush();
+    wait_until("it is written while the plugin lives", || count(&path) == 1);
+    let right = json!({
+        "time": "2026-10-31T12:00:00.123Z", "level": "info", "event": "registered", "connection": 7,
+        "node_id": "alice", "uid": 1000, "message": "is alice",
+    });
+    assert_eq!(lines(&path), [right]);
+}
+
+#[test]
+fn records_are_lines_of_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let (mut log, _told) = start(&json!({"path": path, "format": "text"}));
+    log.write(&entry("is alice")).unwrap();
+    drop(log);
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text, "2026-10-31T12:00:00.123Z info registered :7 is alice\n");
+}
+
+#[test]
+fn what_is_below_the_level_is_not_written() {
+    for (level, count) in [("error", 1), ("notice", 3), ("debug", 5)] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let (mut log, _told) = start(&json!({"path": path, "level": level}));
+        for level in [Level::Error, Level::Warning, Level::Notice, Level::Info, Level::Debug] {
+            log.write(&Entry { level, ..entry(level.word()) }).unwrap();
+        }
+        drop(log);
+        assert_eq!(lines(&path).len(), count, "{level}");
+    }
+}
+
+#[test]
+fn the_mode_is_that_of_a_new_file_whatever_the_umask() {
+    let dir = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    for (config, right) in [(json!({}), 0o640), (json!({"mode": "0666"}), 0o666)] {
+        let path = dir.path().join(format!("{right:o}"));
+        let mut config = config;
+        config["path"] = json!(path);
+        drop(start(&config));
+        assert_eq!(mode(&path), right);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        drop(start(&config));
+        assert_eq!(mode(&path), 0o600, "a file that is there keeps its own");
+    }
+}
+
+#[test]
+fn a_file_that_is_there_goes_on_and_a_torn_line_is_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    fs::write(&path, "{\"message\":\"old\"}\n{\"mess").unwrap();
+    for number in 0..2 {
+        let (mut log, _told) = start(&json!({"path": path}));
+        write(&mut log, number..number + 1);
+    }
+    let text = fs::read_to_string(&path).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[..2], ["{\"message\":\"old\"}", "{\"mess"]);
+    assert_eq!(lines.len(), 4, "{text}");
+    assert!(lines[2].ends_with("\"is 0\"}") && lines[3].ends_with("\"is 1\"}"), "{text}");
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_what_would_be_right() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, gone) = (dir.path(), dir.path().join("gone/log"));
+    for (config, told) in [
+        (json!({}), "path: \"\" is no absolute path, such as \"/var/log/telexd.log\"".to_owned()),
+        (json!({"path": "log"}), "path: \"log\" is no absolute path".to_owned()),
+        (json!({"path": here}), format!("cannot open {}: Is a directory", here.display())),
+        (json!({"path": gone}), format!("cannot open {}: No such file or directory", gone.display())),
+        (json!({"path": "/x", "mode": "rw"}), "mode: \"rw\" is no mode from \"0000\" to \"0777\"".to_owned()),
+        (json!({"path": "/x", "mode": "1777"}), "mode: \"1777\" is no mode".to_owned()),
+        (
+            json!({"path": "/x", "mode": 640}),
+            "mode: invalid type: integer `640`, expected a string".to_owned(),
+        ),
+        (
+            json!({"path": "/x", "format": "xml"}),
+            "format: unknown variant `xml`, expected `json` or".to_owned(),
+        ),
+        (json!({"path": "/x", "colour": true}), "colour: unknown field `colour`, expected one of".to_owned()),
+    ] {
+        let refused = refused(&config);
+        assert!(refused.starts_with(&told), "{config}: {refused}");
+    }
+}
+
+#[test]
+fn a_file_that_was_renamed_is_opened_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, old) = (dir.path().join("log"), dir.path().join("log.1"));
+    let (mut log, told) = start(&json!({"path": path}));
+    write(&mut log, 0..100);
+    wait_until("the old file has the first", || count(&path) == 100);
+    fs::rename(&path, &old).unwrap();
+    write(&mut log, 100..200);
+    wait_until("what comes before the reload goes to the old file", || count(&old) == 200);
+    log.reopen();
+    wait_until("the new file is there before there is a record for it", || path.exists());
+    write(&mut log, 200..300);
+    drop(log);
+    assert_eq!((messages(&old), messages(&path)), (numbered(0..200), numbered(200..300)));
+    assert_eq!(told.iter().collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_anew_is_told_of_and_comes_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let (folder, moved) = (dir.path().join("folder"), dir.path().join("moved"));
+    fs::create_dir(&folder).unwrap();
+    let path = folder.join("log");
+    let (mut log, told) = start(&json!({"path": path}));
+    fs::rename(&folder, &moved).unwrap();
+    log.reopen();
+    let trouble = told.recv_timeout(PATIENCE).unwrap();
+    assert!(trouble.contains("No such file or directory"), "{trouble}");
+    write(&mut log, 0..3);
+    fs::create_dir(&folder).unwrap();
+    wait_until("the records that waited are written", || count(&path) == 3);
+    assert_eq!(messages(&moved.join("log")), [""; 0]);
+}
+
+#[test]
+fn a_full_device_is_told_of_once_and_blocks_nobody() {
+    let (mut log, told) = start(&json!({"path": "/dev/full", "max_queue_bytes": "64KiB"}));
+    let (log, faults) = without_waiting(move || {
+        write(&mut log, 0..1);
+        let results = (0..10_000).map(|_| {
+            let result = log.write(&entry("is alice"));
+            log.flush();
+            result
+        });
+        let faults = results.filter(|result| *result == Err(Fault)).count();
+        (log, faults)
+    });
+    let trouble = told.recv_timeout(PATIENCE).unwrap();
+    assert!(trouble.starts_with("error: cannot write to /dev/full: No space left on device"), "{trouble}");
+    assert!(told.recv_timeout(Duration::from_millis(2500)).is_err(), "it is told once");
+    assert!(faults < 10_000);
+    let begun = Instant::now();
+    drop(log);
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let end: Vec<_> = told.iter().collect();
+    assert_eq!(end, ["error: 10001 records lost, which /dev/full has not taken at the end"]);
+}
+
+/// A file system of so many bytes; only root can have one.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    fn mount(at: &Path, options: &str) -> Option<Tmpfs> {
+        let done = mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), Some(options));
+        done.ok().map(|()| Tmpfs(at.to_owned()))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        // The folder below it is removed next, and tells where this has failed.
+        let _ = umount(&self.0);
+    }
+}
+
+#[test]
+fn on_a_full_disk_records_wait_and_no_line_is_torn() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_disk) = Tmpfs::mount(dir.path(), "size=256k") else {
+        println!("not tested: only root may mount a file system");
+        return;
+    };
+    let (path, ballast) = (dir.path().join("log"), dir.path().join("ballast"));
+    fs::write(&ballast, vec![0; 128 << 10]).unwrap();
+    let (mut log, told) = start(&json!({"path": path, "max_queue_bytes": "16KiB"}));
+    let mut count = 0;
+    let deadline = Instant::now() + PATIENCE;
+    // The disk is full when the daemon is told so, and the queue when records are faults.
+    while log.write(&entry(&format!("is {count}"))).is_ok() {
+        log.flush();
+        count += 1;
+        sleep(Duration::from_micros(100));
+        assert!(Instant::now() < deadline, "the disk is not full after {count} records");
+    }
+    let trouble = told.recv_timeout(PATIENCE).unwrap();
+    assert!(trouble.contains("No space left on device"), "{trouble}");
+    fs::remove_file(&ballast).unwrap();
+    let well = told.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(well, format!("notice: {} is written to again", path.display()));
+    write(&mut log, count..count + 1);
+    drop(log);
+    assert_eq!(told.iter().collect::<Vec<_>>(), [""; 0]);
+
+    let lines = lines(&path);
+    let lost = |line: &Value| line["fields"]["records"].as_u64();
+    let (written, missing) =
+        (lines.iter().filter(|line| lost(line).is_none()), lines.iter().filter_map(lost));
+    let missing = missing.sum::<u64>() as usize;
+    // The fault was a record of its own, beside those that were counted here.
+    assert_eq!(written.count() + missing, count + 2);
+    assert!(missing > 0);
+    assert_eq!(lines.last().unwrap()["message"], format!("is {count}"));
+}
+
+#[test]
+fn a_fifo_may_get_its_reader_later() {
+    let (_dir, path) = fifo();
+    let config = json!({"path": path});
+    let (mut log, told) = without_waiting(move || start(&config));
+    write(&mut log, 0..3);
+    let trouble = told.recv_timeout(PATIENCE).unwrap();
+    assert!(trouble.ends_with("nobody reads this FIFO; what comes waits"), "{trouble}");
+    let mut fifo = reader(&path);
+    read_until(&mut fifo, "what waited is written", |text| text.lines().count() == 3);
+}
+
+#[test]
+fn a_line_that_a_reader_has_left_half_read_begins_anew_for_the_next() {
+    let (_dir, path) = fifo();
+    let mut first = reader(&path);
+    let (mut log, told) = start(&json!({"path": path}));
+    write(&mut log, 0..3000);
+    let other = OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path).unwrap();
+    wait_until("the FIFO is full", || {
+        poll(&mut [PollFd::new(other.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO).unwrap() == 0
+    });
+    drop(other);
+    let text = read_until(&mut first, "it has some of it", |text| text.len() > 10_000);
+    assert!(!text.ends_with('\n'), "a line is torn");
+    drop(first);
+    let trouble = told.recv_timeout(PATIENCE).unwrap();
+    assert!(trouble.contains("Broken pipe"), "{trouble}");
+    write(&mut log, 3000..3001);
+    let mut next = reader(&path);
+    let text = read_until(&mut next, "the next reader gets the rest", |text| text.contains("is 3000\"}\n"));
+    for line in text.lines() {
+        serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}"));
+    }
+}
+
+#[test]
+fn the_end_does_not_wait_for_a_fifo_without_reader() {
+    let (_dir, path) = fifo();
+    let config = json!({"path": path});
+    let (mut log, told) = without_waiting(move || start(&config));
+    write(&mut log, 0..3);
+    told.recv_timeout(PATIENCE).unwrap();
+    let begun = Instant::now();
+    without_waiting(move || drop(log));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    let end = told.iter().last().unwrap();
+    assert!(end.starts_with("error: 3 records lost"), "{end}");
+}
+
+#[test]
+fn nobody_waits_for_a_reader_who_does_not_read() {
+    let (_dir, path) = fifo();
+    let mut stuck = reader(&path);
+    let (mut log, told) = start(&json!({"path": path, "max_queue_bytes": "64KiB"}));
+    let mut log = without_waiting(move || {
+        for number in 0..20_000 {
+            log.write(&entry(&format!("is {number}"))).unwrap();
+            log.flush();
+        }
+        log
+    });
+    let is_told = |text: &str| text.contains(" records lost");
+    read_until(&mut stuck, "who reads after all is told how many are lost", is_told);
+    write(&mut log, 0..20_000);
+    let begun = Instant::now();
+    without_waiting(move || drop(log));
+    let took = begun.elapsed();
+    assert!((1..10).contains(&took.as_secs()), "the end waits for who is slow, and not for ever: {took:?}");
+    assert!(told.iter().last().unwrap().contains("records lost"));
+}
+
+/// `cargo test --release -p telex-log-file --test file -- --ignored --nocapture`
+#[test]
+#[ignore = "it measures"]
+fn what_a_record_costs() {
+    for format in ["json", "text"] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _told) = start(&json!({
+            "path": dir.path().join("log"), "format": format, "max_queue_bytes": "1GiB"
+        }));
+        const COUNT: u32 = 1_000_000;
+        let entry = Entry { fields: r#"{"reason":"lost"}"#, ..entry("is alice") };
+        let begun = Instant::now();
+        for number in 0..COUNT {
+            log.write(&entry).unwrap();
+            if number % 16 == 0 {
+                log.flush();
+            }
+        }
+        println!("{format}: {:?} per record", begun.elapsed() / COUNT);
+    }
+}

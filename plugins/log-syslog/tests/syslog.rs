@@ -1,0 +1,462 @@
+//! The plugin against a socket in place of `/dev/log`, and servers of UDP and TCP, without the daemon.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::{sleep, spawn};
+use std::time::{Duration, Instant};
+
+use log_syslog::LogSyslog;
+use serde_json::{Value, json};
+use telex_log::Entry;
+use telex_plugin::{Fault, Level};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn start(config: &Value) -> (LogSyslog, Receiver<String>) {
+    let (tell, told) = channel();
+    let tell = Box::new(move |level: Level, text: &str| {
+        // A plugin may outlive the interest in what it tells.
+        let _ = tell.send(format!("{}: {text}", level.word()));
+    });
+    (LogSyslog::start(&config.to_string(), tell).unwrap(), told)
+}
+
+fn entry(message: &str) -> Entry<'_> {
+    Entry {
+        level: Level::Info,
+        time: 0,
+        event: "registered",
+        connection: None,
+        node_id: None,
+        uid: None,
+        message,
+        fields: "{}",
+    }
+}
+
+fn write(log: &mut LogSyslog, numbers: std::ops::Range<usize>) {
+    for number in numbers {
+        log.write(&entry(&format!("record {number}"))).unwrap();
+    }
+    log.flush();
+}
+
+fn records(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|number| format!("record {number}")).collect()
+}
+
+/// What stands behind the head of a message.
+fn message(text: &str) -> String {
+    let head = if text.contains("]: ") { "]: " } else { " 0 - " };
+    text.split_once(head).unwrap_or_else(|| panic!("{text}")).1.to_owned()
+}
+
+/// A socket in place of `/dev/log`.
+struct DevLog {
+    path: PathBuf,
+    socket: UnixDatagram,
+}
+
+impl DevLog {
+    fn bind(path: &Path) -> DevLog {
+        // A daemon of syslog that is started again replaces the socket.
+        let _ = fs::remove_file(path);
+        let socket = UnixDatagram::bind(path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        DevLog { path: path.to_owned(), socket }
+    }
+
+    fn text(&self) -> String {
+        let mut bytes = [0; 65536];
+        let count = self.socket.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..count].to_vec()).unwrap()
+    }
+
+    fn messages(&self, count: usize) -> Vec<String> {
+        (0..count).map(|_| message(&self.text())).collect()
+    }
+
+    /// Reads up to the first `last N`: that number, how many were received in all, and how many are told to
+    /// be lost.
+    fn read_to_last(&self) -> (usize, usize, usize) {
+        let (mut received, mut lost) = (0, 0);
+        loop {
+            let message = message(&self.text());
+            match message.strip_suffix(" records lost") {
+                Some(count) => lost += count.parse::<usize>().unwrap(),
+                None => received += 1,
+            }
+            if let Some(number) = message.strip_prefix("last ") {
+                return (number.parse().unwrap(), received, lost);
+            }
+        }
+    }
+}
+
+fn dir() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    (dir, path)
+}
+
+/// Runs what must not wait for anybody; where it does, the test fails instead of hanging.
+fn without_waiting<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = channel();
+    spawn(move || done.send(run()));
+    result.recv_timeout(PATIENCE).expect("nothing of this may block")
+}
+
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what}");
+        sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_record_is_sent_at_once() {
+    let (_dir, path) = dir();
+    let syslog = DevLog::bind(&path);
+    let (mut log, _told) = start(&json!({"path": path, "facility": "local3", "tag": "exchange"}));
+    syslog.socket.set_nonblocking(true).unwrap();
+    log.write(&Entry { connection: Some(7), ..entry("is alice") }).unwrap();
+    let text = syslog.text();
+    assert!(text.starts_with("<158>"), "local3 is 19, info is 6: {text}");
+    assert!(text.ends_with(&format!(" exchange[{}]: :7 is alice", std::process::id())), "{text}");
+}
+
+#[test]
+fn what_is_below_the_level_is_not_sent() {
+    let (_dir, path) = dir();
+    let syslog = DevLog::bind(&path);
+    let (mut log, _told) = start(&json!({"path": path, "level": "warning"}));
+    for level in [Level::Debug, Level::Info, Level::Notice, Level::Warning] {
+        log.write(&Entry { level, ..entry(level.word()) }).unwrap();
+    }
+    assert_eq!(syslog.messages(1), ["warning"]);
+}
+
+#[test]
+fn a_socket_that_appears_later_gets_what_waited() {
+    let (_dir, path) = dir();
+    let (mut log, told) = start(&json!({"path": path}));
+    write(&mut log, 0..3);
+    let trouble = told.recv_timeout(PATIENCE).unwrap();
+    let name = path.display();
+    assert!(trouble.starts_with(&format!("error: cannot write to {name}: No such file")), "{trouble}");
+    let syslog = DevLog::bind(&path);
+    assert_eq!(syslog.messages(3), records(0..3));
+    write(&mut log, 3..4);
+    assert_eq!(syslog.messages(1), records(3..4));
+    let well = told.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(well, format!("notice: {name} is written to again"));
+}
+
+#[test]
+fn a_socket_that_is_restarted_gets_all() {
+    let (_dir, path) = dir();
+    let syslog = DevLog::bind(&path);
+    let (mut log, told) = start(&json!({"path": path}));
+    write(&mut log, 0..3);
+    assert_eq!(syslog.messages(3), records(0..3));
+    let path = syslog.path.clone();
+    drop(syslog.socket);
+    write(&mut log, 3..6);
+    let trouble = told.recv_timeout(PATIENCE).unwrap();
+    assert!(trouble.contains("Connection refused"), "{trouble}");
+    let syslog = DevLog::bind(&path);
+    write(&mut log, 6..9);
+    assert_eq!(syslog.messages(6), records(3..9), "in the order in which they came");
+}
+
+#[test]
+fn who_does_not_read_holds_nobody_up_and_is_told_what_is_lost() {
+    let (_dir, path) = dir();
+    let syslog = DevLog::bind(&path);
+    let (log, _told) = start(&json!({"path": path, "max_queue_bytes": "4KiB"}));
+    let mut log = without_waiting(move || {
+        let mut log = log;
+        for number in 0..10_000 {
+            assert_eq!(log.write(&entry(&format!("record {number}"))), Ok(()));
+            log.flush();
+        }
+        log
+    });
+    let (mut received, mut lost) = (0, 0);
+    while received + lost < 10_000 {
+        let message = message(&syslog.text());
+        match message.strip_suffix(" records lost") {
+            Some(count) => lost += count.parse::<usize>().unwrap(),
+            None => {
+                assert_eq!(message, format!("record {}", received + lost), "in its place");
+                received += 1;
+            }
+        }
+    }
+    assert!(received > 10 && lost > 1000, "{received} received, {lost} lost");
+    write(&mut log, 10_000..10_001);
+    assert_eq!(syslog.messages(1), records(10_000..10_001));
+}
+
+#[test]
+fn in_a_flood_all_is_received_or_counted() {
+    let (_dir, path) = dir();
+    let syslog = DevLog::bind(&path);
+    let reader = spawn(move || syslog.read_to_last());
+    let (mut log, _told) = start(&json!({"path": path, "max_queue_bytes": "64KiB"}));
+    for hundred in 0..200 {
+        write(&mut log, hundred * 100..hundred * 100 + 100);
+    }
+    let mut lasts = 0;
+    wait_until("there is room for a last one", || {
+        lasts += 1;
+        log.write(&entry(&format!("last {lasts}"))).unwrap();
+        log.flush();
+        sleep(Duration::from_millis(100));
+        reader.is_finished()
+    });
+    let (lasts, received, lost) = reader.join().unwrap();
+    assert_eq!(received + lost, 20_000 + lasts, "{received} received, {lost} lost");
+    assert!(received > 1000, "{received} received, {lost} lost");
+}
+
+#[test]
+fn what_waits_while_nobody_is_there_is_bounded_and_a_fault_where_it_is_lost() {
+    let (_dir, path) = dir();
+    let (mut log, told) = start(&json!({"path": path, "max_queue_bytes": "4KiB"}));
+    write(&mut log, 0..1);
+    told.recv_timeout(PATIENCE).unwrap();
+    let results: Vec<_> = (1..1000).map(|number| log.write(&entry(&format!("record {number}")))).collect();
+    let taken = results.iter().take_while(|result| result.is_ok()).count();
+    assert!((10..200).contains(&taken), "{taken}");
+    assert!(results[taken..].iter().all(|result| *result == Err(Fault)));
+    let syslog = DevLog::bind(&path);
+    assert_eq!(syslog.messages(taken + 1), records(0..taken + 1));
+    assert_eq!(syslog.messages(1), [format!("{} records lost", 999 - taken)]);
+}
+
+#[test]
+fn the_end_does_not_wait_for_ever() {
+    let (_dir, path) = dir();
+    let _syslog = DevLog::bind(&path);
+    let (mut log, told) = start(&json!({"path": path}));
+    write(&mut log, 0..1000);
+    let begun = Instant::now();
+    without_waiting(move || drop(log));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let end = told.iter().last().unwrap();
+    assert!(end.contains(" records lost, which "), "{end}");
+}
+
+#[test]
+fn nobody_forges_a_record() {
+    let (_dir, path) = dir();
+    let syslog = DevLog::bind(&path);
+    let (mut log, _told) = start(&json!({"path": path}));
+    let forged = "is a\n<24>Oct 31 12:00:00 su[1]: root\r\0\u{1b}[2J\u{85}";
+    log.write(&entry(forged)).unwrap();
+    log.write(&entry("is b")).unwrap();
+    let text = syslog.text();
+    assert!(!text.contains(char::is_control), "{text}");
+    assert_eq!(syslog.messages(1), ["is b"], "it was one datagram");
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_what_would_be_right() {
+    for (config, told) in [
+        (json!({"path": "/dev/log", "server": "udp://a:1"}), "path and server: it takes only one of them"),
+        (json!({"path": "x".repeat(108)}), "path: xxxxx"),
+        (json!({"path": 7}), "path: invalid type: integer `7`"),
+        (json!({"server": "loghost"}), "server: \"loghost\" is no address, such as \"udp://loghost:514\""),
+        (json!({"facility": "deamon"}), "facility: \"deamon\" is none; it takes kern, user"),
+        (json!({"tag": "a b"}), "tag: \"a b\" is no name of a program"),
+        (json!({"host": "a"}), "host: unknown field `host`, expected one of `path`, `server`"),
+    ] {
+        let refused = LogSyslog::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err();
+        assert!(refused.starts_with(told), "{config}: {refused}");
+    }
+}
+
+fn udp(at: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind(at).unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    socket
+}
+
+/// One message, where one comes within a moment.
+fn datagram(socket: &UdpSocket) -> Option<String> {
+    let mut bytes = [0; 65536];
+    match socket.recv(&mut bytes) {
+        Ok(count) => Some(message(std::str::from_utf8(&bytes[..count]).unwrap())),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+const ANY_PORT: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
+
+#[test]
+fn a_server_of_udp_may_go_away_and_come_back() {
+    let server = udp(ANY_PORT.into());
+    let address = server.local_addr().unwrap();
+    let (mut log, told) = start(&json!({"server": format!("udp://{address}")}));
+    write(&mut log, 0..3);
+    let mut received = Vec::new();
+    wait_until("the first are received", || {
+        received.extend(datagram(&server));
+        received.len() == 3
+    });
+    assert_eq!(received, records(0..3));
+    drop(server);
+    let mut count = 3;
+    let mut write_for = |time: Duration| {
+        let begun = Instant::now();
+        loop {
+            write(&mut log, count..count + 1);
+            count += 1;
+            sleep(Duration::from_millis(20));
+            if begun.elapsed() >= time {
+                return format!("record {}", count - 1);
+            }
+        }
+    };
+    // Time to be tried some more times, of which every other one seems to succeed.
+    write_for(Duration::from_secs(4));
+    let troubles: Vec<_> = told.try_iter().collect();
+    assert!(troubles.len() == 1 && troubles[0].contains("Connection refused"), "{troubles:?}");
+    let server = udp(address);
+    let mut last = String::new();
+    wait_until("it is told that somebody is there again", || {
+        last = write_for(Duration::from_millis(20));
+        // More than a socket holds may come meanwhile.
+        while datagram(&server).is_some_and(|received| received != last) {}
+        told.try_recv().is_ok_and(|told| told.ends_with(" is written to again"))
+    });
+    last = write_for(Duration::from_millis(1));
+    wait_until("all is received again", || datagram(&server).as_ref() == Some(&last));
+}
+
+/// What comes over a connection.
+struct Accepted(BufReader<TcpStream>);
+
+impl Accepted {
+    fn at(server: &TcpListener) -> Accepted {
+        server.set_nonblocking(true).unwrap();
+        let mut accepted = None;
+        wait_until("somebody connects", || {
+            accepted = server.accept().ok();
+            accepted.is_some()
+        });
+        let (stream, _) = accepted.unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Accepted(BufReader::new(stream))
+    }
+
+    fn message(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        message(line.strip_suffix('\n').unwrap())
+    }
+
+    fn messages(&mut self, count: usize) -> Vec<String> {
+        (0..count).map(|_| self.message()).collect()
+    }
+}
+
+#[test]
+fn a_server_of_tcp_may_go_away_and_come_back() {
+    let server = TcpListener::bind(ANY_PORT).unwrap();
+    let address = server.local_addr().unwrap();
+    let (mut log, told) = start(&json!({"server": format!("tcp://{address}")}));
+    write(&mut log, 0..3);
+    let mut accepted = Accepted::at(&server);
+    assert_eq!(accepted.messages(3), records(0..3));
+    drop((server, accepted));
+    write(&mut log, 3..6);
+    wait_until("it is told that nobody is there", || {
+        told.recv_timeout(PATIENCE).unwrap().contains("Connection refused")
+    });
+    let server = TcpListener::bind(address).unwrap();
+    write(&mut log, 6..9);
+    assert_eq!(Accepted::at(&server).messages(6), records(3..9));
+    assert!(told.recv_timeout(PATIENCE).unwrap().ends_with(" is written to again"));
+}
+
+#[test]
+fn a_server_of_tcp_that_hangs_up_while_nothing_is_sent_costs_nothing() {
+    let server = TcpListener::bind(ANY_PORT).unwrap();
+    let (mut log, _told) = start(&json!({"server": format!("tcp://{}", server.local_addr().unwrap())}));
+    for round in 0..3 {
+        write(&mut log, round..round + 1);
+        assert_eq!(Accepted::at(&server).messages(1), records(round..round + 1));
+    }
+}
+
+#[test]
+fn a_server_of_tcp_that_does_not_read_holds_nobody_up() {
+    let server = TcpListener::bind(ANY_PORT).unwrap();
+    let config = json!({"server": format!("tcp://{}", server.local_addr().unwrap())});
+    let (mut log, _told) = start(&config);
+    // More than the buffers of a connection hold.
+    let long = "x".repeat(8000);
+    let log = without_waiting(move || {
+        for _ in 0..5000 {
+            log.write(&entry(&long)).unwrap();
+            log.flush();
+        }
+        log
+    });
+    let mut accepted = Accepted::at(&server);
+    while !accepted.message().ends_with(" records lost") {}
+    without_waiting(move || drop(log));
+}
+
+#[test]
+fn a_reload_connects_anew() {
+    let server = TcpListener::bind(ANY_PORT).unwrap();
+    let (mut log, _told) = start(&json!({"server": format!("tcp://{}", server.local_addr().unwrap())}));
+    write(&mut log, 0..1);
+    let mut first = Accepted::at(&server);
+    assert_eq!(first.messages(1), records(0..1));
+    log.reopen();
+    write(&mut log, 1..2);
+    assert_eq!(Accepted::at(&server).messages(1), records(1..2));
+}
+
+/// `cargo test --release -p telex-log-syslog --test syslog -- --ignored --nocapture`
+#[test]
+#[ignore = "it measures"]
+fn what_a_record_costs() {
+    let cost = |log: &mut LogSyslog, what: &str, count: u32| {
+        let begun = Instant::now();
+        for number in 0..count {
+            log.write(&entry("is alice")).unwrap();
+            if number % 16 == 0 {
+                log.flush();
+            }
+        }
+        println!("{what}: {:?} per record", begun.elapsed() / count);
+    };
+    let (_dir, path) = dir();
+    let config = json!({"path": path, "max_queue_bytes": "1GiB"});
+    cost(&mut start(&config).0, "nobody there", 100_000);
+    let syslog = DevLog::bind(&path);
+    let reader = spawn(move || syslog.read_to_last());
+    let (mut log, _told) = start(&config);
+    cost(&mut log, "/dev/log", 100_000);
+    log.write(&entry("last 1")).unwrap();
+    log.flush();
+    reader.join().unwrap();
+    let server = udp(ANY_PORT.into());
+    let config = json!({
+        "server": format!("udp://{}", server.local_addr().unwrap()), "max_queue_bytes": "1GiB"
+    });
+    cost(&mut start(&config).0, "udp", 100_000);
+}
