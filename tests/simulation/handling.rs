@@ -10,11 +10,13 @@ use crate::lines;
 use crate::model::{About, Checked, Class, Conn, Event, Expect, Judgement, Kind, Msg, Pass, Target};
 
 /// What the simulation's gate says. It is told by the body alone, so that gate and model agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Judged {
     Pass,
     Drop,
     Reject,
+    /// It goes elsewhere: of requests and signals alone, and not of those to the daemon.
+    Redirect(Target),
 }
 
 pub(crate) fn verdict(body: &str) -> Judged {
@@ -23,8 +25,31 @@ pub(crate) fn verdict(body: &str) -> Judged {
     } else if body.contains("\"gate\":\"reject\"") {
         Judged::Reject
     } else {
-        Judged::Pass
+        redirection(body).map_or(Judged::Pass, Judged::Redirect)
     }
+}
+
+fn redirection(body: &str) -> Option<Target> {
+    let fields = if body.starts_with('{') { lines::split(body) } else { Vec::new() };
+    let gate = lines::split(lines::field(&fields, "gate")?);
+    let to = lines::text(&gate, "to").map(Target::Address);
+    to.or_else(|| lines::text(&gate, "topic").map(Target::Topic))
+}
+
+/// What a message is when it is to go elsewhere: all but one field as it came.
+fn redirected(message: &Msg, target: Target) -> Msg {
+    let (name, text) = match &target {
+        Target::Address(to) => ("to", to),
+        Target::Topic(topic) => ("topic", topic),
+        Target::Daemon => return message.clone(),
+    };
+    let text = serde_json::to_string(text).expect("a string");
+    let mut new = message.clone();
+    for (key, raw) in new.fields.iter_mut().filter(|(key, _)| key == "to" || key == "topic") {
+        new.raw = new.raw.replacen(&format!("\"{key}\":{raw}"), &format!("\"{name}\":{text}"), 1);
+        (*key, *raw) = (name.to_owned(), text.clone());
+    }
+    Msg { target, ..new }
 }
 
 impl Pass<'_> {
@@ -339,10 +364,22 @@ impl Pass<'_> {
             Some(judgement) if *judgement == due => self.judged += 1,
             other => return Err(format!("the gate was asked {other:?} and not {due:?}")),
         }
-        let verdict = verdict(&due.body);
+        let mut verdict = verdict(&due.body);
+        if let Judged::Redirect(target) = verdict {
+            verdict = Judged::Pass;
+            if message.kind != Kind::Reply && message.target != Target::Daemon {
+                let new = Rc::new(redirected(&message, target));
+                if new.raw.len() > self.m.limits.max_line_bytes {
+                    self.tap(&message)?;
+                    return self.refuse(&message, &["internal"]);
+                }
+                self.tap(&new)?;
+                return self.route(new, None);
+            }
+        }
         self.tap(&message)?;
         match verdict {
-            Judged::Pass => self.route(message, None),
+            Judged::Pass | Judged::Redirect(_) => self.route(message, None),
             Judged::Reject => self.refuse(&message, &["denied"]),
             Judged::Drop if message.kind != Kind::Request => Ok(()),
             Judged::Drop if message.target == Target::Daemon => self.refuse(&message, &["denied"]),

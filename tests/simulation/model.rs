@@ -76,7 +76,7 @@ pub(crate) enum Target {
 }
 
 /// A client's message whose form is right.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Msg {
     /// Counted by the model.
     pub(crate) serial: u64,

@@ -166,9 +166,12 @@ fn filler(world: &mut World) -> String {
 fn body(world: &mut World, number: u64, sequence: u64, extra: &str) -> String {
     let pad = filler(world);
     let gate = match world.random.below(40) {
-        0 => ",\"gate\":\"drop\"",
-        1 => ",\"gate\":\"reject\"",
-        _ => "",
+        0 => ",\"gate\":\"drop\"".to_owned(),
+        1 => ",\"gate\":\"reject\"".to_owned(),
+        // The space is for the model, which is not to take this for the message's own field.
+        2 => format!(",\"gate\":{{\"to\" :{}}}", quoted(address(world))),
+        3 => format!(",\"gate\":{{\"topic\" :{}}}", quoted(world.random.pick(&TOPICS))),
+        _ => String::new(),
     };
     let odd = world.random.pick(&["", "", " ", ", \"n\" : 1.50e3", ",\"deep\":[{},[[]]]"]);
     format!("{{\"s\":[{number},{sequence}]{extra}{gate},\"pad\":\"{pad}\"{odd}}}")

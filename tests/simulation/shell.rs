@@ -13,11 +13,13 @@ use telex::core::{
 };
 use telex::limits::Limits;
 use telex::wire::envelope::Field;
+use telex::wire::message::{Kind, Message, Target};
+use telex::wire::rewrite::{Changes, rewrite};
 
 use crate::control::HOST;
 use crate::handling::{Judged, verdict};
 use crate::lines::{self, Seen};
-use crate::model::{Checked, Event, Judgement, Model, Observed, Pass};
+use crate::model::{self, Checked, Event, Judgement, Model, Observed, Pass};
 use crate::random::Random;
 
 /// How a peer reads.
@@ -68,11 +70,25 @@ impl Gate for Doorkeeper {
         match verdict(body) {
             Judged::Pass => Verdict::Pass,
             Judged::Drop => Verdict::Drop,
+            Judged::Redirect(target) => redirect(judged.message, target),
             Judged::Reject => {
                 Verdict::Reject { filter: "simulated".to_owned(), reason: "it says so".to_owned() }
             }
         }
     }
+}
+
+fn redirect(message: &Message<'_>, target: model::Target) -> Verdict {
+    if matches!(message.kind, Kind::Reply(_)) || message.target == Target::Daemon {
+        return Verdict::Pass;
+    }
+    let target = match target {
+        model::Target::Daemon => Target::Daemon,
+        model::Target::Address(to) => Target::Address(to.into()),
+        model::Target::Topic(topic) => Target::Topic(topic.into()),
+    };
+    let changes = Changes { target: Some(target), ..Changes::default() };
+    Verdict::Replace(rewrite(message.envelope, &changes))
 }
 
 pub(crate) struct World {
