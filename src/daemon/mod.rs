@@ -181,7 +181,10 @@ impl Daemon {
         }
         self.log.notice("stopped");
         self.hand_over_log();
-        self.plugins.end();
+        self.log.for_plugins(false);
+        for note in self.plugins.end() {
+            self.log.note(note);
+        }
     }
 }
 

@@ -140,7 +140,28 @@ unsafe impl Send for Instance {}
 #[derive(Debug)]
 struct Host {
     raw: raw::Host,
-    shared: Shared,
+    shared: Arc<Shared>,
+}
+
+/// What a plugin says, also while and after its instance is ended.
+#[derive(Clone, Debug)]
+pub(super) struct Voice(Arc<Shared>);
+
+impl Voice {
+    /// The name of the plugin in the configuration.
+    pub(super) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What it has said since it was asked last.
+    pub(super) fn said(&self) -> Option<Said> {
+        self.0.has_said.swap(false, Ordering::Acquire).then(|| std::mem::take(&mut *lock(&self.0.said)))
+    }
+
+    /// Whether the instance is gone, and nothing more will be said.
+    pub(super) fn is_over(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 #[derive(Debug)]
@@ -193,10 +214,10 @@ impl Instance {
             set_timer: host_set_timer,
             extension: host_extension,
         };
-        let mut host = Box::new(Host { raw, shared });
+        let mut host = Box::new(Host { raw, shared: Arc::new(shared) });
         host.raw.daemon = Str::of(&host.shared.daemon);
         host.raw.name = Str::of(&host.shared.name);
-        host.raw.context = std::ptr::from_ref(&host.shared).cast_mut().cast();
+        host.raw.context = Arc::as_ptr(&host.shared).cast_mut().cast();
         let descriptor = &library.descriptor;
         let create = descriptor.create.ok_or("its descriptor has no `create`")?;
         // SAFETY: the descriptor is right, and host and config live until it returns, the host longer.
@@ -335,10 +356,9 @@ impl Instance {
         answer
     }
 
-    /// What it has said to the log since it was asked last.
-    pub(super) fn said(&self) -> Option<Said> {
-        let shared = &self.host.shared;
-        shared.has_said.swap(false, Ordering::Acquire).then(|| std::mem::take(&mut *lock(&shared.said)))
+    /// What it says, beyond its end.
+    pub(super) fn voice(&self) -> Voice {
+        Voice(self.host.shared.clone())
     }
 
     /// How often it wants to hear of its timer, in milliseconds; 0: never.

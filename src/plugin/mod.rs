@@ -24,7 +24,7 @@ use crate::core::{Counters, Event, Gate, Happened, Happening, Judged, Level, Not
 
 use chain::Chain;
 pub use emission::Emission;
-use ffi::Library;
+use ffi::{Library, Voice};
 use slot::Slot;
 pub use slot::{OnFault, Wanted};
 use workshop::{Made, Workshop};
@@ -36,6 +36,8 @@ pub struct Plugins {
     workshop: Arc<Workshop>,
     /// What is being made of a new configuration.
     under_way: Option<Receiver<Result<Vec<Made>, String>>>,
+    /// What instances say, also those that are being ended.
+    voices: Vec<Voice>,
     /// Instances that are being ended.
     ending: Vec<JoinHandle<()>>,
     /// Scratch for node IDs.
@@ -80,6 +82,7 @@ impl Plugins {
             chain: Chain::new(max_line_bytes),
             workshop: Arc::new(workshop),
             under_way: None,
+            voices: Vec::new(),
             ending: Vec::new(),
             node_ids: Vec::new(),
         };
@@ -139,7 +142,8 @@ impl Plugins {
                     let text = format!("is in force ({name} {built}, from {})", wanted.path);
                     self.chain.note(Level::Notice, &wanted.name, &text);
                     fresh.push(slots.len());
-                    slots.push(Slot::new(wanted, version, instance));
+                    self.voices.push(instance.voice());
+                    slots.push(Slot::new(wanted, version, *instance));
                 }
                 Made::Missing(name, why) => self.chain.note(Level::Warning, &name, &why),
             }
@@ -156,13 +160,15 @@ impl Plugins {
         Fresh(fresh)
     }
 
-    /// Ends all plugins, when they have written what they still have to write.
-    pub fn end(mut self) {
+    /// Ends all plugins, when they have written what they still have to write. Gives what they said at
+    /// their end, which none of them can write any more.
+    pub fn end(mut self) -> Vec<Note> {
         self.chain.put(Vec::new());
-        for thread in self.ending {
+        for thread in self.ending.drain(..) {
             // One that panicked has nothing to be waited for.
             let _ = thread.join();
         }
+        self.take_notes()
     }
 
     /// Lines that a filter has changed may be so long from now on.
@@ -187,6 +193,8 @@ impl Plugins {
             }
             match slot.instance.record(&record(note, now)) {
                 raw::OK => taken = true,
+                // Its disk is full, or its peer gone: it says so itself, and may take the next one.
+                raw::FAULT => {}
                 answer => self.chain.strike(at, format!("{} a record of the log", failed_at(answer))),
             }
         }
@@ -199,7 +207,7 @@ impl Plugins {
             let slot = &mut self.chain.slots[at];
             if slot.instance.is_log() && !slot.is_out {
                 let answer = slot.instance.flush();
-                if answer != raw::OK {
+                if answer != raw::OK && answer != raw::FAULT {
                     self.chain.strike(at, format!("{} writing the log", failed_at(answer)));
                 }
             }
@@ -208,17 +216,23 @@ impl Plugins {
 
     /// What there is to log of the plugins themselves.
     pub fn take_notes(&mut self) -> Vec<Note> {
-        for at in 0..self.chain.slots.len() {
-            if let Some(said) = self.chain.slots[at].instance.said() {
-                let name = self.chain.slots[at].wanted.name.clone();
-                for (level, text) in said.records {
-                    self.chain.note(level_of(level), &name, &text);
-                }
-                if said.lost > 0 {
-                    self.chain.note(Level::Warning, &name, &format!("said {} more in one turn", said.lost));
-                }
+        // Looked at before what it said: behind that nothing more comes.
+        let over: Vec<bool> = self.voices.iter().map(Voice::is_over).collect();
+        for voice in &self.voices {
+            let Some(said) = voice.said() else { continue };
+            for (level, text) in said.records {
+                self.chain.note(level_of(level), voice.name(), &text);
+            }
+            if said.lost > 0 {
+                self.chain.note(
+                    Level::Warning,
+                    voice.name(),
+                    &format!("said {} more in one turn", said.lost),
+                );
             }
         }
+        let mut over = over.into_iter();
+        self.voices.retain(|_| !over.next().unwrap_or(false));
         std::mem::take(&mut self.chain.notes)
     }
 

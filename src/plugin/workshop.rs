@@ -18,8 +18,11 @@ pub(super) struct Workshop {
     /// Whose files are trusted, beside root's.
     uid: u32,
     /// By path, the state of the file that was loaded last, or why it was not.
-    libraries: Mutex<HashMap<PathBuf, (Version, Result<Arc<Library>, String>)>>,
+    libraries: Mutex<HashMap<PathBuf, (Version, Loaded)>>,
 }
+
+/// A library, or why it is none.
+type Loaded = Result<Arc<Library>, String>;
 
 /// What a plugin is that is in force.
 #[derive(Clone, Debug)]
@@ -36,7 +39,7 @@ pub(super) enum Made {
     /// The one in this place goes on.
     Kept(usize),
     /// A new one.
-    New(Wanted, Version, Instance),
+    New(Wanted, Version, Box<Instance>),
     /// It could not be made, and is not required: its name, and why.
     Missing(String, String),
 }
@@ -71,7 +74,7 @@ impl Workshop {
                 }
                 let library = self.load(file)?;
                 let instance = Instance::create(library, self.daemon, &wanted.name, &wanted.config)?;
-                Ok(Made::New(wanted.clone(), version, instance))
+                Ok(Made::New(wanted.clone(), version, Box::new(instance)))
             });
         match made {
             Ok(made) => Ok(made),
@@ -80,7 +83,7 @@ impl Workshop {
         }
     }
 
-    fn load(&self, mut file: PluginFile) -> Result<Arc<Library>, String> {
+    fn load(&self, mut file: PluginFile) -> Loaded {
         let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((version, library)) = libraries.get(&file.path)
             && *version == file.version

@@ -9,6 +9,7 @@
 mod bad_peers;
 mod crowd;
 mod limits;
+mod plugins;
 mod real_lines;
 mod start;
 mod stop;

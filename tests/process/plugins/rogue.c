@@ -1,0 +1,199 @@
+/* Plugins that misbehave on purpose, one for each value of ROGUE, and one that is as it should be (GOOD). */
+#define _POSIX_C_SOURCE 200809L
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "telex_plugin.h"
+
+#define GOOD 0
+#define NO_SYMBOL 1
+#define WRONG_MAGIC 2
+#define OTHER_VERSION 3
+#define TOO_SHORT 4
+#define NO_NAME 5
+#define NO_CREATE 6
+#define NO_EXTENSIONS 7
+#define EMPTY_FILTER 8
+#define MANY_INTERESTS 9
+#define FAILS_TO_CREATE 10
+#define FAILS_SILENTLY 11
+#define JUNK_VERDICT 12
+#define FAULTS 13
+#define SLEEPS 14
+#define EMITS_FOR_EVER 15
+#define KEEPS_A_POINTER 16
+#define BREAKS_JSON 17
+#define ADDS_A_FIELD 18
+#define CHANGES_CATEGORY 19
+#define CHANGES_A_REPLY 20
+#define REFUSES_CONNECTIONS 21
+#define JUNK_EVENTS 22
+#define UNDEFINED_IMPORT 23
+
+#define STR(s) ((telex_str){(s), sizeof(s) - 1})
+
+#ifndef VERSION
+#define VERSION "1"
+#endif
+
+static const telex_host *host;
+static const telex_call *kept;
+static int state;
+
+#if ROGUE == UNDEFINED_IMPORT
+extern void nobody_has_this(void);
+#endif
+
+static void *create(const telex_host *the_host, telex_str config) {
+    (void)config;
+    host = the_host;
+#if ROGUE == FAILS_TO_CREATE
+    host->fail(host, STR("it has no mind to"));
+    return NULL;
+#elif ROGUE == FAILS_SILENTLY
+    return NULL;
+#elif ROGUE == UNDEFINED_IMPORT
+    nobody_has_this();
+#endif
+    return &state;
+}
+
+static void destroy(void *instance) {
+    (void)instance;
+#if ROGUE == KEEPS_A_POINTER
+    if (kept && kept->emit(kept, STR("b"), (telex_str){NULL, 0}, STR("{}")) == TELEX_NOT_NOW)
+        host->log(host, TELEX_NOTICE, STR("too late"));
+#endif
+    host->log(host, TELEX_NOTICE, STR("destroyed " VERSION));
+}
+
+static int32_t judge(void *instance, const telex_message *message, const telex_call *call) {
+    (void)instance;
+    kept = call;
+    if (message->message_type.len == 6 && memcmp(message->message_type.data, "signal", 6) == 0)
+        return TELEX_PASS;
+#if ROGUE == JUNK_VERDICT
+    return 4711;
+#elif ROGUE == FAULTS
+    return TELEX_FAULT;
+#elif ROGUE == SLEEPS
+    nanosleep(&(struct timespec){0, 20000000}, NULL);
+    return TELEX_PASS;
+#elif ROGUE == EMITS_FOR_EVER
+    int count = 0;
+    while (call->emit(call, STR("b"), (telex_str){NULL, 0}, STR("{\"from\":\"the plugin\"}")) == TELEX_OK)
+        count++;
+    return count == 16 ? TELEX_PASS : TELEX_FAULT;
+#elif ROGUE == KEEPS_A_POINTER
+    return TELEX_PASS;
+#elif ROGUE == BREAKS_JSON
+    call->replace(call, TELEX_FIELD_BODY, STR("{\"a\":"));
+    return TELEX_REPLACE;
+#elif ROGUE == ADDS_A_FIELD
+    call->replace(call, TELEX_FIELD_BODY, STR("1,\"from\":\"root\""));
+    return TELEX_REPLACE;
+#elif ROGUE == CHANGES_CATEGORY
+    call->replace(call, TELEX_FIELD_TYPE, STR("signal"));
+    return TELEX_REPLACE;
+#elif ROGUE == CHANGES_A_REPLY
+    if (message->kind == TELEX_REPLY) {
+        if (call->replace(call, TELEX_FIELD_TO, STR("b")) != TELEX_BAD_VALUE)
+            return TELEX_FAULT;
+        call->reason(call, STR("of a reply only the body can be replaced"));
+        return TELEX_REJECT;
+    }
+    return TELEX_PASS;
+#else
+    call->reason(call, STR("version " VERSION));
+    return message->to.data ? TELEX_REJECT : TELEX_PASS;
+#endif
+}
+
+static const telex_interest *interests(void *instance, size_t *count) {
+    static const telex_interest all;
+    (void)instance;
+#if ROGUE == MANY_INTERESTS
+    *count = (size_t)-1;
+#else
+    *count = 1;
+#endif
+    return &all;
+}
+
+static int32_t event(void *instance, const telex_event *happened, const telex_call *call) {
+    (void)instance;
+#if ROGUE == REFUSES_CONNECTIONS
+    if (happened->kind == TELEX_CONNECTED) {
+        call->reason(call, STR("nobody is welcome"));
+        return TELEX_REJECT;
+    }
+#elif ROGUE == JUNK_EVENTS
+    if (happened->kind == TELEX_REGISTERED)
+        return 99;
+#endif
+    (void)happened;
+    (void)call;
+    return TELEX_OK;
+}
+
+static uint64_t wants(void *instance) {
+    (void)instance;
+    return ~UINT64_C(0);
+}
+
+static const void *extension(void *instance, const char *id) {
+#if ROGUE == EMPTY_FILTER
+    static const telex_filter filter = {NULL, NULL};
+#else
+    static const telex_filter filter = {judge, interests};
+#endif
+    static const telex_events events = {event, wants};
+    (void)instance;
+#if ROGUE == NO_EXTENSIONS
+    return NULL;
+#endif
+    if (strcmp(id, TELEX_FILTER) == 0)
+        return &filter;
+#if ROGUE == REFUSES_CONNECTIONS || ROGUE == JUNK_EVENTS
+    if (strcmp(id, TELEX_EVENTS) == 0)
+        return &events;
+#else
+    (void)events;
+#endif
+    return NULL;
+}
+
+#if ROGUE == NO_SYMBOL
+const telex_descriptor another_name = {
+#else
+TELEX_EXPORT const telex_descriptor telex_plugin = {
+#endif
+#if ROGUE == WRONG_MAGIC
+    0x12345678u,
+#else
+    TELEX_MAGIC,
+#endif
+#if ROGUE == OTHER_VERSION
+    TELEX_ABI + 1,
+#else
+    TELEX_ABI,
+#endif
+#if ROGUE == TOO_SHORT
+    24,
+#else
+    sizeof(telex_descriptor),
+#endif
+    0,
+#if ROGUE == NO_NAME
+    NULL,
+#else
+    "rogue",
+#endif
+    VERSION,
+#if ROGUE == NO_CREATE
+    NULL,
+#else
+    create,
+#endif
+    destroy, extension};
