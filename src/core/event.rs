@@ -30,7 +30,7 @@ events! {
     /// A connection was opened. `transport`: `unix` or `tcp`.
     Opened => "opened",
     /// A connection was not opened. `code`: the error that its peer was told; `filter`: the plugin that
-    /// did not want it, where one did not.
+    /// did not want it, where one did not; `count`: how many there were since the last such record.
     Refused => "refused",
     /// A connection holds one more node ID. `node_id`.
     Registered => "registered",

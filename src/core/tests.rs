@@ -141,7 +141,7 @@ fn records_say_of_whom_and_what() {
             (Event::Opened, json!([1, null, 0, {"transport": "unix"}])),
             (Event::Opened, json!([2, null, 0, {"transport": "unix"}])),
             (Event::Opened, json!([7, null, null, {"transport": "tcp"}])),
-            (Event::Refused, json!([8, null, null, {"code": "overloaded"}])),
+            (Event::Refused, json!([8, null, null, {"code": "overloaded", "count": 1}])),
         ]
     );
     bench.registers(a, "web");
@@ -285,7 +285,7 @@ fn a_connection_that_a_plugin_does_not_want() {
     let told: Value = serde_json::from_slice(&line).unwrap();
     let body = json!({"error": "not by night", "code": "denied", "filter": "guard", "in_reply_to": null});
     assert_eq!(told, json!({"message_type": "error", "from": null, "to": ":5", "body": body}));
-    let fields = json!({"code": "denied", "filter": "guard"});
+    let fields = json!({"code": "denied", "count": 1, "filter": "guard"});
     assert_eq!(bench.notes(), [(Event::Refused, json!([5, null, 0, fields]))]);
     let stats = bench.core.stats();
     assert_eq!((stats.connections_refused, stats.connections_total), (1, 0));

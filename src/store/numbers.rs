@@ -105,6 +105,7 @@ mod tests {
         let error = Numbers::open(&state).unwrap_err().to_string();
         assert!(error.contains("another telexd") && error.contains("--state-dir"), "{error}");
         numbers.close().unwrap();
+        drop(numbers);
         let mut numbers = Numbers::open(&state).unwrap();
         assert_eq!(numbers.take().unwrap(), 3, "an orderly end wastes none");
         drop(numbers);

@@ -15,7 +15,7 @@ use crate::wire::message::{Refusal, excerpt, string};
 
 /// The protocol's requests that are not answered yet.
 const NOT_YET: &[&str] =
-    &["auth", "reload", "spool_ack", "spool_archive", "spool_delete", "spool_get", "spool_list", "spool_put"];
+    &["auth", "spool_ack", "spool_archive", "spool_delete", "spool_get", "spool_list", "spool_put"];
 
 /// A request to the daemon, its body in the right form.
 #[derive(Clone, Debug, PartialEq, Eq)]
