@@ -86,7 +86,14 @@ impl Bench {
     }
 
     fn effects(&mut self) -> Vec<Effect> {
-        std::iter::from_fn(|| self.core.next_effect()).collect()
+        let mut effects = Vec::new();
+        while let Some(effect) = self.core.next_effect() {
+            match effect {
+                Effect::Measure(session) => self.handles(Input::Measured { session, unread: 0 }),
+                effect => effects.push(effect),
+            }
+        }
+        effects
     }
 
     fn happenings(&mut self) -> Vec<String> {

@@ -1,30 +1,26 @@
-//! Knows how a library is loaded and its functions called: the only place with raw pointers.
+//! Knows how a library is loaded and its functions called: the only folder with raw pointers.
 //! Never: which plugin is called when, or what comes of it.
 #![expect(unsafe_code, reason = "plugins speak C")]
 
+mod call;
+mod host;
+
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_char, c_void};
 use std::os::fd::IntoRawFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use libloading::os::unix as dl;
 use telex_plugin::raw::{self, Str};
 
-use super::emission::Emission;
 use super::file::{PluginFile, path_of};
-use crate::wire::pointer;
+pub(super) use call::{Call, Replaced};
+use host::Host;
+pub(super) use host::Voice;
 
-/// Records of a plugin's own that are kept between two turns.
-const SAID_MAX: usize = 1000;
-/// Signals that one call may emit.
-const EMITTED_MAX: usize = 16;
 /// Interests of one filter.
 const INTERESTS_MAX: usize = 10_000;
-/// The shortest timer, in milliseconds.
-const TIMER_MIN: u64 = 10;
 
 /// A loaded library. It is never unloaded: threads of it may still run, and destructors of thread-locals are
 /// its code (dlclose(3) would take that away).
@@ -136,56 +132,6 @@ pub(super) struct Instance {
 // SAFETY: the header says that `create` and `destroy` may be called on a thread of their own.
 unsafe impl Send for Instance {}
 
-/// What a plugin sees of the daemon, and what it has said to it.
-#[derive(Debug)]
-struct Host {
-    raw: raw::Host,
-    shared: Arc<Shared>,
-}
-
-/// What a plugin says, also while and after its instance is ended.
-#[derive(Clone, Debug)]
-pub(super) struct Voice(Arc<Shared>);
-
-impl Voice {
-    /// The name of the plugin in the configuration.
-    pub(super) fn name(&self) -> &str {
-        &self.0.name
-    }
-
-    /// What it has said since it was asked last.
-    pub(super) fn said(&self) -> Option<Said> {
-        self.0.has_said.swap(false, Ordering::Acquire).then(|| std::mem::take(&mut *lock(&self.0.said)))
-    }
-
-    /// Whether the instance is gone, and nothing more will be said.
-    pub(super) fn is_over(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
-    }
-}
-
-#[derive(Debug)]
-struct Shared {
-    daemon: String,
-    name: String,
-    said: Mutex<Said>,
-    /// There is something in `said`: looked at in every turn.
-    has_said: AtomicBool,
-    /// Why `create` fails.
-    reason: Mutex<Option<String>>,
-    /// In milliseconds; 0: none.
-    timer: AtomicU64,
-}
-
-/// What a plugin has said to the log since the last turn.
-#[derive(Debug, Default)]
-pub(super) struct Said {
-    /// Each with its level.
-    pub(super) records: Vec<(i32, String)>,
-    /// How many more there were.
-    pub(super) lost: usize,
-}
-
 impl Instance {
     /// Makes an instance and asks it what it is. `name` is the plugin's in the configuration, `config` a JSON
     /// object.
@@ -195,35 +141,13 @@ impl Instance {
         name: &str,
         config: &str,
     ) -> Result<Instance, String> {
-        let shared = Shared {
-            daemon: daemon.to_owned(),
-            name: name.to_owned(),
-            said: Mutex::default(),
-            has_said: AtomicBool::new(false),
-            reason: Mutex::default(),
-            timer: AtomicU64::new(0),
-        };
-        let raw = raw::Host {
-            size: size_of::<raw::Host>() as u32,
-            abi: raw::ABI,
-            context: std::ptr::null_mut(),
-            daemon: Str::NONE,
-            name: Str::NONE,
-            log: host_log,
-            fail: host_fail,
-            set_timer: host_set_timer,
-            extension: host_extension,
-        };
-        let mut host = Box::new(Host { raw, shared: Arc::new(shared) });
-        host.raw.daemon = Str::of(&host.shared.daemon);
-        host.raw.name = Str::of(&host.shared.name);
-        host.raw.context = Arc::as_ptr(&host.shared).cast_mut().cast();
+        let host = Host::new(daemon, name);
         let descriptor = &library.descriptor;
         let create = descriptor.create.ok_or("its descriptor has no `create`")?;
         // SAFETY: the descriptor is right, and host and config live until it returns, the host longer.
         let pointer = unsafe { create(&host.raw, Str::of(config)) };
         let Some(pointer) = NonNull::new(pointer) else {
-            let reason = lock(&host.shared.reason).take();
+            let reason = host.reason();
             return Err(reason.unwrap_or_else(|| "it could not be made, and it did not say why".to_owned()));
         };
         let mut instance = Instance {
@@ -339,7 +263,7 @@ impl Instance {
     /// Has it judge a message. What it has to say of it is in `call` afterwards.
     pub(super) fn judge(&mut self, message: &raw::Message, call: &Call) -> i32 {
         let Some(function) = self.filter.and_then(|filter| filter.judge) else { return raw::PASS };
-        call.state.begin(Phase::Filter { kind: message.kind, body: message.body });
+        call.state.begin(call::Phase::Filter { kind: message.kind, body: message.body });
         // SAFETY: the table is the instance's, and all that is handed to it lives until it returns.
         let answer = unsafe { function(self.pointer.as_ptr(), message, &call.raw) };
         call.state.end();
@@ -349,7 +273,7 @@ impl Instance {
     /// Tells it of an event.
     pub(super) fn event(&mut self, event: &raw::Event, call: &Call) -> i32 {
         let Some(function) = self.events.and_then(|events| events.event) else { return raw::OK };
-        call.state.begin(Phase::Event);
+        call.state.begin(call::Phase::Event);
         // SAFETY: the table is the instance's, and all that is handed to it lives until it returns.
         let answer = unsafe { function(self.pointer.as_ptr(), event, &call.raw) };
         call.state.end();
@@ -358,12 +282,12 @@ impl Instance {
 
     /// What it says, beyond its end.
     pub(super) fn voice(&self) -> Voice {
-        Voice(self.host.shared.clone())
+        self.host.voice()
     }
 
     /// How often it wants to hear of its timer, in milliseconds; 0: never.
     pub(super) fn timer(&self) -> u64 {
-        self.host.shared.timer.load(Ordering::Relaxed)
+        self.host.timer()
     }
 }
 
@@ -373,138 +297,6 @@ impl Drop for Instance {
             // SAFETY: the instance is this library's, and is not used any more.
             unsafe { destroy(self.pointer.as_ptr()) };
         }
-    }
-}
-
-/// What a plugin can do while it is called, and what it has done. One for all plugins, which are called one
-/// after the other; it stands still, so that a plugin that keeps its pointer is told that it is too late.
-#[derive(Debug)]
-pub(super) struct Call {
-    raw: raw::Call,
-    state: State,
-}
-
-#[derive(Debug)]
-struct State {
-    phase: Cell<Phase>,
-    reason: RefCell<Option<String>>,
-    replaced: RefCell<Replaced>,
-    emitted: RefCell<Vec<Emission>>,
-    /// Of the call that is under way.
-    emitted_count: Cell<usize>,
-    max_line_bytes: Cell<usize>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    /// No call is under way.
-    Idle,
-    /// A message of this kind, with this body, is being judged.
-    Filter {
-        kind: u32,
-        body: Str,
-    },
-    Event,
-}
-
-/// What a filter has replaced.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Replaced {
-    pub(super) to: Option<String>,
-    pub(super) topic: Option<String>,
-    pub(super) message_type: Option<String>,
-    /// Any text; whether it is JSON is not looked at yet.
-    pub(super) body: Option<String>,
-}
-
-impl Call {
-    pub(super) fn new(max_line_bytes: usize) -> Box<Call> {
-        let raw = raw::Call {
-            size: size_of::<raw::Call>() as u32,
-            reserved: 0,
-            context: std::ptr::null_mut(),
-            reason: call_reason,
-            replace: call_replace,
-            value: call_value,
-            emit: call_emit,
-        };
-        let state = State {
-            phase: Cell::new(Phase::Idle),
-            reason: RefCell::default(),
-            replaced: RefCell::default(),
-            emitted: RefCell::default(),
-            emitted_count: Cell::new(0),
-            max_line_bytes: Cell::new(max_line_bytes),
-        };
-        let mut call = Box::new(Call { raw, state });
-        call.raw.context = std::ptr::from_ref(&call.state).cast_mut().cast();
-        call
-    }
-
-    /// What is emitted may be so long from now on, and what is replaced.
-    pub(super) fn set_max_line_bytes(&self, max_line_bytes: usize) {
-        self.state.max_line_bytes.set(max_line_bytes);
-    }
-
-    pub(super) fn max_line_bytes(&self) -> usize {
-        self.state.max_line_bytes.get()
-    }
-
-    /// The reason that the last call gave.
-    pub(super) fn take_reason(&self) -> Option<String> {
-        self.state.reason.take()
-    }
-
-    /// What the last call has replaced.
-    pub(super) fn take_replaced(&self) -> Replaced {
-        self.state.replaced.take()
-    }
-
-    /// What has been emitted since this was asked last.
-    pub(super) fn take_emitted(&self) -> Vec<Emission> {
-        self.state.emitted.take()
-    }
-}
-
-impl State {
-    fn begin(&self, phase: Phase) {
-        self.phase.set(phase);
-        self.emitted_count.set(0);
-        self.reason.replace(None);
-        self.replaced.take();
-    }
-
-    fn end(&self) {
-        self.phase.set(Phase::Idle);
-    }
-
-    fn replace(&self, field: i32, value: String) -> i32 {
-        let Phase::Filter { kind, .. } = self.phase.get() else { return raw::NOT_NOW };
-        if kind == raw::REPLY && field != raw::FIELD_BODY {
-            return raw::BAD_VALUE;
-        }
-        let mut replaced = self.replaced.borrow_mut();
-        match field {
-            raw::FIELD_TO => (replaced.to, replaced.topic) = (Some(value), None),
-            raw::FIELD_TOPIC => (replaced.topic, replaced.to) = (Some(value), None),
-            raw::FIELD_TYPE => replaced.message_type = Some(value),
-            raw::FIELD_BODY => replaced.body = Some(value),
-            _ => return raw::BAD_VALUE,
-        }
-        raw::OK
-    }
-
-    fn emit(&self, emission: Option<Emission>) -> i32 {
-        if matches!(self.phase.get(), Phase::Idle) {
-            return raw::NOT_NOW;
-        }
-        if self.emitted_count.get() >= EMITTED_MAX {
-            return raw::TOO_MANY;
-        }
-        let Some(emission) = emission else { return raw::BAD_VALUE };
-        self.emitted_count.set(self.emitted_count.get() + 1);
-        self.emitted.borrow_mut().push(emission);
-        raw::OK
     }
 }
 
@@ -524,97 +316,4 @@ unsafe fn right_text<'a>(text: Str) -> Option<&'a str> {
         Some(Cow::Borrowed(text)) => Some(text),
         _ => None,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-// The functions of a host. They are called with the pointer that the plugin was given.
-
-unsafe fn shared<'a>(host: *const raw::Host) -> &'a Shared {
-    // SAFETY: it points to the host of an instance, which lives longer than the instance.
-    unsafe { &*(*host).context.cast::<Shared>() }
-}
-
-unsafe extern "C" fn host_log(host: *const raw::Host, level: i32, message: Str) {
-    // SAFETY: as the header promises.
-    let (shared, message) = unsafe { (shared(host), text_of(message)) };
-    let mut said = lock(&shared.said);
-    match said.records.len() < SAID_MAX {
-        true => said.records.push((level, message.unwrap_or_default().into_owned())),
-        false => said.lost += 1,
-    }
-    shared.has_said.store(true, Ordering::Release);
-}
-
-unsafe extern "C" fn host_fail(host: *const raw::Host, reason: Str) {
-    // SAFETY: as the header promises.
-    let (shared, reason) = unsafe { (shared(host), text_of(reason)) };
-    *lock(&shared.reason) = reason.map(Cow::into_owned);
-}
-
-unsafe extern "C" fn host_set_timer(host: *const raw::Host, milliseconds: u64) -> i32 {
-    if (1..TIMER_MIN).contains(&milliseconds) {
-        return raw::BAD_VALUE;
-    }
-    // SAFETY: as the header promises.
-    unsafe { shared(host) }.timer.store(milliseconds, Ordering::Relaxed);
-    raw::OK
-}
-
-unsafe extern "C" fn host_extension(_: *const raw::Host, _: *const c_char) -> *const c_void {
-    // There is none beyond the header yet.
-    std::ptr::null()
-}
-
-// The functions of a call. They are called with the pointer that the plugin was given, perhaps too late.
-
-unsafe fn state<'a>(call: *const raw::Call) -> &'a State {
-    // SAFETY: it points to the one call that there is, which lives as long as all plugins.
-    unsafe { &*(*call).context.cast::<State>() }
-}
-
-unsafe extern "C" fn call_reason(call: *const raw::Call, text: Str) -> i32 {
-    // SAFETY: as the header promises.
-    let (state, text) = unsafe { (state(call), text_of(text)) };
-    if matches!(state.phase.get(), Phase::Idle) {
-        return raw::NOT_NOW;
-    }
-    state.reason.replace(text.map(Cow::into_owned));
-    raw::OK
-}
-
-unsafe extern "C" fn call_replace(call: *const raw::Call, field: i32, value: Str) -> i32 {
-    // SAFETY: as the header promises.
-    let (state, value) = unsafe { (state(call), right_text(value)) };
-    match value {
-        Some(value) => state.replace(field, value.to_owned()),
-        None => raw::BAD_VALUE,
-    }
-}
-
-unsafe extern "C" fn call_value(call: *const raw::Call, pointer: Str, found: *mut Str) -> i32 {
-    // SAFETY: as the header promises.
-    let (state, pointer) = unsafe { (state(call), right_text(pointer)) };
-    let Phase::Filter { body, .. } = state.phase.get() else { return raw::NOT_NOW };
-    let Some(pointer) = pointer else { return raw::BAD_VALUE };
-    // SAFETY: the body lives as long as the call is under way.
-    let Some(body) = (unsafe { right_text(body) }) else { return raw::NOT_FOUND };
-    match pointer::find(body, pointer) {
-        Ok(Some(value)) => {
-            // SAFETY: as the header promises.
-            unsafe { found.write(Str::of(value)) };
-            raw::OK
-        }
-        Ok(None) => raw::NOT_FOUND,
-        Err(_) => raw::BAD_VALUE,
-    }
-}
-
-unsafe extern "C" fn call_emit(call: *const raw::Call, to: Str, topic: Str, body: Str) -> i32 {
-    // SAFETY: as the header promises.
-    let (state, to, topic, body) =
-        unsafe { (state(call), right_text(to), right_text(topic), right_text(body)) };
-    state.emit(Emission::new(to, topic, body, state.max_line_bytes.get()))
 }

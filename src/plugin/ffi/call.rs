@@ -1,0 +1,204 @@
+//! Knows what a plugin can do while it is called, and what it has done.
+//! Never: what comes of it.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+
+use telex_plugin::raw::{self, Str};
+
+use super::{right_text, text_of};
+use crate::plugin::emission::Emission;
+use crate::wire::pointer;
+
+/// Signals that one call may emit.
+const EMITTED_MAX: usize = 16;
+
+/// What a plugin can do while it is called, and what it has done. One for all plugins, which are called one
+/// after the other; it stands still, so that a plugin that keeps its pointer is told that it is too late.
+pub(in crate::plugin) struct Call {
+    pub(super) raw: raw::Call,
+    pub(super) state: State,
+}
+
+pub(super) struct State {
+    phase: Cell<Phase>,
+    reason: Cell<Option<String>>,
+    replaced: Cell<Replaced>,
+    emitted: Cell<Vec<Emission>>,
+    /// Of the call that is under way.
+    emitted_count: Cell<usize>,
+    max_line_bytes: Cell<usize>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Phase {
+    /// No call is under way.
+    Idle,
+    /// A message of this kind, with this body, is being judged.
+    Filter {
+        kind: u32,
+        body: Str,
+    },
+    Event,
+}
+
+/// What a filter has replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::plugin) struct Replaced {
+    pub(in crate::plugin) to: Option<String>,
+    pub(in crate::plugin) topic: Option<String>,
+    pub(in crate::plugin) message_type: Option<String>,
+    /// Any text; whether it is JSON is not looked at yet.
+    pub(in crate::plugin) body: Option<String>,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call").field("phase", &self.state.phase).finish_non_exhaustive()
+    }
+}
+
+impl Call {
+    pub(in crate::plugin) fn new(max_line_bytes: usize) -> Box<Call> {
+        let raw = raw::Call {
+            size: size_of::<raw::Call>() as u32,
+            reserved: 0,
+            context: std::ptr::null_mut(),
+            reason: call_reason,
+            replace: call_replace,
+            value: call_value,
+            emit: call_emit,
+        };
+        let state = State {
+            phase: Cell::new(Phase::Idle),
+            reason: Cell::default(),
+            replaced: Cell::default(),
+            emitted: Cell::default(),
+            emitted_count: Cell::new(0),
+            max_line_bytes: Cell::new(max_line_bytes),
+        };
+        let mut call = Box::new(Call { raw, state });
+        call.raw.context = std::ptr::from_ref(&call.state).cast_mut().cast();
+        call
+    }
+
+    /// What is emitted may be so long from now on, and what is replaced.
+    pub(in crate::plugin) fn set_max_line_bytes(&self, max_line_bytes: usize) {
+        self.state.max_line_bytes.set(max_line_bytes);
+    }
+
+    pub(in crate::plugin) fn max_line_bytes(&self) -> usize {
+        self.state.max_line_bytes.get()
+    }
+
+    /// The reason that the last call gave.
+    pub(in crate::plugin) fn take_reason(&self) -> Option<String> {
+        self.state.reason.take()
+    }
+
+    /// What the last call has replaced.
+    pub(in crate::plugin) fn take_replaced(&self) -> Replaced {
+        self.state.replaced.take()
+    }
+
+    /// What has been emitted since this was asked last.
+    pub(in crate::plugin) fn take_emitted(&self) -> Vec<Emission> {
+        self.state.emitted.take()
+    }
+}
+
+impl State {
+    pub(super) fn begin(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.emitted_count.set(0);
+        self.reason.set(None);
+        self.replaced.take();
+    }
+
+    pub(super) fn end(&self) {
+        self.phase.set(Phase::Idle);
+    }
+
+    fn replace(&self, field: i32, value: String) -> i32 {
+        let Phase::Filter { kind, .. } = self.phase.get() else { return raw::NOT_NOW };
+        if kind == raw::REPLY && field != raw::FIELD_BODY {
+            return raw::BAD_VALUE;
+        }
+        let mut replaced = self.replaced.take();
+        match field {
+            raw::FIELD_TO => (replaced.to, replaced.topic) = (Some(value), None),
+            raw::FIELD_TOPIC => (replaced.topic, replaced.to) = (Some(value), None),
+            raw::FIELD_TYPE => replaced.message_type = Some(value),
+            raw::FIELD_BODY => replaced.body = Some(value),
+            _ => return raw::BAD_VALUE,
+        }
+        self.replaced.set(replaced);
+        raw::OK
+    }
+
+    fn emit(&self, emission: Option<Emission>) -> i32 {
+        if matches!(self.phase.get(), Phase::Idle) {
+            return raw::NOT_NOW;
+        }
+        if self.emitted_count.get() >= EMITTED_MAX {
+            return raw::TOO_MANY;
+        }
+        let Some(emission) = emission else { return raw::BAD_VALUE };
+        self.emitted_count.set(self.emitted_count.get() + 1);
+        let mut emitted = self.emitted.take();
+        emitted.push(emission);
+        self.emitted.set(emitted);
+        raw::OK
+    }
+}
+
+// The functions of a call. They are called with the pointer that the plugin was given, perhaps too late.
+
+unsafe fn state<'a>(call: *const raw::Call) -> &'a State {
+    // SAFETY: it points to the one call that there is, which lives as long as all plugins.
+    unsafe { &*(*call).context.cast::<State>() }
+}
+
+unsafe extern "C" fn call_reason(call: *const raw::Call, text: Str) -> i32 {
+    // SAFETY: as the header promises.
+    let (state, text) = unsafe { (state(call), text_of(text)) };
+    if matches!(state.phase.get(), Phase::Idle) {
+        return raw::NOT_NOW;
+    }
+    state.reason.set(text.map(Cow::into_owned));
+    raw::OK
+}
+
+unsafe extern "C" fn call_replace(call: *const raw::Call, field: i32, value: Str) -> i32 {
+    // SAFETY: as the header promises.
+    let (state, value) = unsafe { (state(call), right_text(value)) };
+    match value {
+        Some(value) => state.replace(field, value.to_owned()),
+        None => raw::BAD_VALUE,
+    }
+}
+
+unsafe extern "C" fn call_value(call: *const raw::Call, pointer: Str, found: *mut Str) -> i32 {
+    // SAFETY: as the header promises.
+    let (state, pointer) = unsafe { (state(call), right_text(pointer)) };
+    let Phase::Filter { body, .. } = state.phase.get() else { return raw::NOT_NOW };
+    let Some(pointer) = pointer else { return raw::BAD_VALUE };
+    // SAFETY: the body lives as long as the call is under way.
+    let Some(body) = (unsafe { right_text(body) }) else { return raw::NOT_FOUND };
+    match pointer::find(body, pointer) {
+        Ok(Some(value)) => {
+            // SAFETY: as the header promises.
+            unsafe { found.write(Str::of(value)) };
+            raw::OK
+        }
+        Ok(None) => raw::NOT_FOUND,
+        Err(_) => raw::BAD_VALUE,
+    }
+}
+
+unsafe extern "C" fn call_emit(call: *const raw::Call, to: Str, topic: Str, body: Str) -> i32 {
+    // SAFETY: as the header promises.
+    let (state, to, topic, body) =
+        unsafe { (state(call), right_text(to), right_text(topic), right_text(body)) };
+    state.emit(Emission::new(to, topic, body, state.max_line_bytes.get()))
+}

@@ -1,0 +1,152 @@
+//! Knows what a plugin sees of the daemon, and what it says to it.
+//! Never: what is done about that.
+
+use std::borrow::Cow;
+use std::ffi::{c_char, c_void};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use telex_plugin::raw::{self, Str};
+
+use super::text_of;
+
+/// Records of a plugin's own that are kept between two turns.
+const SAID_MAX: usize = 1000;
+/// The shortest timer, in milliseconds.
+const TIMER_MIN: u64 = 10;
+
+/// What a plugin sees of the daemon, and what it has said to it.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) raw: raw::Host,
+    shared: Arc<Shared>,
+}
+
+impl Host {
+    /// It stands still: plugins are given its address.
+    pub(super) fn new(daemon: &str, name: &str) -> Box<Host> {
+        let shared = Shared {
+            daemon: daemon.to_owned(),
+            name: name.to_owned(),
+            said: Mutex::default(),
+            has_said: AtomicBool::new(false),
+            reason: Mutex::default(),
+            timer: AtomicU64::new(0),
+        };
+        let raw = raw::Host {
+            size: size_of::<raw::Host>() as u32,
+            abi: raw::ABI,
+            context: std::ptr::null_mut(),
+            daemon: Str::NONE,
+            name: Str::NONE,
+            log: host_log,
+            fail: host_fail,
+            set_timer: host_set_timer,
+            extension: host_extension,
+        };
+        let mut host = Box::new(Host { raw, shared: Arc::new(shared) });
+        host.raw.daemon = Str::of(&host.shared.daemon);
+        host.raw.name = Str::of(&host.shared.name);
+        host.raw.context = Arc::as_ptr(&host.shared).cast_mut().cast();
+        host
+    }
+
+    /// Why the instance could not be made.
+    pub(super) fn reason(&self) -> Option<String> {
+        lock(&self.shared.reason).take()
+    }
+
+    pub(super) fn voice(&self) -> Voice {
+        Voice(self.shared.clone())
+    }
+
+    /// How often the plugin wants to hear of its timer, in milliseconds; 0: never.
+    pub(super) fn timer(&self) -> u64 {
+        self.shared.timer.load(Ordering::Relaxed)
+    }
+}
+
+/// What a plugin says, also while and after its instance is ended.
+#[derive(Clone, Debug)]
+pub(in crate::plugin) struct Voice(Arc<Shared>);
+
+impl Voice {
+    /// The name of the plugin in the configuration.
+    pub(in crate::plugin) fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// What it has said since it was asked last.
+    pub(in crate::plugin) fn said(&self) -> Option<Said> {
+        self.0.has_said.swap(false, Ordering::Acquire).then(|| std::mem::take(&mut *lock(&self.0.said)))
+    }
+
+    /// Whether the instance is gone, and nothing more will be said.
+    pub(in crate::plugin) fn is_over(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    daemon: String,
+    name: String,
+    said: Mutex<Said>,
+    /// There is something in `said`: looked at in every turn.
+    has_said: AtomicBool,
+    /// Why `create` fails.
+    reason: Mutex<Option<String>>,
+    /// In milliseconds; 0: none.
+    timer: AtomicU64,
+}
+
+/// What a plugin has said to the log since the last turn.
+#[derive(Debug, Default)]
+pub(in crate::plugin) struct Said {
+    /// Each with its level.
+    pub(in crate::plugin) records: Vec<(i32, String)>,
+    /// How many more there were.
+    pub(in crate::plugin) lost: usize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// The functions of a host. They are called with the pointer that the plugin was given.
+
+unsafe fn shared<'a>(host: *const raw::Host) -> &'a Shared {
+    // SAFETY: it points to the host of an instance, which lives longer than the instance.
+    unsafe { &*(*host).context.cast::<Shared>() }
+}
+
+unsafe extern "C" fn host_log(host: *const raw::Host, level: i32, message: Str) {
+    // SAFETY: as the header promises.
+    let (shared, message) = unsafe { (shared(host), text_of(message)) };
+    let mut said = lock(&shared.said);
+    match said.records.len() < SAID_MAX {
+        true => said.records.push((level, message.unwrap_or_default().into_owned())),
+        false => said.lost += 1,
+    }
+    shared.has_said.store(true, Ordering::Release);
+}
+
+unsafe extern "C" fn host_fail(host: *const raw::Host, reason: Str) {
+    // SAFETY: as the header promises.
+    let (shared, reason) = unsafe { (shared(host), text_of(reason)) };
+    *lock(&shared.reason) = reason.map(Cow::into_owned);
+}
+
+unsafe extern "C" fn host_set_timer(host: *const raw::Host, milliseconds: u64) -> i32 {
+    if (1..TIMER_MIN).contains(&milliseconds) {
+        return raw::BAD_VALUE;
+    }
+    // SAFETY: as the header promises.
+    unsafe { shared(host) }.timer.store(milliseconds, Ordering::Relaxed);
+    raw::OK
+}
+
+unsafe extern "C" fn host_extension(_: *const raw::Host, _: *const c_char) -> *const c_void {
+    // There is none beyond the header yet.
+    std::ptr::null()
+}
