@@ -3,7 +3,7 @@
 //!
 //! The shell calls [`Plugins`] on its one thread: it is the core's [`Gate`], takes the records of the log,
 //! and hears what happens. A new configuration is built up beside the one in force, on a thread of its own
-//! ([`Plugins::prepare`]), and put in its place between two turns ([`Plugins::put_in_force`]).
+//! ([`Plugins::prepare`]), and put in its place between two turns ([`Plugins::prepared`]).
 
 mod chain;
 mod emission;
