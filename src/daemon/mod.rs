@@ -11,13 +11,12 @@ mod turn;
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
 use crate::config::{CommandLine, Config, Machine};
 use crate::core::{About, Core, SessionKey, Token};
-use crate::net::{Bound, Poller, Waker, adopt, bind};
+use crate::net::{Bound, Poller, adopt, bind};
 use crate::plugin::Plugins;
 use crate::store::Numbers;
 use crate::sys::{self, Clock, Signals};
@@ -46,7 +45,6 @@ pub struct Daemon {
     numbers: Numbers,
     core: Core,
     plugins: Plugins,
-    waker: Arc<Waker>,
     conns: Conns,
     /// Connections that have something to be done, in the order of their turns.
     ready: VecDeque<SessionKey>,
@@ -84,8 +82,12 @@ impl Daemon {
         poller.watch(signals.source(), SIGNALS).map_err(Fatal::doing("watching for signals"))?;
         let waker = poller.waker(WAKER).map_err(Fatal::doing("making a waker"))?;
         let (wanted, dir) = (reload::wanted(&config), reload::plugin_dir(&config));
-        let plugins = Plugins::start(wanted, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes)
+        let mut plugins = Plugins::start(wanted, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes)
             .map_err(|why| Fatal::doing("loading plugins")(io::Error::other(why)))?;
+        plugins.wake_by(move || {
+            // Where that fails the next turn finds out.
+            let _ = waker.wake();
+        });
         log.for_plugins(plugins.has_log());
         let state_dir = match &config.state_dir {
             Some(dir) => dir.clone(),
@@ -127,7 +129,6 @@ impl Daemon {
             numbers,
             core,
             plugins,
-            waker: Arc::new(waker),
             conns: Conns::default(),
             ready: VecDeque::new(),
             buffer: vec![0; READ_BYTES],

@@ -64,12 +64,9 @@ impl Daemon {
         match Config::load(&self.command_line, &self.machine) {
             Err(error) => self.refuse_reload(&tokens, &error.to_string(), now),
             Ok(config) => {
-                let (waker, wanted, dir) = (self.waker.clone(), wanted(&config), plugin_dir(&config));
+                let (wanted, dir) = (wanted(&config), plugin_dir(&config));
                 self.reloading = Some(Reloading { config, tokens });
-                self.plugins.prepare(wanted, dir, move || {
-                    // Where that fails the next turn finds out.
-                    let _ = waker.wake();
-                });
+                self.plugins.prepare(wanted, dir);
             }
         }
     }

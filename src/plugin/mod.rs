@@ -38,10 +38,21 @@ pub struct Plugins {
     under_way: Option<Receiver<Result<Vec<Made>, String>>>,
     /// What instances say, also those that are being ended.
     voices: Vec<Voice>,
+    wake: Wake,
     /// Instances that are being ended.
     ending: Vec<JoinHandle<()>>,
     /// Scratch for node IDs.
     node_ids: Vec<Str>,
+}
+
+/// What other threads end the loop's wait with.
+#[derive(Clone)]
+struct Wake(Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Wake {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Wake")
+    }
 }
 
 /// Who refuses a connection, and why.
@@ -83,6 +94,7 @@ impl Plugins {
             workshop: Arc::new(workshop),
             under_way: None,
             voices: Vec::new(),
+            wake: Wake(Arc::new(|| {})),
             ending: Vec::new(),
             node_ids: Vec::new(),
         };
@@ -90,17 +102,22 @@ impl Plugins {
         Ok(plugins)
     }
 
-    /// Begins to make the plugins of a new configuration, on a thread of its own. `wake` is called
-    /// there when [`Plugins::prepared`] has something to tell.
-    pub fn prepare(&mut self, wanted: Vec<Wanted>, dir: PathBuf, wake: impl FnOnce() + Send + 'static) {
+    /// From now on `wake` is called, on other threads, when there is something to be done here: something
+    /// is prepared, or has been said.
+    pub fn wake_by(&mut self, wake: impl Fn() + Send + Sync + 'static) {
+        self.wake = Wake(Arc::new(wake));
+    }
+
+    /// Begins to make the plugins of a new configuration, on a thread of its own.
+    pub fn prepare(&mut self, wanted: Vec<Wanted>, dir: PathBuf) {
         let standing: Vec<_> = self.chain.slots.iter().map(Slot::standing).collect();
-        let (workshop, (tell, told)) = (self.workshop.clone(), channel());
+        let (workshop, wake, (tell, told)) = (self.workshop.clone(), self.wake.clone(), channel());
         self.under_way = Some(told);
         self.ending.retain(|thread| !thread.is_finished());
         let thread = std::thread::Builder::new().name("plugins".to_owned()).spawn(move || {
             // Where nobody wants to know any more, they are ended here.
             let _ = tell.send(workshop.make(wanted, &standing, &dir));
-            wake();
+            (wake.0)();
         });
         match thread {
             Ok(thread) => self.ending.push(thread),
@@ -155,7 +172,12 @@ impl Plugins {
         let old: Vec<_> = old.into_iter().flatten().map(|slot| slot.instance).collect();
         if !old.is_empty() {
             // They may have much to write yet.
-            self.ending.extend(std::thread::Builder::new().spawn(move || drop(old)).ok());
+            let wake = self.wake.clone();
+            let end = move || {
+                drop(old);
+                (wake.0)();
+            };
+            self.ending.extend(std::thread::Builder::new().spawn(end).ok());
         }
         Fresh(fresh)
     }
