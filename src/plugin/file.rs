@@ -91,7 +91,9 @@ impl PluginFile {
         if kind(&stat) != SFlag::S_IFREG {
             return Err(Unsafe::Wrong(path.clone(), "is no regular file"));
         }
-        check(&stat, uid).map_err(|why| Unsafe::Wrong(path.clone(), why))?;
+        check_owner(&stat, uid)
+            .and_then(|()| check_writers(&stat))
+            .map_err(|why| Unsafe::Wrong(path.clone(), why))?;
         Ok(PluginFile { path: path.clone(), version: Version::of(&stat), file: fd.into() })
     }
 
@@ -120,12 +122,11 @@ fn open_folder(folder: &Path, uid: u32) -> Result<OwnedFd, Unsafe> {
     let mut fd = open(&at, flags, Mode::empty()).map_err(|error| failed(&at, error))?;
     loop {
         let stat = fstat(&fd).map_err(|error| failed(&at, error))?;
-        // Nobody can put another folder in the place of one in a sticky folder but its owner, and the
-        // owner is looked at next.
+        // In a sticky folder that others may write in, nobody puts another one in the place of an entry but
+        // the owners of both; the entry's is looked at next.
         let is_sticky = stat.st_mode & Mode::S_ISVTX.bits() != 0;
-        check(&stat, uid)
-            .or_else(|why| if is_sticky { Ok(()) } else { Err(why) })
-            .map_err(|why| Unsafe::Wrong(at.clone(), why))?;
+        let unwritten = if is_sticky { Ok(()) } else { check_writers(&stat) };
+        check_owner(&stat, uid).and(unwritten).map_err(|why| Unsafe::Wrong(at.clone(), why))?;
         let Some(next) = folder.components().nth(at.components().count()) else { return Ok(fd) };
         let Component::Normal(name) = next else { return Ok(fd) };
         at.push(name);
@@ -144,13 +145,17 @@ fn kind(stat: &FileStat) -> SFlag {
     SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
 }
 
-fn check(stat: &FileStat, uid: u32) -> Result<(), &'static str> {
-    if stat.st_uid != 0 && stat.st_uid != uid {
-        Err("belongs to another user; it must belong to root or to the daemon's own user")
-    } else if stat.st_mode & (Mode::S_IWGRP | Mode::S_IWOTH).bits() != 0 {
-        Err("can be written by others; it must be writable by its owner alone (chmod go-w)")
-    } else {
-        Ok(())
+fn check_owner(stat: &FileStat, uid: u32) -> Result<(), &'static str> {
+    match stat.st_uid == 0 || stat.st_uid == uid {
+        true => Ok(()),
+        false => Err("belongs to another user; it must belong to root or to the daemon's own user"),
+    }
+}
+
+fn check_writers(stat: &FileStat) -> Result<(), &'static str> {
+    match stat.st_mode & (Mode::S_IWGRP | Mode::S_IWOTH).bits() {
+        0 => Ok(()),
+        _ => Err("can be written by others; it must be writable by its owner alone (chmod go-w)"),
     }
 }
 
@@ -169,7 +174,7 @@ impl Version {
 mod tests {
     use std::fs;
     use std::io::Read;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     use super::*;
 
@@ -227,9 +232,15 @@ mod tests {
         nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
         assert!(told(&fifo).ends_with("is no regular file"));
         if own_uid() == 0 {
-            std::os::unix::fs::chown(&path, Some(1234), None).unwrap();
+            chown(&path, Some(1234), None).unwrap();
             assert!(told(&path).contains("belongs to another user"));
-            assert!(PluginFile::open(vec![path], 1234).is_ok());
+            assert!(PluginFile::open(vec![path.clone()], 1234).is_ok());
+            // The owner of a sticky folder may put another file in the place of anybody's.
+            chown(&path, Some(0), None).unwrap();
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+            assert!(PluginFile::open(vec![path.clone()], 0).is_ok());
+            chown(dir.path(), Some(1234), None).unwrap();
+            assert!(told(&path).contains("belongs to another user"));
         } else {
             println!("skipped: only root can give a file away");
         }
