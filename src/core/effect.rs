@@ -43,10 +43,8 @@ pub enum Input<'a> {
         /// Bytes that were written for its peer and that the kernel still holds, about.
         unread: usize,
     },
-    /// A plugin wants a signal sent in the daemon's name: to one of `to` and `topic`.
-    /// [`check_emission`](crate::core::check_emission) has found nothing wrong with it.
-    #[expect(missing_docs, reason = "the names are those of the protocol")]
-    Emitted { to: Option<&'a str>, topic: Option<&'a str>, body: &'a str },
+    /// A plugin wants a signal sent in the daemon's name.
+    Emitted(&'a crate::core::Emission),
     /// What came of an [`Effect::Reload`]. Where the configuration was faulty and nothing has changed, the
     /// text says where.
     #[expect(missing_docs, reason = "the line above says it")]

@@ -5,11 +5,11 @@
 use std::fmt;
 
 use crate::core::delivery::write_own_id;
-use crate::core::{Core, Event, Level, SessionKey, Subject};
+use crate::core::share::Reach;
+use crate::core::{Core, SessionKey};
 use crate::limits::DEPTH_MAX;
 use crate::name::{BadName, NodeAddress};
 use crate::topic::{BadTopic, check_topic};
-use crate::wire::control::Delivery;
 use crate::wire::envelope::{Envelope, nests_within};
 use crate::wire::json::{Object, write_on_one_line};
 
@@ -42,63 +42,72 @@ impl fmt::Display for BadEmission {
 
 impl std::error::Error for BadEmission {}
 
-/// Whether the daemon can send this as a signal of its own
-/// ([`Input::Emitted`](crate::core::Input::Emitted)).
-pub fn check_emission(
-    to: Option<&str>,
-    topic: Option<&str>,
-    body: &str,
-    max_line_bytes: usize,
-) -> Result<(), BadEmission> {
-    match (to, topic) {
-        (Some(to), None) => drop(NodeAddress::parse(to).map_err(BadEmission::To)?),
-        (None, Some(topic)) => check_topic(topic).map_err(BadEmission::Topic)?,
-        _ => return Err(BadEmission::Target),
-    }
-    if body.len() > max_line_bytes {
-        return Err(BadEmission::TooLong);
-    }
-    if Envelope::scan(body.as_bytes()).is_err() || !nests_within(body, DEPTH_MAX - 1) {
-        return Err(BadEmission::Body);
-    }
-    let mut line = Vec::new();
-    write_emission(&mut line, u64::MAX, to, topic, body);
-    if line.len() > max_line_bytes { Err(BadEmission::TooLong) } else { Ok(()) }
+/// A signal that the daemon can send in its own name, for a plugin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emission {
+    to: Option<String>,
+    topic: Option<String>,
+    body: String,
 }
 
-fn write_emission(out: &mut Vec<u8>, id: u64, to: Option<&str>, topic: Option<&str>, body: &str) {
-    let mut line = Object::begin(out);
-    write_own_id(&mut line, id);
-    line.string("message_type", "signal").null("from");
-    if let Some(to) = to {
-        line.string("to", to);
+impl Emission {
+    /// A signal to one of `to` and `topic`. `body` is a JSON object; it may stand on several lines.
+    pub fn new(
+        to: Option<&str>,
+        topic: Option<&str>,
+        body: &str,
+        max_line_bytes: usize,
+    ) -> Result<Emission, BadEmission> {
+        match (to, topic) {
+            (Some(to), None) => drop(NodeAddress::parse(to).map_err(BadEmission::To)?),
+            (None, Some(topic)) => check_topic(topic).map_err(BadEmission::Topic)?,
+            _ => return Err(BadEmission::Target),
+        }
+        if body.len() > max_line_bytes {
+            return Err(BadEmission::TooLong);
+        }
+        if Envelope::scan(body.as_bytes()).is_err() || !nests_within(body, DEPTH_MAX - 1) {
+            return Err(BadEmission::Body);
+        }
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let emission = Emission { to: owned(to), topic: owned(topic), body: body.to_owned() };
+        if emission.line(u64::MAX).len() > max_line_bytes {
+            return Err(BadEmission::TooLong);
+        }
+        Ok(emission)
     }
-    if let Some(topic) = topic {
-        line.string("topic", topic);
+
+    fn line(&self, id: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut line = Object::begin(&mut bytes);
+        write_own_id(&mut line, id);
+        line.string("message_type", "signal").null("from");
+        if let Some(to) = &self.to {
+            line.string("to", to);
+        }
+        if let Some(topic) = &self.topic {
+            line.string("topic", topic);
+        }
+        write_on_one_line(line.key("body"), &self.body);
+        line.end();
+        bytes
     }
-    write_on_one_line(line.key("body"), body);
-    line.end();
 }
 
 impl Core {
     /// Sends a signal of the daemon's own. Nobody waits for it and nobody is told where it went: who has
     /// no room misses it.
-    pub(super) fn emit(&mut self, to: Option<&str>, topic: Option<&str>, body: &str) {
-        if let Err(why) = check_emission(to, topic, body, self.limits.max_line_bytes) {
-            let text = format!("a plugin wants to send what cannot be sent: {why}");
-            return self.note(Level::Error, Event::Internal, Subject::default(), text, |_| {});
-        }
+    pub(super) fn emit(&mut self, emission: &Emission) {
         let mut receivers = std::mem::take(&mut self.receivers);
         receivers.clear();
-        if let Some(to) = to {
+        if let Some(to) = &emission.to {
             self.find_emitted_to(to, &mut receivers);
         }
-        if let Some(topic) = topic {
+        if let Some(topic) = &emission.topic {
             self.pick_subscribers(topic, &mut receivers);
         }
         self.own_ids += 1;
-        let mut line = Vec::new();
-        write_emission(&mut line, self.own_ids, to, topic, body);
+        let line = emission.line(self.own_ids);
         for &receiver in &receivers {
             match self.has_topic_room(receiver) {
                 true => self.say_topic_line(receiver, &line),
@@ -110,23 +119,17 @@ impl Core {
         self.watch_pressure();
     }
 
-    /// Of a node that shares its messages out, one instance: with room, where one has some.
     fn find_emitted_to(&mut self, to: &str, receivers: &mut Vec<SessionKey>) {
-        let key = match NodeAddress::parse(to) {
-            Ok(NodeAddress::Node(name)) => self.registry.find(name),
-            Ok(NodeAddress::Unique(number)) => return receivers.extend(self.find_number(number)),
-            Err(_) => return,
-        };
-        let Some(node) = key.and_then(|key| self.registry.get(key)) else { return };
-        let (next, instances) = (node.turn, &node.instances);
-        if node.delivery == Delivery::All || instances.is_empty() {
-            return receivers.extend(instances.iter().map(|instance| instance.session));
-        }
-        let picked = self.pick_idle(instances, next, |instance| self.has_topic_room(instance));
-        let at = picked.unwrap_or(next % instances.len());
-        receivers.push(instances[at].session);
-        if let Some(node) = key.and_then(|key| self.registry.get_mut(key)) {
-            node.turn = at + 1;
+        match NodeAddress::parse(to) {
+            Ok(NodeAddress::Node(name)) => {
+                let Some(node) = self.registry.find(name) else { return };
+                // Where no instance has room, one of them misses it.
+                if self.pick_instances(node, None, Core::has_topic_room, receivers) == Reach::AnyOf {
+                    receivers.truncate(1);
+                }
+            }
+            Ok(NodeAddress::Unique(number)) => receivers.extend(self.find_number(number)),
+            Err(_) => {}
         }
     }
 }

@@ -30,6 +30,7 @@ mod report;
 mod requests;
 mod route;
 mod session;
+mod share;
 mod stats;
 mod timers;
 mod topics;
@@ -48,7 +49,7 @@ use crate::wire::code::Code;
 use crate::wire::message::Refusal;
 
 pub use effect::{Effect, Input, Reason};
-pub use emit::{BadEmission, check_emission};
+pub use emit::{BadEmission, Emission};
 pub use event::{Event, Level, Note, Subject};
 pub use gate::{Counters, Gate, Judged, OpenGate, Verdict};
 pub use happened::{Happened, Happening, Party};
@@ -224,7 +225,7 @@ impl Core {
             Input::TimePassed => self.time_passed(),
             Input::Measured { session, unread } => self.measured(session, unread),
             Input::Reloaded { token, outcome } => self.reloaded(token, outcome),
-            Input::Emitted { to, topic, body } => self.emit(to, topic, body),
+            Input::Emitted(emission) => self.emit(emission),
             Input::LimitsChanged(limits) => {
                 self.limits = *limits;
                 self.look_again_at_all();

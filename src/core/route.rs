@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use crate::core::delivery::AskedBy;
 use crate::core::outbox::Class;
-use crate::core::registry::{Instance, NodeKey};
+use crate::core::registry::NodeKey;
 use crate::core::requests::{Asked, RequestKey};
 use crate::core::session::{Held, LastTo};
+use crate::core::share::Reach;
 use crate::core::timers::Timer;
 use crate::core::{Core, Gate, SessionKey};
 use crate::name::NodeAddress;
 use crate::wire::code::Code;
-use crate::wire::control::Delivery;
 use crate::wire::envelope::Outgoing;
 use crate::wire::message::{Id, Kind, Message, Refusal, Target, excerpt};
 
@@ -53,15 +53,6 @@ enum Outcome {
     Doubled,
     /// It can go on when one of these has room.
     WaitsFor(Box<[SessionKey]>),
-}
-
-/// What the receivers that were found for a message are to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reach {
-    /// Each gets it.
-    Each,
-    /// One of them gets it, but none has room.
-    AnyOf,
 }
 
 impl Core {
@@ -108,7 +99,9 @@ impl Core {
                 }
             },
         };
-        let reach = node.map_or(Reach::Each, |node| self.pick_instances(parcel, node, receivers));
+        let has_room = |core: &Core, receiver| core.has_room_for(receiver, parcel);
+        let key = parcel.message.key.as_deref();
+        let reach = node.map_or(Reach::Each, |node| self.pick_instances(node, key, has_room, receivers));
         match (receivers.is_empty(), parcel.ticket) {
             (false, _) => Ok(reach),
             (true, None) => {
@@ -135,59 +128,8 @@ impl Core {
         }
     }
 
-    fn pick_instances(
-        &mut self,
-        parcel: &Parcel<'_>,
-        key: NodeKey,
-        receivers: &mut Vec<SessionKey>,
-    ) -> Reach {
-        let Some(node) = self.registry.get(key) else { return Reach::Each };
-        let (next, instances) = (node.turn, &node.instances);
-        self.effort += instances.len().saturating_sub(1);
-        let picked = match (node.delivery, &parcel.message.key) {
-            (Delivery::All, _) => None,
-            (Delivery::One, Some(key)) => pick_by_key(instances, key),
-            (Delivery::One, None) => {
-                match self.pick_idle(instances, next, |instance| self.has_room_for(instance, parcel)) {
-                    Some(at) => Some(at),
-                    None => {
-                        receivers.extend(instances.iter().map(|instance| instance.session));
-                        return Reach::AnyOf;
-                    }
-                }
-            }
-        };
-        match picked {
-            None => receivers.extend(instances.iter().map(|instance| instance.session)),
-            Some(at) => {
-                receivers.push(instances[at].session);
-                if let Some(node) = self.registry.get_mut(key) {
-                    node.turn = at + 1;
-                }
-            }
-        }
-        Reach::Each
-    }
-
     fn has_room_for(&self, receiver: SessionKey, parcel: &Parcel<'_>) -> bool {
         self.has_room(receiver, parcel.favoured, parcel.ticket)
-    }
-
-    /// Of the instances with room the one with the fewest open requests; of equal ones the first
-    /// from `next` on.
-    pub(super) fn pick_idle(
-        &self,
-        instances: &[Instance],
-        next: usize,
-        has_room: impl Fn(SessionKey) -> bool,
-    ) -> Option<usize> {
-        let count = instances.len();
-        let rank = |turn: usize| {
-            let at = (next + turn) % count;
-            let session = instances[at].session;
-            has_room(session).then(|| (self.requests.owed_by(session), turn, at))
-        };
-        (0..count).filter_map(rank).min().map(|(.., at)| at)
     }
 
     /// Hands a request or signal to those whom it reaches, or to none.
@@ -459,49 +401,4 @@ fn bad_address(to: &str, why: crate::name::BadName) -> Refusal {
         Code::BadField,
         format!("\"to\" is \"{}\", which {why}; right are NODE, NODE#PORT, :N", excerpt(to)),
     )
-}
-
-/// Rendezvous hashing: of all instances the one that ranks highest for this key, so that one that
-/// leaves moves its own keys only.
-fn pick_by_key(instances: &[Instance], key: &str) -> Option<usize> {
-    // FNV-1a, then SplitMix64's finisher: fixed, so that the choice outlives a restart.
-    let fnv = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let rank = |number: u64| {
-        let mut mixed = fnv ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    };
-    (0..instances.len()).max_by_key(|&at| (rank(instances[at].number), instances[at].number))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::User;
-
-    #[test]
-    fn a_key_moves_only_with_its_instance() {
-        let instance = |number| Instance {
-            session: SessionKey::default(),
-            number,
-            user: User::Anonymous,
-            since: Duration::ZERO,
-        };
-        let all: Vec<_> = (1..=5).map(instance).collect();
-        let mut moved = 0;
-        let mut shares = [0; 5];
-        for key in (0..1000).map(|n| format!("key-{n}")) {
-            let picked = all[pick_by_key(&all, &key).expect("one")].number;
-            shares[picked as usize - 1] += 1;
-            let without_3: Vec<_> = all.iter().filter(|instance| instance.number != 3).cloned().collect();
-            let then = without_3[pick_by_key(&without_3, &key).expect("one")].number;
-            moved += usize::from(then != picked);
-            assert!(then == picked || picked == 3, "{key}");
-        }
-        assert_eq!(moved, shares[2]);
-        assert!(shares.iter().all(|share| (130..280).contains(share)), "{shares:?}");
-    }
 }

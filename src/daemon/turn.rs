@@ -8,7 +8,6 @@ use crate::clock::Now;
 use crate::core::{Effect, Input, SessionKey};
 use crate::daemon::conns::session_of;
 use crate::daemon::{Daemon, Fatal, LISTENERS, SIGNALS, WAKER};
-use crate::plugin::Emission;
 use crate::sys::{self, Signal};
 
 /// Pieces written in one system call.
@@ -124,9 +123,8 @@ impl Daemon {
             if emitted.is_empty() {
                 return;
             }
-            for Emission { to, topic, body } in &emitted {
-                let input = Input::Emitted { to: to.as_deref(), topic: topic.as_deref(), body };
-                self.core.handle(input, now, &mut self.plugins);
+            for emission in &emitted {
+                self.core.handle(Input::Emitted(emission), now, &mut self.plugins);
             }
         }
     }

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use telex_plugin::raw::{self, Str};
 
-use super::emission::value;
 use super::ffi::{Call, Interest, Replaced};
 use super::slot::{OnFault, Slot};
 use crate::core::{Counters, Event, Identity, Judged, Level, Note, Peer, Subject, Transport, Verdict};
@@ -14,7 +13,7 @@ use crate::name::matches;
 use crate::wire::envelope::{Envelope, Field};
 use crate::wire::json::Object;
 use crate::wire::message::{Kind, Message, Target};
-use crate::wire::rewrite::{Changes, read_rewritten, rewrite};
+use crate::wire::rewrite::{Changes, one_value, read_rewritten, rewrite};
 
 /// One message of so many has its filters timed for the counters.
 const SAMPLED: u64 = 64;
@@ -172,7 +171,7 @@ impl Chain {
         let Replaced { to, topic, message_type, body } = self.call.take_replaced();
         let body = match &body {
             None => None,
-            Some(body) => Some(value(body).ok_or("the new body is no JSON value")?),
+            Some(body) => Some(one_value(body).ok_or("the new body is no JSON value")?),
         };
         let target = match (to, topic) {
             (Some(to), _) => Some(Target::Address(Cow::Owned(to))),

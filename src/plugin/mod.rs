@@ -6,7 +6,6 @@
 //! ([`Plugins::prepare`]), and put in its place between two turns ([`Plugins::prepared`]).
 
 mod chain;
-mod emission;
 mod ffi;
 mod file;
 mod slot;
@@ -20,10 +19,9 @@ use std::time::Duration;
 
 use telex_plugin::raw::{self, Str};
 
-use crate::core::{Counters, Event, Gate, Happened, Happening, Judged, Level, Note, Peer, Verdict};
+use crate::core::{Counters, Emission, Event, Gate, Happened, Happening, Judged, Level, Note, Peer, Verdict};
 
 use chain::Chain;
-pub use emission::Emission;
 use ffi::{Library, Voice};
 use slot::Slot;
 pub use slot::{OnFault, Wanted};

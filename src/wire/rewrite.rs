@@ -39,6 +39,16 @@ pub fn rewrite(envelope: &Envelope<'_>, changes: &Changes<'_>) -> Vec<u8> {
     pieces.apply(envelope.line().as_bytes())
 }
 
+/// The one JSON value that a text is, without the space around it; none where it is anything else, or would
+/// nest too deeply as a body.
+pub fn one_value(text: &str) -> Option<&str> {
+    let line = format!("{{\"body\":{text}}}");
+    let envelope = Envelope::scan(line.as_bytes()).ok()?;
+    let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
+    // More than a value would be more fields.
+    (envelope.raw(Field::Body) == Some(trimmed)).then_some(trimmed)
+}
+
 /// Reads a line that is to stand in place of `original`, or says why it cannot: it has to be right like any
 /// line, the same sender's, of the same id and category; of a reply only the body may be another.
 pub fn read_rewritten<'a>(
@@ -170,6 +180,18 @@ mod tests {
 
     fn topic(text: &str) -> Changes<'_> {
         Changes { target: Some(Target::Topic(text.into())), ..Changes::default() }
+    }
+
+    #[test]
+    fn one_value_and_nothing_else() {
+        for text in ["1", "\"a\"", "null", "[1,2]", "{\"a\":{}}"] {
+            assert_eq!(one_value(text), Some(text));
+        }
+        assert_eq!(one_value("\n {\n\"a\": 1}\r\n"), Some("{\n\"a\": 1}"));
+        for text in ["", "1,2", "1,\"to\":2", "1}", "{\"a\":1},\"body\":{}", "x", "\"\u{1}\""] {
+            assert_eq!(one_value(text), None, "{text}");
+        }
+        assert_eq!(one_value(&format!("{}{}", "[".repeat(128), "]".repeat(128))), None);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 //! Never: what comes of it.
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use telex_plugin::raw::{self, Str};
 
 use super::{right_text, text_of};
-use crate::plugin::emission::Emission;
+use crate::core::Emission;
 use crate::wire::pointer;
 
 /// Signals that one call may emit.
@@ -23,8 +23,8 @@ pub(in crate::plugin) struct Call {
 pub(super) struct State {
     phase: Cell<Phase>,
     reason: Cell<Option<String>>,
-    replaced: Cell<Replaced>,
-    emitted: Cell<Vec<Emission>>,
+    replaced: RefCell<Replaced>,
+    emitted: RefCell<Vec<Emission>>,
     /// Of the call that is under way.
     emitted_count: Cell<usize>,
     max_line_bytes: Cell<usize>,
@@ -72,8 +72,8 @@ impl Call {
         let state = State {
             phase: Cell::new(Phase::Idle),
             reason: Cell::default(),
-            replaced: Cell::default(),
-            emitted: Cell::default(),
+            replaced: RefCell::default(),
+            emitted: RefCell::default(),
             emitted_count: Cell::new(0),
             max_line_bytes: Cell::new(max_line_bytes),
         };
@@ -124,7 +124,7 @@ impl State {
         if kind == raw::REPLY && field != raw::FIELD_BODY {
             return raw::BAD_VALUE;
         }
-        let mut replaced = self.replaced.take();
+        let mut replaced = self.replaced.borrow_mut();
         match field {
             raw::FIELD_TO => (replaced.to, replaced.topic) = (Some(value), None),
             raw::FIELD_TOPIC => (replaced.topic, replaced.to) = (Some(value), None),
@@ -132,22 +132,22 @@ impl State {
             raw::FIELD_BODY => replaced.body = Some(value),
             _ => return raw::BAD_VALUE,
         }
-        self.replaced.set(replaced);
         raw::OK
     }
 
-    fn emit(&self, emission: Option<Emission>) -> i32 {
+    fn emit(&self, to: Option<&str>, topic: Option<&str>, body: Option<&str>) -> i32 {
         if matches!(self.phase.get(), Phase::Idle) {
             return raw::NOT_NOW;
         }
         if self.emitted_count.get() >= EMITTED_MAX {
             return raw::TOO_MANY;
         }
-        let Some(emission) = emission else { return raw::BAD_VALUE };
+        let Ok(emission) = Emission::new(to, topic, body.unwrap_or_default(), self.max_line_bytes.get())
+        else {
+            return raw::BAD_VALUE;
+        };
         self.emitted_count.set(self.emitted_count.get() + 1);
-        let mut emitted = self.emitted.take();
-        emitted.push(emission);
-        self.emitted.set(emitted);
+        self.emitted.borrow_mut().push(emission);
         raw::OK
     }
 }
@@ -200,5 +200,5 @@ unsafe extern "C" fn call_emit(call: *const raw::Call, to: Str, topic: Str, body
     // SAFETY: as the header promises.
     let (state, to, topic, body) =
         unsafe { (state(call), right_text(to), right_text(topic), right_text(body)) };
-    state.emit(Emission::new(to, topic, body, state.max_line_bytes.get()))
+    state.emit(to, topic, body)
 }
