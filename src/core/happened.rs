@@ -53,8 +53,8 @@ pub enum Happening {
 
 impl Core {
     /// Whether [`Effect::Happened`] is yielded from now on. At first it is not.
-    pub fn watch(&mut self, watched: bool) {
-        self.watched = watched;
+    pub fn tell_happenings(&mut self, tells: bool) {
+        self.tells_happenings = tells;
     }
 
     /// Tells what there is now as if it happened, in the order of the unique numbers: of each connection
@@ -78,8 +78,8 @@ impl Core {
     }
 
     /// The connection as it is now; none where nobody wants to know.
-    pub(super) fn watched_party(&self, key: SessionKey) -> Option<Party> {
-        if self.watched { self.party(key) } else { None }
+    pub(super) fn party_to_tell(&self, key: SessionKey) -> Option<Party> {
+        if self.tells_happenings { self.party(key) } else { None }
     }
 
     fn party(&self, key: SessionKey) -> Option<Party> {
@@ -95,7 +95,7 @@ impl Core {
 
     /// Tells what has just happened to a connection.
     pub(super) fn happened(&mut self, key: SessionKey, what: impl FnOnce() -> Happening) {
-        self.happened_to(self.watched_party(key), what);
+        self.happened_to(self.party_to_tell(key), what);
     }
 
     /// The same of a connection as it was a moment ago.

@@ -78,7 +78,7 @@ impl Core {
     /// Takes a session away from everybody else. It stays until it has got what it is owed.
     pub(super) fn leave(&mut self, key: SessionKey, reason: Reason) {
         let now = self.now.wall;
-        let (about, party) = (self.subject(key), self.watched_party(key));
+        let (about, party) = (self.subject(key), self.party_to_tell(key));
         let Some(session) = self.sessions.get_mut(key) else { return };
         if std::mem::replace(&mut session.leaving, true) {
             return;

@@ -103,7 +103,7 @@ pub struct Core {
     paused: usize,
     stopping: bool,
     /// Plugins want to know what happens.
-    watched: bool,
+    tells_happenings: bool,
     /// The last ticket and the last id of a message of the daemon's own.
     tickets: u64,
     own_ids: u64,
@@ -152,7 +152,7 @@ impl Core {
             under_pressure: false,
             paused: 0,
             stopping: false,
-            watched: false,
+            tells_happenings: false,
             tickets: 0,
             own_ids: 0,
             dirty: VecDeque::new(),

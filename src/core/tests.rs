@@ -216,7 +216,7 @@ fn plugins_are_told_what_happens() {
     let (a, b) = (bench.connects(), bench.connects());
     bench.registers(a, "unwatched");
     assert_eq!(bench.happenings(), [""; 0]);
-    bench.core.watch(true);
+    bench.core.tell_happenings(true);
     bench.registers(a, "x");
     bench.registers(a, "x");
     bench.registers(b, "y");
@@ -272,7 +272,7 @@ fn plugins_are_told_what_happens() {
     bench.hears(b);
     bench.says(a, json!({"message_type": "kill", "body": {"unique_id": ":1"}}));
     assert_eq!(bench.happenings(), ["1 unwatched Disconnected { reason: Killed }"]);
-    bench.core.watch(false);
+    bench.core.tell_happenings(false);
     let c = bench.connects();
     bench.leaves(c);
     assert_eq!(bench.happenings(), [""; 0]);
@@ -282,7 +282,7 @@ fn plugins_are_told_what_happens() {
 fn subscriptions_beyond_the_bound_have_not_happened() {
     let mut bench = Bench::with(Limits { max_subscriptions: 1, ..Limits::default() });
     let a = bench.connects();
-    bench.core.watch(true);
+    bench.core.tell_happenings(true);
     bench.says(a, json!({"message_type": "subscribe", "body": {"topic": "t"}}));
     bench.says(a, json!({"message_type": "subscribe", "body": {"topic": "u"}}));
     assert_eq!(bench.happenings(), [r#"1  Subscribed { topic: "t", group: None }"#]);

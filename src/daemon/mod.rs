@@ -114,7 +114,7 @@ impl Daemon {
             drain_timeout: config.drain_timeout,
         };
         let mut core = Core::new(about, config.limits.clone(), clock.now());
-        core.watch(plugins.wants_happenings());
+        core.tell_happenings(plugins.wants_happenings());
         Ok(Daemon {
             accepting: Accepting::new(listeners.len()),
             started_with: config.clone(),
@@ -148,11 +148,20 @@ impl Daemon {
     pub fn run(mut self) -> Result<(), Fatal> {
         self.plugins.started();
         self.tell_ready();
-        while !self.is_over() {
-            self.turn()?;
+        let outcome = loop {
+            if self.is_over() {
+                break Ok(());
+            }
+            if let Err(fatal) = self.turn() {
+                break Err(fatal);
+            }
+        };
+        match outcome {
+            Ok(()) => self.finish(),
+            // What has led to it may be among what waits for plugins.
+            Err(_) => self.hand_over_log(),
         }
-        self.finish();
-        Ok(())
+        outcome
     }
 
     fn tell_ready(&mut self) {

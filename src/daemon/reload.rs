@@ -105,7 +105,7 @@ impl Daemon {
         ));
         self.log.set_level(config.log_level);
         self.log.for_plugins(self.plugins.has_log());
-        self.core.watch(self.plugins.wants_happenings());
+        self.core.tell_happenings(self.plugins.wants_happenings());
         let plugins = &mut self.plugins;
         self.core.replay(&mut |happened| plugins.replay(fresh, &happened));
         self.plugins.set_max_line_bytes(config.limits.max_line_bytes);

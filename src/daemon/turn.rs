@@ -45,10 +45,11 @@ impl Daemon {
         if !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
-        let timer = self.plugins.next_deadline(self.clock.now().mono);
+        let now = self.clock.now().mono;
+        let timer = self.plugins.next_deadline(now);
         let deadlines = [self.core.next_deadline(), self.accepting.deadline(), self.stop_at, timer];
         let next = deadlines.into_iter().flatten().min()?;
-        Some(next.saturating_sub(self.clock.now().mono))
+        Some(next.saturating_sub(now))
     }
 
     fn take_events(&mut self, now: Now) {
@@ -95,6 +96,8 @@ impl Daemon {
     fn stop(&mut self, now: Now) {
         self.log.notice("stopping");
         self.plugins.stopping();
+        // What they have to say to others goes before `shutdown`, behind which nothing is let in.
+        self.obey(now);
         // A service manager that cannot be told will find out.
         let _ = sys::notify_stopping();
         self.accepting.stop();
@@ -164,10 +167,11 @@ impl Daemon {
         for note in self.plugins.take_notes() {
             self.log.note(note);
         }
-        let (notes, now) = (self.log.take_waiting(), self.clock.now().wall);
+        let notes = self.log.take_waiting();
         if notes.is_empty() {
             return;
         }
+        let now = self.clock.now().wall;
         for note in &notes {
             if !self.plugins.record(note, now) {
                 self.log.write(note);

@@ -26,6 +26,7 @@ pub(super) struct Chain {
     filters: Vec<usize>,
     pub(super) call: Box<Call>,
     pub(super) notes: Vec<Note>,
+    began: Instant,
     /// When the last call ended, or what does not belong to any call.
     last: Instant,
     judged: u64,
@@ -49,6 +50,7 @@ impl Chain {
             filters: Vec::new(),
             call: Call::new(max_line_bytes),
             notes: Vec::new(),
+            began: Instant::now(),
             last: Instant::now(),
             judged: 0,
             node_ids: Vec::new(),
@@ -128,7 +130,7 @@ impl Chain {
         }
         if took > slot.wanted.budget {
             let (took, budget) = (took.as_secs_f64() * 1e3, slot.wanted.budget.as_secs_f64() * 1e3);
-            self.strike(at, format!("took {took:.1} ms for a message, and its budget is {budget:.1} ms"));
+            self.strike(at, &format!("took {took:.1} ms for a message, and its budget is {budget:.1} ms"));
         }
         let slot = &mut self.slots[at];
         match answer {
@@ -149,11 +151,11 @@ impl Chain {
                     self.slots[at].counters.replace += 1;
                     Outcome::Replace(line)
                 }
-                Err(why) => self.fault(at, format!("made of a message what cannot go on: {why}")),
+                Err(why) => self.fault(at, &format!("made of a message what cannot go on: {why}")),
             },
-            raw::FAULT => self.fault(at, "failed at a message".to_owned()),
-            raw::PANIC => self.fault(at, "panicked at a message".to_owned()),
-            other => self.fault(at, format!("answered {other} to a message, which is no verdict")),
+            raw::FAULT => self.fault(at, "failed at a message"),
+            raw::PANIC => self.fault(at, "panicked at a message"),
+            other => self.fault(at, &format!("answered {other} to a message, which is no verdict")),
         }
     }
 
@@ -187,7 +189,7 @@ impl Chain {
         Ok(line)
     }
 
-    fn fault(&mut self, at: usize, what: String) -> Outcome {
+    fn fault(&mut self, at: usize, what: &str) -> Outcome {
         self.strike(at, what);
         self.fare_by_fault(at)
     }
@@ -200,14 +202,16 @@ impl Chain {
     }
 
     /// Counts what a plugin did wrong, and says so.
-    pub(super) fn strike(&mut self, at: usize, what: String) {
+    pub(super) fn strike(&mut self, at: usize, what: &str) {
         let slot = &mut self.slots[at];
-        let is_out = slot.strike(Instant::now());
+        let (text, is_out) = slot.strike(self.began.elapsed(), what);
         let name = slot.wanted.name.clone();
         let given_up = is_out.then(|| slot.given_up());
-        self.note(Level::Warning, &name, &what);
-        if let Some(given_up) = given_up {
-            self.note(Level::Error, &name, &given_up);
+        if let Some(text) = text {
+            self.note(Level::Warning, &name, &text);
+        }
+        if let Some(text) = given_up {
+            self.note(Level::Error, &name, &text);
         }
     }
 

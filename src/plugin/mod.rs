@@ -215,7 +215,7 @@ impl Plugins {
                 raw::OK => taken = true,
                 // Its disk is full, or its peer gone: it says so itself, and may take the next one.
                 raw::FAULT => {}
-                answer => self.chain.strike(at, format!("{} a record of the log", failed_at(answer))),
+                answer => self.chain.strike(at, &format!("{} a record of the log", failed_at(answer))),
             }
         }
         taken
@@ -228,7 +228,7 @@ impl Plugins {
             if slot.instance.is_log() && !slot.is_out {
                 let answer = slot.instance.flush();
                 if answer != raw::OK && answer != raw::FAULT {
-                    self.chain.strike(at, format!("{} writing the log", failed_at(answer)));
+                    self.chain.strike(at, &format!("{} writing the log", failed_at(answer)));
                 }
             }
         }
@@ -236,24 +236,22 @@ impl Plugins {
 
     /// What there is to log of the plugins themselves.
     pub fn take_notes(&mut self) -> Vec<Note> {
-        // Looked at before what it said: behind that nothing more comes.
-        let over: Vec<bool> = self.voices.iter().map(Voice::is_over).collect();
-        for voice in &self.voices {
-            let Some(said) = voice.said() else { continue };
-            for (level, text) in said.records {
-                self.chain.note(level_of(level), voice.name(), &text);
+        let chain = &mut self.chain;
+        self.voices.retain(|voice| {
+            // Looked at before what it said: behind that nothing more comes.
+            let is_over = voice.is_over();
+            if let Some(said) = voice.said() {
+                for (level, text) in said.records {
+                    chain.note(level_of(level), voice.name(), &text);
+                }
+                if said.lost > 0 {
+                    let text = format!("said {} more in one turn", said.lost);
+                    chain.note(Level::Warning, voice.name(), &text);
+                }
             }
-            if said.lost > 0 {
-                self.chain.note(
-                    Level::Warning,
-                    voice.name(),
-                    &format!("said {} more in one turn", said.lost),
-                );
-            }
-        }
-        let mut over = over.into_iter();
-        self.voices.retain(|_| !over.next().unwrap_or(false));
-        std::mem::take(&mut self.chain.notes)
+            !is_over
+        });
+        std::mem::take(&mut chain.notes)
     }
 
     /// What plugins have emitted since this was asked last.
@@ -386,7 +384,7 @@ impl Plugins {
                 self.chain.call.take_reason().unwrap_or_else(|| "a plugin refused the connection".to_owned()),
             ),
             answer => {
-                self.chain.strike(at, format!("{} an event", failed_at(answer)));
+                self.chain.strike(at, &format!("{} an event", failed_at(answer)));
                 let denies = self.chain.slots[at].denies_on_fault();
                 (event.kind == raw::CONNECTED && denies).then(|| FAILED.to_owned())
             }

@@ -1,13 +1,14 @@
 //! Knows one plugin that is in force: what it was asked to be, how it fared, and when it is given up.
 //! Never: what a message means, or who else is called.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use telex_plugin::raw;
 
 use super::ffi::Instance;
 use super::file::Version;
 use super::workshop::Standing;
+use crate::core::Repeats;
 
 /// What becomes of a message where its filter fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +53,9 @@ pub(super) struct Slot {
     pub(super) is_out: bool,
     /// Those that are not forgiven.
     strikes: u32,
-    struck_at: Option<Instant>,
+    struck_at: Option<Duration>,
+    /// Faults and late calls, as the log has them.
+    told: Repeats,
     /// How often it wants to hear of its timer, and when it does next.
     timer: Option<(u64, Duration)>,
 }
@@ -79,6 +82,7 @@ impl Slot {
             is_out: false,
             strikes: 0,
             struck_at: None,
+            told: Repeats::default(),
             timer: None,
         }
     }
@@ -112,17 +116,22 @@ impl Slot {
         has_passed
     }
 
-    /// Counts a fault or a late call. True where it was one too many, now.
-    pub(super) fn strike(&mut self, now: Instant) -> bool {
+    /// Counts a fault or a late call. Gives what there is to log of it, and whether it was one too many. `now`
+    /// is monotonic.
+    pub(super) fn strike(&mut self, now: Duration, what: &str) -> (Option<String>, bool) {
         self.counters.strikes += 1;
-        if self.struck_at.is_some_and(|at| now.duration_since(at) > FORGIVEN_AFTER) {
+        if self.struck_at.is_some_and(|at| now > at + FORGIVEN_AFTER) {
             self.strikes = 0;
         }
         self.struck_at = Some(now);
         self.strikes += 1;
+        let text = self.told.count(now).map(|count| match count {
+            1 => what.to_owned(),
+            count => format!("failed or was late {count} more times; now it {what}"),
+        });
         let is_too_many = !self.is_out && self.strikes >= self.wanted.strikes;
         self.is_out |= is_too_many;
-        is_too_many
+        (text, is_too_many)
     }
 
     /// What is said when it is given up.

@@ -145,6 +145,26 @@ fn one_that_is_late_is_given_up() {
 }
 
 #[test]
+fn one_that_fails_for_ever_does_not_fill_the_log() {
+    const MESSAGES: usize = 2000;
+    let telexd = starter("FAULTS", "strikes = 1000000\non_fault = \"pass\"").start();
+    let mut client = telexd.client();
+    (0..MESSAGES).for_each(|_| client.ping());
+    assert_eq!(client.stats()["plugins"][0]["strikes"].as_u64(), Some(MESSAGES as u64 + 1));
+    let told = telexd.log().matches("failed at a message").count();
+    assert!((1..MESSAGES / 10).contains(&told), "{told} lines of {MESSAGES} faults");
+}
+
+#[test]
+fn what_is_emitted_at_the_end_arrives() {
+    let mut telexd = starter("EMITS_AT_THE_END", "").start();
+    let mut a = telexd.node("a");
+    telexd.stop();
+    let told: Vec<_> = a.rest().into_iter().map(|line| line["body"].clone()).collect();
+    assert_eq!((told.len(), &told[0]), (2, &json!({"last": "words"})), "{told:?}");
+}
+
+#[test]
 fn emissions_are_bounded_and_arrive() {
     let telexd = starter("EMITS_FOR_EVER", "").start();
     let mut b = telexd.client();

@@ -30,6 +30,7 @@
 #define REFUSES_CONNECTIONS 21
 #define JUNK_EVENTS 22
 #define UNDEFINED_IMPORT 23
+#define EMITS_AT_THE_END 24
 
 #define STR(s) ((telex_str){(s), sizeof(s) - 1})
 
@@ -131,6 +132,9 @@ static int32_t event(void *instance, const telex_event *happened, const telex_ca
 #elif ROGUE == JUNK_EVENTS
     if (happened->kind == TELEX_REGISTERED)
         return 99;
+#elif ROGUE == EMITS_AT_THE_END
+    if (happened->kind == TELEX_STOPPING)
+        return call->emit(call, STR("a"), (telex_str){NULL, 0}, STR("{\"last\":\"words\"}"));
 #endif
     (void)happened;
     (void)call;
@@ -155,7 +159,7 @@ static const void *extension(void *instance, const char *id) {
 #endif
     if (strcmp(id, TELEX_FILTER) == 0)
         return &filter;
-#if ROGUE == REFUSES_CONNECTIONS || ROGUE == JUNK_EVENTS
+#if ROGUE == REFUSES_CONNECTIONS || ROGUE == JUNK_EVENTS || ROGUE == EMITS_AT_THE_END
     if (strcmp(id, TELEX_EVENTS) == 0)
         return &events;
 #else
