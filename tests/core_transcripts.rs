@@ -535,6 +535,8 @@ impl Stage for Shell {
         let client = self.client(name);
         client.ends = true;
         if let Some(session) = client.session {
+            let now = self.now;
+            self.core.handle(Input::Ending { session }, now, &mut self.gate);
             self.enqueue(session);
         }
         self.run();

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::clock::Now;
 use crate::core::outbox::Class;
 use crate::core::session::Session;
-use crate::core::{Core, Effect, SessionKey};
+use crate::core::{Core, Effect, Reason, SessionKey};
 use crate::wire::code::Code;
 use crate::wire::envelope::{Envelope, Outgoing};
 use crate::wire::json::{Object, write_string};
@@ -120,7 +120,7 @@ impl Core {
     pub(super) fn end_for_answers(&mut self, key: SessionKey) {
         let queued = self.sessions.get(key).map_or(0, |session| session.outbox.answer_bytes());
         let why = format!("{queued} bytes of answers and news wait for it, and there is no room for more");
-        self.doom(key, why);
+        self.doom(key, Reason::Stalled, why);
     }
 
     fn push_own(&mut self, to: SessionKey, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
@@ -153,7 +153,7 @@ impl Core {
             session.choked = true;
         }
         let must_be_taken = session.leaving
-            || session.ended
+            || session.ending
             || (is_answer && session.outbox.answer_bytes() >= self.limits.max_queue_bytes);
         if !session.dirty {
             session.dirty = true;

@@ -18,7 +18,13 @@ pub enum Input<'a> {
         /// Borrowed for the call; what has to be kept is copied.
         bytes: &'a [u8],
     },
-    /// Nothing more will come: the peer has closed its writing side, or all of it.
+    /// The peer has closed its writing side, or all of it: what is not handed in yet is the last that it
+    /// sent. `Ended` follows behind that.
+    Ending {
+        /// Whose.
+        session: SessionKey,
+    },
+    /// Nothing more will come.
     Ended {
         /// Whose.
         session: SessionKey,

@@ -161,11 +161,18 @@ impl Core {
     pub(super) fn ended(&mut self, key: SessionKey, gate: &mut dyn Gate) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.ended = true;
+        self.ending(key);
+        self.finish(key, gate, None);
+        self.account(key);
+    }
+
+    /// Who sends nothing more has to take what it is owed: one that does not may never be read to its end.
+    pub(super) fn ending(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.ending = true;
         if !session.outbox.is_empty() {
             self.watch_progress(key);
         }
-        self.finish(key, gate, None);
-        self.account(key);
     }
 
     /// Lets a session leave when it has ended and nothing of what it sent is left.

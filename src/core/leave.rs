@@ -59,9 +59,9 @@ impl Core {
         self.leaving.push(key);
     }
 
-    /// Ends a session that reads too slowly at once: what it has not taken is given up, before anybody
-    /// hears of it.
-    pub(super) fn end_stalled(&mut self, key: SessionKey, why: &str) {
+    /// Ends a session that reads too slowly: what it has not taken is given up, before anybody hears of
+    /// it.
+    pub(super) fn end_now(&mut self, key: SessionKey, reason: Reason, why: &str) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         // Not even the fates of its messages to itself can be told any more.
         session.broke = true;
@@ -71,7 +71,7 @@ impl Core {
             fields.number("queue_bytes", queued);
         });
         self.give_up(key);
-        self.leave(key, Reason::Stalled);
+        self.leave(key, reason);
         self.close(key);
     }
 

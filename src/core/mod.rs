@@ -112,7 +112,7 @@ pub struct Core {
     large: Vec<SessionKey>,
     effects: VecDeque<Effect>,
     /// Sessions that read too slowly, to be ended when the line in hand has been handled, and why.
-    doomed: Vec<(SessionKey, String)>,
+    doomed: Vec<(SessionKey, Reason, String)>,
     /// What monitors have not been told yet.
     news: VecDeque<news::News>,
     /// Roll calls that go on when there are no such news any more.
@@ -216,6 +216,7 @@ impl Core {
                 gate.lap();
                 self.received(session, bytes, gate);
             }
+            Input::Ending { session } => self.ending(session),
             Input::Ended { session } => self.ended(session, gate),
             Input::Broke { session } => self.broke(session),
             Input::Resumed { session } => {
@@ -361,8 +362,8 @@ impl Core {
     /// Carries out what the line in hand has led to beyond itself, until nothing is left of it.
     fn settle(&mut self) {
         loop {
-            if let Some((session, why)) = self.doomed.pop() {
-                self.end_stalled(session, &why);
+            if let Some((session, reason, why)) = self.doomed.pop() {
+                self.end_now(session, reason, &why);
             } else if let Some(session) = self.leaving.pop() {
                 self.close_if_settled(session);
             } else {

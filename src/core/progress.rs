@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::core::session::ProgressWatch;
 use crate::core::timers::Timer;
-use crate::core::{Core, Effect, SessionKey};
+use crate::core::{Core, Effect, Reason, SessionKey};
 use crate::limits::STALL_BYTES_MIN;
 
 impl Core {
@@ -55,7 +55,7 @@ impl Core {
         } else if self.is_overloaded() {
             Some(Pressing::Memory)
         } else {
-            (session.leaving || session.ended).then_some(Pressing::Leaving)
+            (session.leaving || session.ending).then_some(Pressing::Leaving)
         }
     }
 
@@ -101,15 +101,19 @@ impl Core {
             self.limits.stall_timeout.as_secs_f64(),
             session.outbox.queue_bytes()
         );
-        self.doom(key, text);
+        let reason = match why {
+            Pressing::Leaving => Reason::Lost,
+            _ => Reason::Stalled,
+        };
+        self.doom(key, reason, text);
     }
 
     /// Ends a session that reads too slowly, when the line in hand has been handled.
-    pub(super) fn doom(&mut self, key: SessionKey, why: String) {
+    pub(super) fn doom(&mut self, key: SessionKey, reason: Reason, why: String) {
         if let Some(session) = self.sessions.get_mut(key)
             && !std::mem::replace(&mut session.is_doomed, true)
         {
-            self.doomed.push((key, why));
+            self.doomed.push((key, reason, why));
         }
     }
 }
@@ -123,7 +127,7 @@ enum Pressing {
     Answers,
     /// Peers make the daemon keep too much.
     Memory,
-    /// It sends nothing more, and gets what it is still owed as long as it takes any of it.
+    /// It is gone, or sends nothing more, and gets what it is still owed as long as it takes any of it.
     Leaving,
 }
 

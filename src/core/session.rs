@@ -48,7 +48,9 @@ pub(crate) struct Session {
     pub(crate) weary: bool,
     /// A `monitor` whose first news are not all said yet.
     pub(crate) roll_call: Option<Box<RollCall>>,
-    /// Nothing more comes from its peer.
+    /// Its peer sends nothing more; some of what it sent may not be read yet.
+    pub(crate) ending: bool,
+    /// All that its peer sent has been read.
     pub(crate) ended: bool,
     pub(crate) broken_lines: u32,
 
@@ -186,6 +188,7 @@ impl Session {
             choked: false,
             weary: false,
             roll_call: None,
+            ending: false,
             ended: false,
             broken_lines: 0,
             outbox: Outbox::default(),

@@ -70,7 +70,11 @@ impl Daemon {
             let Some(conn) = self.conns.get_mut(session) else { continue };
             conn.readable |= event.readable;
             conn.writable |= event.writable;
+            let is_ending = event.ends && !conn.ends;
             conn.ends |= event.ends || event.broke;
+            if is_ending {
+                self.core.handle(Input::Ending { session }, now, &mut self.plugins);
+            }
             if event.broke {
                 self.broke(session, now);
             } else if event.writable {

@@ -104,7 +104,11 @@ impl World {
             b'-' | b'!' | b'<' | b'>' | b'.' => {
                 let Some(client) = whom.and_then(|at| self.clients.get_mut(at)?.as_mut()) else { return };
                 match verb {
-                    b'-' => client.ended = true,
+                    b'-' => {
+                        client.ended = true;
+                        let session = client.session;
+                        self.handle(Input::Ending { session });
+                    }
                     b'!' => {
                         (client.ended, client.broke) = (true, true);
                         let session = client.session;
