@@ -22,7 +22,9 @@ use support::Starter;
 /// A daemon to be started with plugins, which lie in its own directory, and this configuration of them.
 fn starter(plugins: &[&str], configuration: impl FnOnce(&Path) -> String) -> Starter {
     let starter = Starter::new();
-    plugins.iter().for_each(|plugin| libraries::install(plugin, starter.dir()));
+    for plugin in plugins {
+        libraries::install(plugin, starter.dir());
+    }
     configure(starter.dir(), &configuration(starter.dir()));
     starter.argument("--config").argument("telexd.toml")
 }

@@ -49,12 +49,13 @@ fn library(message: &str) -> Option<(String, PathBuf)> {
     Some((target["name"].as_str()?.to_owned(), library.into()))
 }
 
-/// Puts the library of a plugin, such as `log-file`, into a directory, as an installation would.
-pub(crate) fn install(plugin: &str, dir: &Path) {
+/// Puts the library of a plugin, such as `log-file`, into a directory, as an installation would; gives its path.
+pub(crate) fn install(plugin: &str, dir: &Path) -> PathBuf {
     let name = plugin.replace('-', "_");
     let library =
         built().get(&name).unwrap_or_else(|| panic!("no library {name} among {:?}", built().keys()));
     let copy = dir.join(format!("lib{name}.so"));
     fs::copy(library, &copy).expect("a copy of the library");
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o644)).expect("its permissions");
+    copy
 }
