@@ -373,8 +373,9 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn sources() -> Vec<File> {
-    let mut folders = vec![PathBuf::from("src")];
+/// All sources in these folders of the repository and below.
+fn sources(folders: &[&str]) -> Vec<File> {
+    let mut folders: Vec<PathBuf> = folders.iter().map(PathBuf::from).collect();
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(root().join(&folder)).unwrap() {
@@ -394,13 +395,29 @@ fn sources() -> Vec<File> {
 
 #[test]
 fn the_sources_keep_the_rules() {
-    let files = sources();
+    let files = sources(&["src"]);
     assert!(files.len() > 50, "only {} sources were found", files.len());
     let mut faults = Vec::new();
     for (name, rule) in RULES {
         faults.extend(files.iter().flat_map(rule).map(|fault| format!("[{name}] {fault}")));
     }
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+/// A test that is ignored is run by nobody; what is run by hand is an example or a program.
+fn ignored(file: &File) -> Vec<String> {
+    let is_there = blank(&file.text).contains("#[ignore");
+    is_there.then(|| file.fault("has a test that is ignored")).into_iter().collect()
+}
+
+#[test]
+fn no_test_is_ignored() {
+    let files = sources(&["src", "tests", "plugins"]);
+    assert!(files.len() > 150, "only {} sources were found", files.len());
+    let faults: Vec<String> = files.iter().flat_map(ignored).collect();
+    assert!(faults.is_empty(), "{faults:?}");
+    let plant = "#[test]\n#[ignore = \"slow\"]\nfn f() {}\n";
+    assert_eq!(ignored(&File::new("tests/x.rs", plant)).len(), 1);
 }
 
 #[test]

@@ -10,12 +10,18 @@
 //! - `systemd` is run by `tests/systemd.rs`.
 //!
 //! A comment `<!-- Ctrl-C in NAME -->` ends what runs in a window.
+//!
+//! All of it is done a second time with a switch that has plugins, which change nothing but where its log goes.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+#[path = "support/libraries.rs"]
+mod libraries;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -173,7 +179,29 @@ struct Desk {
     runtime_dir: PathBuf,
     path: String,
     is_root: bool,
+    /// What the switch of `cargo run --release` writes its log to, where that is not its window.
+    log: Option<PathBuf>,
 }
+
+/// Plugins that let the whole session through and take the log. `HERE` is the desk's folder.
+const PLUGINS: &str = r#"
+plugin_dir = "HERE/plugins"
+
+[[plugin]]
+path = "filter-acl"
+[plugin.config]
+default = "allow"
+rule = [{ deny.own = "eve" }]
+
+[[plugin]]
+path = "log-file"
+config = { path = "HERE/log", format = "text" }
+
+[[plugin]]
+path = "log-syslog"
+config = { path = "HERE/syslog" }
+
+"#;
 
 impl Desk {
     fn new() -> Desk {
@@ -201,7 +229,28 @@ impl Desk {
             }
         }
         let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
-        Desk { _guard: guard, runtime_dir: folder.join("run"), folder, path, is_root }
+        Desk { _guard: guard, runtime_dir: folder.join("run"), folder, path, is_root, log: None }
+    }
+
+    /// The same where the switch has plugins: those above, and filter-rate as its README has it.
+    fn with_plugins() -> Desk {
+        let mut desk = Desk::new();
+        let plugins = desk.folder.join("plugins");
+        fs::create_dir(&plugins).unwrap();
+        for plugin in ["filter-acl", "filter-rate", "log-file", "log-syslog"] {
+            libraries::install(plugin, &plugins);
+        }
+        let rate = include_str!("../plugins/filter-rate/README.md");
+        let (rate, _) = rate.split_once("\n```toml\n").unwrap().1.split_once("```").unwrap();
+        let config = format!("{}{rate}", PLUGINS.replace("HERE", desk.folder.to_str().unwrap()));
+        fs::write(desk.folder.join("plugins.toml"), config).unwrap();
+        let cargo = desk.folder.join("bin/cargo");
+        let text = fs::read_to_string(&cargo).unwrap();
+        let with_config = text.replace("release/telexd ;;", "release/telexd --config plugins.toml ;;");
+        assert_ne!(text, with_config);
+        fs::write(&cargo, with_config).unwrap();
+        desk.log = Some(desk.folder.join("log"));
+        desk
     }
 
     fn check_tools(&self) {
@@ -227,7 +276,30 @@ impl Desk {
 
 #[test]
 fn the_readme_can_be_followed() {
-    let desk = Desk::new();
+    follow(&Desk::new());
+}
+
+#[test]
+fn with_plugins_it_can_be_followed_just_so() {
+    let desk = Desk::with_plugins();
+    let syslog = UnixDatagram::bind(desk.folder.join("syslog")).unwrap();
+    fs::set_permissions(desk.folder.join("syslog"), fs::Permissions::from_mode(0o666)).unwrap();
+    syslog.set_read_timeout(Some(PATIENCE)).unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        let mut bytes = [0; 65536];
+        while !said.last().is_some_and(|line: &String| line.ends_with(": stopped")) {
+            let count = syslog.recv(&mut bytes).unwrap();
+            said.push(String::from_utf8(bytes[..count].to_vec()).unwrap());
+        }
+        said
+    });
+    follow(&desk);
+    let said = reader.join().unwrap();
+    assert!(said.iter().any(|line| line.ends_with(": :1 is alice")), "{said:?}");
+}
+
+fn follow(desk: &Desk) {
     desk.check_tools();
     let mut windows: BTreeMap<String, Window> = BTreeMap::new();
     for (line, step) in steps() {
@@ -235,13 +307,16 @@ fn the_readme_can_be_followed() {
         match step {
             Step::Write { file, text } => fs::write(desk.folder.join(file), text).unwrap(),
             Step::Type { window, text } => {
-                windows.entry(window).or_insert_with(|| Window::open(&desk)).type_in(&text);
+                windows.entry(window).or_insert_with(|| Window::open(desk)).type_in(&text);
             }
             Step::Shows { window, lines, json } => {
                 let window =
                     windows.get(&window).unwrap_or_else(|| panic!("{at}: no window {window} is open"));
                 for expected in lines {
-                    check_line(&at, &expected, window.next_line(), json, &desk);
+                    match desk.log.as_deref().zip(expected.strip_prefix("telexd: ")) {
+                        Some((log, record)) if !json && is_record(record) => check_log(&at, record, log),
+                        _ => check_line(&at, &expected, window.next_line(), json, desk),
+                    }
                 }
             }
             Step::Interrupt { window } => windows[&window].interrupt(),
@@ -254,6 +329,29 @@ fn the_readme_can_be_followed() {
         strange.extend(window.close().into_iter().map(|line| format!("{name}: {line}")));
     }
     assert!(strange.is_empty(), "the windows showed more than README.md says:\n{}", strange.join("\n"));
+}
+
+/// Whether this is what a switch says on stderr behind its own name, for want of another log.
+fn is_record(text: &str) -> bool {
+    ["error: ", "warning: ", "notice: ", "info: ", "debug: "].iter().any(|level| text.starts_with(level))
+}
+
+/// Waits until a record is in the log: `info: :1 is alice` as `TIME info registered :1 is alice`.
+fn check_log(at: &str, record: &str, log: &Path) {
+    let (level, message) = record.split_once(": ").unwrap();
+    let is_it = |line: &str| {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        matches!(words[..], [_, its_level, _, its_message] if (its_level, its_message) == (level, message))
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let text = fs::read_to_string(log).unwrap();
+        if text.lines().any(is_it) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{at}: no {record:?} in the log:\n{text}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn check_line(at: &str, expected: &str, shown: Option<String>, json: bool, desk: &Desk) {

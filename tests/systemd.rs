@@ -3,6 +3,9 @@
 //! `TELEX_SYSTEMD_BOX` says; without it, or without root, the tests say so and do nothing.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+#[path = "support/libraries.rs"]
+mod libraries;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -58,6 +61,11 @@ impl Box {
 
     /// Runs a script in a fresh system, behind what README.md has its reader do to install.
     fn run(&self, script: &str) {
+        self.run_with_plugins(&[], script);
+    }
+
+    /// The same with these plugins among what has been built.
+    fn run_with_plugins(&self, plugins: &[&str], script: &str) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("script");
         fs::write(&path, format!("{HEAD}\n{}\n{script}\necho 'all of it was done'\n", installation()))
@@ -73,6 +81,11 @@ impl Box {
         ] {
             command.arg("--copy").arg(format!("{}:/root/telex/{to}", from.display()));
         }
+        for plugin in plugins {
+            let library = libraries::install(plugin, dir.path());
+            let name = library.file_name().unwrap().display();
+            command.arg("--copy").arg(format!("{}:/root/telex/target/release/{name}", library.display()));
+        }
         let done = command.args(["--", "bash", "/root/telex/script"]).output().expect("systemd-box");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, err) = (text(&done.stdout), text(&done.stderr));
@@ -83,8 +96,12 @@ impl Box {
 
 /// The block of README.md that installs the service.
 fn installation() -> &'static str {
-    let readme = include_str!("../README.md");
-    let (_, rest) = readme.split_once("\n```sh systemd\n").expect("a block ```sh systemd");
+    block(include_str!("../README.md"), "sh systemd")
+}
+
+/// The first block of a README that has this mark.
+fn block<'a>(readme: &'a str, mark: &str) -> &'a str {
+    let (_, rest) = readme.split_once(&format!("\n```{mark}\n")).expect("the block");
     rest.split_once("\n```").expect("its end").0
 }
 
@@ -284,4 +301,106 @@ echo '{"message_type":"whoami"}' | nc -N 127.0.0.1 4040 | grep -q '"transport":"
 within 'the status' test "$(state StatusText)" = "listening on unix:$S, tcp:127.0.0.1:4040"
 "##,
     );
+}
+
+/// What the script of a test with plugins begins with: they are installed and configured as their README
+/// files have it.
+fn with_logs() -> String {
+    let install = block(include_str!("../plugins/README.md"), "sh");
+    // Only two have been built.
+    let install = install.replace(" target/release/libfilter_*.so", "");
+    let file = block(include_str!("../plugins/log-file/README.md"), "toml");
+    let journal = block(include_str!("../plugins/log-journal/README.md"), "toml");
+    let head = r##"
+log=/var/log/telexd/telexd.log
+# in_journal FIELD=VALUE...: what the journal has of such records, as lines of JSON
+in_journal() { journalctl --all -o json _SYSTEMD_UNIT=telexd.service "$@"; }
+# registers NODE: a client is there for a moment; its record is in the file and in the journal
+registers() {
+  ask "{\"message_type\":\"register\",\"from\":\"$1\"}" | grep -q '"error":null' || die "$1 was not registered"
+  within "$1 is in the file" grep -q "\"event\":\"registered\".*\"node_id\":\"$1\"" $log
+  is_there() { [[ $(in_journal TELEX_NODE_ID="$1" TELEX_EVENT=registered) ]]; }
+  within "$1 is in the journal" is_there "$1"
+}
+"##;
+    format!("{install}\ncat >>/etc/telexd.toml <<'END'\n{file}\n{journal}\nEND\n{head}")
+}
+
+#[test]
+fn plugins_write_the_log_to_a_file_and_to_the_journal() {
+    let Some(systemd) = Box::find() else { return };
+    let script = r##"
+sed -i 's/^max_names = .*/max_names = 500/' /etc/telexd.toml
+registers alice
+same "the folder" "$(stat -c '%A %U %G' /var/log/telexd)" 'drwxr-x--- telexd telex'
+same "the file" "$(stat -c '%A %U %G' $log)" '-rw-r----- telexd telex'
+fields='[.MESSAGE, .PRIORITY, .SYSLOG_IDENTIFIER, .MESSAGE_ID, .TELEX_CONNECTION, .TELEX_UID] | join(" ")'
+same "the record" "$(in_journal TELEX_NODE_ID=alice TELEX_EVENT=registered | jq -r "$fields")" \
+  ':1 is alice 6 telexd ce7a341dc0034a2690d77d9f2710c4aa 1 0'
+same "by its id" "$(in_journal MESSAGE_ID=ce7a341dc0034a2690d77d9f2710c4aa | jq -r .TELEX_NODE_ID)" alice
+
+# What is too large for a datagram.
+long=$(printf 'n%.0s' {1..240})
+for n in {1..500}; do echo "{\"message_type\":\"register\",\"body\":{\"node_id\":\"$long$n\"}}"; done >/tmp/names
+timeout 20 nc -N -U $S </tmp/names >/tmp/answers
+same "the names" "$(grep -c '"error":null' /tmp/answers)" 500
+has_all() { [[ $(in_journal TELEX_EVENT=left TELEX_NODE_ID="${long}1" | jq '.TELEX_NODE_IDS | fromjson | length') == 500 ]]; }
+within 'the journal has all of it' has_all
+
+# As logrotate does it.
+mv $log $log.1
+systemctl reload telexd
+# The check before the reload opens it, too.
+within 'the daemon writes to a new file' grep -q 'configuration read again' $log
+registers bob
+if grep -q '"bob"' $log.1; then die 'bob is in the old file'; fi
+
+# A reload that cannot be done is refused by the check before it.
+sed -i 's|/var/log/telexd/telexd.log|/var/log/elsewhere/telexd.log|' /etc/telexd.toml
+if systemctl reload telexd 2>/dev/null; then die 'it was reloaded'; fi
+within 'it says why' said err 'plugin log-file (log-file): cannot open /var/log/elsewhere/telexd.log'
+sed -i 's|/var/log/elsewhere/telexd.log|/var/log/telexd/telexd.log|' /etc/telexd.toml
+registers carol
+
+systemctl stop telexd.service 2>/dev/null
+same "the result" "$(state Result)" success
+grep -q '"message":"stopped"' $log || die "the last words: $(tail -n 3 $log)"
+has_last_words() { [[ $(in_journal MESSAGE_ID=6b961853c84d49ebbf480c081651c50d MESSAGE=stopped) ]]; }
+within 'the last words are in the journal' has_last_words
+"##;
+    systemd.run_with_plugins(&["log-file", "log-journal"], &(with_logs() + script));
+}
+
+/// As much as `systemd-analyze security` would have, as far as it touches how plugins are loaded and what
+/// they write to.
+#[test]
+fn plugins_are_loaded_in_a_narrow_sandbox() {
+    let Some(systemd) = Box::find() else { return };
+    let script = r##"
+cat >/etc/systemd/system/telexd.service.d/sandbox.conf <<'END'
+[Service]
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+ProtectKernelTunables=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+UMask=0077
+END
+systemctl daemon-reload
+registers alice
+same "the filter of system calls" "$(grep Seccomp: /proc/"$(state MainPID)"/status | tr -d '\t')" Seccomp:2
+systemctl reload telexd
+registers bob
+"##;
+    systemd.run_with_plugins(&["log-file", "log-journal"], &(with_logs() + script));
 }

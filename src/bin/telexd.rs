@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use telex::address::Address;
 use telex::config::{CommandLine, Config, HELP, Machine, Task};
-use telex::daemon::Daemon;
+use telex::daemon::{Daemon, check_plugins};
 use telex::sys;
 
 /// Nothing was wrong with what was asked for, but it could not be done.
@@ -29,7 +29,10 @@ fn main() -> ExitCode {
         Err(error) => return fail(USAGE, &error.to_string()),
     };
     if command_line.task == Task::Check {
-        return say("telexd: the configuration is right\n");
+        return match check_plugins(&config) {
+            Ok(()) => say("telexd: the configuration is right\n"),
+            Err(error) => fail(FAILED, &error.to_string()),
+        };
     }
     let served = Daemon::start(command_line, config, machine).and_then(|daemon| {
         // Whoever started it may not care to read this.

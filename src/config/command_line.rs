@@ -26,7 +26,8 @@ Options:
   --listen ADDRESS     Listen at ADDRESS, in place of the setting listen. May be
                        given again. See below.
   --state-dir DIR      Keep the state in DIR, in place of the setting state_dir.
-  --check              Say whether the configuration is right, and exit.
+  --check              Say whether the configuration is right, and its plugins
+                       can be made, and exit. To be run as the daemon's user.
   -h, --help           Print this and exit.
   -V, --version        Print the version and exit.
 
@@ -84,7 +85,7 @@ pub enum Task {
     /// Be the daemon.
     #[default]
     Run,
-    /// Say whether the configuration is right.
+    /// Say whether the configuration is right, and its plugins can be made.
     Check,
     /// Print the version.
     Version,

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::config::{CommandLine, Config, Machine};
-use crate::core::{About, Core, SessionKey, Token};
+use crate::core::{About, Core, Level, SessionKey, Token};
 use crate::net::{Bound, Poller, adopt, bind};
 use crate::plugin::Plugins;
 use crate::store::Numbers;
@@ -81,9 +81,7 @@ impl Daemon {
         let poller = Poller::new().map_err(Fatal::doing("making a poller"))?;
         poller.watch(signals.source(), SIGNALS).map_err(Fatal::doing("watching for signals"))?;
         let waker = poller.waker(WAKER).map_err(Fatal::doing("making a waker"))?;
-        let (wanted, dir) = (reload::wanted(&config), reload::plugin_dir(&config));
-        let mut plugins = Plugins::start(wanted, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes)
-            .map_err(|why| Fatal::doing("loading plugins")(io::Error::other(why)))?;
+        let mut plugins = make_plugins(&config)?;
         plugins.wake_by(move || {
             // Where that fails the next turn finds out.
             let _ = waker.wake();
@@ -196,6 +194,22 @@ impl Daemon {
             self.log.note(note);
         }
     }
+}
+
+/// Makes the plugins of a configuration and ends them at once, as they are when the daemon starts. What
+/// its log would have of them goes to stderr, as far as it is a warning.
+pub fn check_plugins(config: &Config) -> Result<(), Fatal> {
+    let mut log = Log::new(Level::Warning, sys::is_journal());
+    for note in make_plugins(config)?.end() {
+        log.note(note);
+    }
+    Ok(())
+}
+
+fn make_plugins(config: &Config) -> Result<Plugins, Fatal> {
+    let (wanted, dir) = (reload::wanted(config), reload::plugin_dir(config));
+    Plugins::start(wanted, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes)
+        .map_err(|why| Fatal::doing("loading plugins")(io::Error::other(why)))
 }
 
 /// The sockets that the service manager has opened, and those of the configuration that are not

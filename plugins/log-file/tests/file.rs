@@ -397,25 +397,3 @@ fn nobody_waits_for_a_reader_who_does_not_read() {
     assert!((1..10).contains(&took.as_secs()), "the end waits for who is slow, and not for ever: {took:?}");
     assert!(told.iter().last().unwrap().contains("records lost"));
 }
-
-/// `cargo test --release -p telex-log-file --test file -- --ignored --nocapture`
-#[test]
-#[ignore = "it measures"]
-fn what_a_record_costs() {
-    for format in ["json", "text"] {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut log, _told) = start(&json!({
-            "path": dir.path().join("log"), "format": format, "max_queue_bytes": "1GiB"
-        }));
-        const COUNT: u32 = 1_000_000;
-        let entry = Entry { fields: r#"{"reason":"lost"}"#, ..entry("is alice") };
-        let begun = Instant::now();
-        for number in 0..COUNT {
-            log.write(&entry).unwrap();
-            if number % 16 == 0 {
-                log.flush();
-            }
-        }
-        println!("{format}: {:?} per record", begun.elapsed() / COUNT);
-    }
-}

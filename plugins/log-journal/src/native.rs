@@ -17,7 +17,9 @@ pub const MESSAGE_IDS: &[(&str, &str)] = &[
     ("stalled", "17cc87ae690f4bc1b468c90aebb81874"),
     ("broken", "ca8057b94b984543ad931a3e8be0c3c9"),
     ("overloaded", "23e66cba35894f8abd2b47b6cbfb3264"),
+    ("internal", "707f3d8d98994dcd89278a3f055e6f87"),
     ("plugin", "dfbea13f51914f21a1babc2afa07ded5"),
+    ("daemon", "6b961853c84d49ebbf480c081651c50d"),
     ("lost", "f1a27d8fd1b440378890deda6dbcf3dc"),
 ];
 

@@ -1,5 +1,4 @@
-//! The plugin against a socket in place of the journal's, without the daemon; and one test against the
-//! journal itself, where there is one.
+//! The plugin against a socket in place of the journal's, without the daemon.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::collections::BTreeMap;
@@ -8,10 +7,9 @@ use std::io::{IoSliceMut, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
-use std::thread::{sleep, spawn};
-use std::time::{Duration, Instant};
+use std::thread::spawn;
+use std::time::Duration;
 
 use log_journal::{LogJournal, MESSAGE_IDS};
 use nix::cmsg_space;
@@ -276,75 +274,5 @@ fn a_wrong_configuration_is_refused_with_what_would_be_right() {
     ] {
         let refused = LogJournal::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err();
         assert!(refused.starts_with(told), "{config}: {refused}");
-    }
-}
-
-/// Where systemd runs, as root: `cargo test -p telex-log-journal --test journal -- --ignored real`
-#[test]
-#[ignore = "it needs a journal"]
-fn the_real_journal_has_it_all() {
-    let (mut log, told) = start(&json!({}));
-    let mark = format!("mark-{}", std::process::id());
-    let large = "x".repeat(700_000);
-    let fields = json!({"reason": "two\nlines", "large": large}).to_string();
-    let messages = [("is alice", "{}"), ("is bob", fields.as_str())];
-    for (message, fields) in messages {
-        let node_id = Some(mark.as_str());
-        log.write(&Entry { node_id, uid: Some(1000), connection: Some(7), fields, ..entry(message) })
-            .unwrap();
-    }
-    drop(log);
-    assert_eq!(told.iter().collect::<Vec<_>>(), [""; 0]);
-    let deadline = Instant::now() + PATIENCE;
-    let (_, id) = MESSAGE_IDS.iter().find(|(event, _)| *event == "registered").unwrap();
-    let found = loop {
-        let mut journalctl = Command::new("journalctl");
-        journalctl.args([
-            "--output=json",
-            "--all",
-            &format!("TELEX_NODE_ID={mark}"),
-            &format!("MESSAGE_ID={id}"),
-        ]);
-        let output = journalctl.output().unwrap().stdout;
-        let lines = String::from_utf8(output).unwrap();
-        let found: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        if found.len() == messages.len() {
-            break found;
-        }
-        assert!(Instant::now() < deadline, "{lines}");
-        sleep(Duration::from_millis(100));
-    };
-    for (record, (message, _)) in found.iter().zip(messages) {
-        assert_eq!(record["MESSAGE"], format!(":7 {message}"));
-        let names = ["PRIORITY", "SYSLOG_IDENTIFIER", "TELEX_UID", "TELEX_CONNECTION", "TELEX_EVENT"];
-        assert_eq!(names.map(|name| &record[name]), ["6", "telexd", "1000", "7", "registered"]);
-    }
-    assert_eq!(found[1]["TELEX_REASON"], "two\nlines");
-    assert_eq!(found[1]["TELEX_LARGE"], large);
-}
-
-/// `cargo test --release -p telex-log-journal --test journal -- --ignored --nocapture cost`
-#[test]
-#[ignore = "it measures"]
-fn what_a_record_costs() {
-    const COUNT: u32 = 100_000;
-    let (_dir, path) = dir();
-    for (what, is_there) in [("nobody there", false), ("journal", true)] {
-        let journal = is_there.then(|| Journal::bind(&path));
-        let reader = spawn(move || {
-            journal.is_none_or(|journal| (0..COUNT).all(|_| journal.record().0.contains_key("MESSAGE")))
-        });
-        let (mut log, _told) = start(&json!({"path": path, "max_queue_bytes": "1GiB"}));
-        let alice =
-            Entry { node_id: Some("alice"), uid: Some(1000), connection: Some(7), ..entry("is alice") };
-        for fields in ["{}", r#"{"reason":"lost"}"#] {
-            let begun = Instant::now();
-            for _ in 0..COUNT / 2 {
-                log.write(&Entry { fields, ..alice }).unwrap();
-                log.flush();
-            }
-            println!("{what}, fields {fields}: {:?} per record", begun.elapsed() / (COUNT / 2));
-        }
-        assert!(reader.join().unwrap());
     }
 }

@@ -429,34 +429,3 @@ fn a_reload_connects_anew() {
     write(&mut log, 1..2);
     assert_eq!(Accepted::at(&server).messages(1), records(1..2));
 }
-
-/// `cargo test --release -p telex-log-syslog --test syslog -- --ignored --nocapture`
-#[test]
-#[ignore = "it measures"]
-fn what_a_record_costs() {
-    let cost = |log: &mut LogSyslog, what: &str, count: u32| {
-        let begun = Instant::now();
-        for number in 0..count {
-            log.write(&entry("is alice")).unwrap();
-            if number % 16 == 0 {
-                log.flush();
-            }
-        }
-        println!("{what}: {:?} per record", begun.elapsed() / count);
-    };
-    let (_dir, path) = dir();
-    let config = json!({"path": path, "max_queue_bytes": "1GiB"});
-    cost(&mut start(&config).0, "nobody there", 100_000);
-    let syslog = DevLog::bind(&path);
-    let reader = spawn(move || syslog.read_to_last());
-    let (mut log, _told) = start(&config);
-    cost(&mut log, "/dev/log", 100_000);
-    log.write(&entry("last 1")).unwrap();
-    log.flush();
-    reader.join().unwrap();
-    let server = udp(ANY_PORT.into());
-    let config = json!({
-        "server": format!("udp://{}", server.local_addr().unwrap()), "max_queue_bytes": "1GiB"
-    });
-    cost(&mut start(&config).0, "udp", 100_000);
-}

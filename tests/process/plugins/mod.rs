@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Starter, wait_until};
+use crate::support::{Client, Starter, Telexd, run, wait_until};
 
 /// Builds `rogue.c` as `librogue.so` in `dir`, in place of what is there.
 fn build(dir: &Path, rogue: &str, version: &str) -> PathBuf {
@@ -73,11 +73,35 @@ fn what_is_no_plugin_is_refused_with_a_sentence() {
         assert_eq!(ran.code, Some(1), "{rogue}: {}", ran.err);
         let expected = format!("loading plugins: plugin rogue (rogue): {told}");
         assert!(ran.err.contains(&expected), "{rogue}: {}", ran.err);
+        let checked = starter(rogue, "").argument("--check").run();
+        assert_eq!((checked.code, &checked.err), (Some(1), &ran.err), "--check says the same");
         // And where it need not be there, the daemon serves without it.
         let telexd = starter(rogue, "required = false").start();
         telexd.client().ping();
         telexd.wait_for_log(told);
     }
+}
+
+/// It makes the plugins, and nothing else begins: another daemon may serve there meanwhile.
+#[test]
+fn a_check_makes_the_plugins_and_ends_them() {
+    let telexd = starter("TELLS_ALL", "").start();
+    let config = telexd.dir().join("telexd.toml");
+    let listen = telexd.addresses[0].as_str();
+    let checked = run(&["--config", config.to_str().expect("UTF-8"), "--listen", listen, "--check"]);
+    assert_eq!((checked.code, &*checked.out), (Some(0), "telexd: the configuration is right\n"));
+    let told = "telexd: warning: plugin rogue: made\ntelexd: warning: plugin rogue: ended\n";
+    assert_eq!(checked.err, told);
+    telexd.client().ping();
+}
+
+/// What it can do without is no reason to fail, but is said.
+#[test]
+fn a_check_tells_of_a_plugin_that_is_missing() {
+    let ran = starter("NO_SYMBOL", "required = false").argument("--check").run();
+    assert_eq!((ran.code, &*ran.out), (Some(0), "telexd: the configuration is right\n"), "{}", ran.err);
+    let told = "telexd: warning: plugin rogue: is missing (rogue): it has no symbol `telex_plugin`";
+    assert!(ran.err.starts_with(told), "{}", ran.err);
 }
 
 #[test]
@@ -269,4 +293,72 @@ fn a_pointer_that_is_kept_is_too_late() {
     telexd.client().ping();
     telexd.stop();
     assert!(telexd.log().contains("plugin rogue: too late"), "{}", telexd.log());
+}
+
+/// What the plugin says that it has heard, in order.
+fn heard(telexd: &Telexd) -> Vec<String> {
+    let log = telexd.log();
+    let said = log.lines().filter_map(|line| line.split_once("plugin rogue: heard ")).map(|(_, what)| what);
+    said.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_plugin_hears_of_the_start_of_its_timer_of_a_reload_and_of_the_end() {
+    let mut telexd = starter("TELLS_ALL", "").start();
+    telexd.wait_for_log("heard timer");
+    let mut client = telexd.node("a");
+    telexd.reload();
+    telexd.wait_for_log("heard reloaded");
+    client.ask_well("subscribe", json!({"topic": "news.>", "group": "g"}));
+    client.ask_well("unsubscribe", json!({"topic": "news.>", "group": "g"}));
+    client.ask_well("unregister", json!({"node_id": "a"}));
+    telexd.stop();
+    let expected = [
+        "started",
+        "timer",
+        "connected :1",
+        "registered :1 a",
+        "reloaded",
+        "subscribed :1 news.> g",
+        "unsubscribed :1 news.> g",
+        "unregistered :1 a unregistered",
+        "stopping",
+    ];
+    assert_eq!(heard(&telexd)[..expected.len()], expected);
+    let log = telexd.log();
+    let lives = ["plugin rogue: made", "plugin rogue: ended"].map(|what| log.matches(what).count());
+    assert_eq!(lives, [1, 1], "one instance all the while:\n{log}");
+}
+
+/// It is told all that is there as if it happened, and then what happens.
+#[test]
+fn a_plugin_that_comes_by_a_reload_hears_what_is_there() {
+    let starter = Starter::new();
+    fs::set_permissions(starter.dir(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    build(starter.dir(), "TELLS_ALL", "1");
+    fs::write(starter.dir().join("telexd.toml"), "").expect("a configuration");
+    let telexd = starter.argument("--config").argument("telexd.toml").start();
+    let mut a = telexd.node("a");
+    a.ask_well("register", json!({"node_id": "c"}));
+    let mut b = telexd.client();
+    b.ask_well("subscribe", json!({"topic": "news.*"}));
+    drop(telexd.node("gone"));
+    telexd.wait_for_log("left (lost): gone");
+    configure(telexd.dir(), "");
+    telexd.reload();
+    telexd.wait_for_log("heard timer");
+    b.ask_well("register", json!({"node_id": "b"}));
+    drop(a);
+    telexd.wait_for_log("heard disconnected");
+    let expected = [
+        "of old connected :1",
+        "of old registered :1 a",
+        "of old registered :1 c",
+        "of old connected :2",
+        "of old subscribed :2 news.*",
+        "timer",
+        "registered :2 b",
+        "disconnected :1 lost",
+    ];
+    assert_eq!(heard(&telexd), expected);
 }

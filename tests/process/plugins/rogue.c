@@ -1,5 +1,6 @@
 /* Plugins that misbehave on purpose, one for each value of ROGUE, and one that is as it should be (GOOD). */
 #define _POSIX_C_SOURCE 200809L
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -31,6 +32,8 @@
 #define JUNK_EVENTS 22
 #define UNDEFINED_IMPORT 23
 #define EMITS_AT_THE_END 24
+/* It says all that it hears; it does nothing bad. */
+#define TELLS_ALL 25
 
 #define STR(s) ((telex_str){(s), sizeof(s) - 1})
 
@@ -56,6 +59,10 @@ static void *create(const telex_host *the_host, telex_str config) {
     return NULL;
 #elif ROGUE == UNDEFINED_IMPORT
     nobody_has_this();
+#elif ROGUE == TELLS_ALL
+    host->log(host, TELEX_WARNING, STR("made"));
+    if (host->set_timer(host, 20) != TELEX_OK)
+        return NULL;
 #endif
     return &state;
 }
@@ -66,7 +73,11 @@ static void destroy(void *instance) {
     if (kept && kept->emit(kept, STR("b"), (telex_str){NULL, 0}, STR("{}")) == TELEX_NOT_NOW)
         host->log(host, TELEX_NOTICE, STR("too late"));
 #endif
+#if ROGUE == TELLS_ALL
+    host->log(host, TELEX_WARNING, STR("ended"));
+#else
     host->log(host, TELEX_NOTICE, STR("destroyed " VERSION));
+#endif
 }
 
 static int32_t judge(void *instance, const telex_message *message, const telex_call *call) {
@@ -86,7 +97,7 @@ static int32_t judge(void *instance, const telex_message *message, const telex_c
     while (call->emit(call, STR("b"), (telex_str){NULL, 0}, STR("{\"from\":\"the plugin\"}")) == TELEX_OK)
         count++;
     return count == 16 ? TELEX_PASS : TELEX_FAULT;
-#elif ROGUE == KEEPS_A_POINTER
+#elif ROGUE == KEEPS_A_POINTER || ROGUE == TELLS_ALL
     return TELEX_PASS;
 #elif ROGUE == BREAKS_JSON
     call->replace(call, TELEX_FIELD_BODY, STR("{\"a\":"));
@@ -135,6 +146,24 @@ static int32_t event(void *instance, const telex_event *happened, const telex_ca
 #elif ROGUE == EMITS_AT_THE_END
     if (happened->kind == TELEX_STOPPING)
         return call->emit(call, STR("a"), (telex_str){NULL, 0}, STR("{\"last\":\"words\"}"));
+#elif ROGUE == TELLS_ALL
+    static const char *const kinds[] = {
+        "", "connected", "registered", "unregistered", "subscribed", "unsubscribed",
+        "disconnected", "started", "stopping", "reloaded", "timer"};
+    const telex_str *const texts[] = {
+        &happened->node_id, &happened->topic, &happened->group, &happened->reason};
+    char text[1000];
+    size_t i, len;
+    len = (size_t)snprintf(text, sizeof text, "heard %s%s", happened->replayed ? "of old " : "",
+                           kinds[happened->kind]);
+    if (happened->peer)
+        len += (size_t)snprintf(text + len, sizeof text - len, " :%d", (int)happened->peer->connection);
+    for (i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (texts[i]->data)
+            len += (size_t)snprintf(text + len, sizeof text - len, " %.*s", (int)texts[i]->len, texts[i]->data);
+    host->log(host, TELEX_NOTICE, (telex_str){text, len});
+    if (happened->kind == TELEX_TIMER)
+        host->set_timer(host, 0);
 #endif
     (void)happened;
     (void)call;
@@ -159,7 +188,7 @@ static const void *extension(void *instance, const char *id) {
 #endif
     if (strcmp(id, TELEX_FILTER) == 0)
         return &filter;
-#if ROGUE == REFUSES_CONNECTIONS || ROGUE == JUNK_EVENTS || ROGUE == EMITS_AT_THE_END
+#if ROGUE == REFUSES_CONNECTIONS || ROGUE == JUNK_EVENTS || ROGUE == EMITS_AT_THE_END || ROGUE == TELLS_ALL
     if (strcmp(id, TELEX_EVENTS) == 0)
         return &events;
 #else

@@ -1,0 +1,311 @@
+//! The plugins that take the log, behind a daemon that has much to do.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use telex::core::Event;
+
+use crate::readme::{block, block_with, folder, readme};
+use crate::support::{PATIENCE, Starter, Telexd, wait_for, wait_until};
+use crate::{configure, starter};
+
+/// So long may an answer take on a machine that does many things at once. One that waited for the disk or
+/// for a reader would never come.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+/// Clients `c0`, `c1` and so on, each of whom comes, is served at once, and goes, which makes two records.
+fn bustle(telexd: &Telexd, clients: std::ops::Range<usize>) {
+    for number in clients {
+        let began = Instant::now();
+        telexd.node(&format!("c{number}")).ping();
+        assert!(began.elapsed() < AT_ONCE, "client {number} waited for {:?}", began.elapsed());
+    }
+    let longest = telexd.client().stats()["longest_turn_us"].as_u64().expect("a number");
+    assert!(u128::from(longest) < AT_ONCE.as_micros(), "a turn took {longest} µs");
+}
+
+/// Waits until the plugin has said this. What it says on a thread of its own is written with the daemon's
+/// next turn, so there has to be one.
+fn wait_until_said(telexd: &Telexd, part: &str) {
+    let mut client = telexd.client();
+    wait_until(part, || {
+        client.ping();
+        telexd.log().contains(part)
+    });
+}
+
+fn names(clients: std::ops::Range<usize>) -> Vec<String> {
+    clients.map(|number| format!("c{number}")).collect()
+}
+
+/// The records of a file that log-file has written as JSON, as far as they are written.
+fn records(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).expect("the log");
+    let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+    whole.map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+/// Who has registered, by these records.
+fn registered(records: &[Value]) -> Vec<String> {
+    let those = records.iter().filter(|record| record["event"] == "registered");
+    those.map(|record| record["node_id"].as_str().expect("a node ID").to_owned()).collect()
+}
+
+/// How many records are lost, by these records.
+fn lost(records: &[Value]) -> usize {
+    let those = records.iter().filter(|record| record["event"] == "lost");
+    those.map(|record| record["fields"]["records"].as_u64().expect("a number") as usize).sum()
+}
+
+fn has(path: &Path, part: &str) -> bool {
+    fs::read_to_string(path).is_ok_and(|text| text.contains(part))
+}
+
+/// A daemon with log-file as its README has it, but that it writes to `path`, and with these options too.
+fn with_log_file(path: impl FnOnce(&Path) -> PathBuf, options: &str) -> Starter {
+    starter(&["log-file"], |dir| log_file(&path(dir), options))
+}
+
+fn log_file(path: &Path, options: &str) -> String {
+    let changed = format!("\"{}\"{options} }}", path.display());
+    block_with("log-file", "toml", &[("\"/var/log/telexd/telexd.log\" }", &changed)])
+}
+
+#[test]
+fn log_file_writes_json_and_a_file_that_was_renamed_is_opened_anew() {
+    let mut telexd = with_log_file(|dir| dir.join("log"), "").start();
+    let (path, old) = (telexd.dir().join("log"), telexd.dir().join("log.1"));
+    bustle(&telexd, 0..50);
+    wait_until("the first are written", || has(&path, "c49"));
+    // As logrotate does it.
+    fs::rename(&path, &old).expect("renamed");
+    bustle(&telexd, 50..100);
+    wait_until("the next are written, too", || has(&old, "c99"));
+    telexd.signal(Signal::SIGHUP);
+    wait_until("a new file", || path.exists());
+    bustle(&telexd, 100..150);
+    telexd.stop();
+    let (old, new) = (records(&old), records(&path));
+    let mut both = registered(&old);
+    assert_eq!(both, names(0..100), "what comes before the signal goes to the old file");
+    both.extend(registered(&new));
+    assert_eq!(both, names(0..150));
+    assert_eq!(new.last().map(|record| &record["message"]), Some(&json!("stopped")));
+    let log = telexd.log();
+    assert_eq!(log.lines().count(), 1, "stderr has only what is said of the plugin itself:\n{log}");
+}
+
+#[test]
+fn log_file_writes_text() {
+    let mut telexd = with_log_file(|dir| dir.join("log"), ", format = \"text\"").start();
+    telexd.node("alice").ping();
+    telexd.stop();
+    let text = fs::read_to_string(telexd.dir().join("log")).expect("the log");
+    let said: Vec<&str> = text.lines().map(|line| line.split_once("Z ").expect(line).1).collect();
+    let expected = ["info registered :1 is alice", "notice daemon stopping", "notice daemon stopped"];
+    assert!(expected.iter().all(|line| said.contains(line)), "{text}");
+}
+
+#[test]
+fn log_file_behind_a_fifo_that_nobody_reads_holds_nobody_up_and_counts_what_is_lost() {
+    let fifo = |dir: &Path| {
+        let path = dir.join("fifo");
+        assert!(Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+        path
+    };
+    let mut telexd = with_log_file(fifo, ", max_queue_bytes = \"4KiB\"").start();
+    let path = telexd.dir().join("fifo");
+    bustle(&telexd, 0..500);
+    wait_until_said(&telexd, "nobody reads this FIFO; what comes waits");
+    telexd.wait_for_log("is c499");
+    // What is read is the first that came, then how many were lost, then all that comes now.
+    let mut fifo = File::open(&path).expect("the FIFO");
+    wait_until_said(&telexd, "is written to again");
+    bustle(&telexd, 500..503);
+    telexd.stop();
+    let mut text = String::new();
+    fifo.read_to_string(&mut text).expect("UTF-8");
+    let records: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let (written, missing) = (records.len(), lost(&records));
+    assert!(missing > 500, "{missing} lost");
+    // Two for each client, and what the daemon and the plugin say of themselves.
+    assert!((1006..1030).contains(&(written + missing)), "{written} written, {missing} lost");
+    assert!(registered(&records).ends_with(&names(500..503)));
+}
+
+/// The records go to stderr as long as the disk is full.
+#[test]
+fn log_file_on_a_full_disk_holds_nobody_up_and_is_told_of() {
+    let mut telexd = with_log_file(|_| "/dev/full".into(), ", max_queue_bytes = \"4KiB\"").start();
+    bustle(&telexd, 0..300);
+    wait_until_said(&telexd, "plugin log-file: cannot write to /dev/full: No space left on device");
+    telexd.wait_for_log("is c299");
+    telexd.stop();
+    let log = telexd.log();
+    assert_eq!(log.matches("cannot write to").count(), 1, "it is told once:\n{log}");
+    assert!(log.contains("records lost, which /dev/full has not taken at the end"), "{log}");
+}
+
+/// A file system of its own; only root can have one.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(at: &Path, size: &str) -> Option<Disk> {
+        fs::create_dir(at).expect("a mount point");
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(at);
+        command.status().expect("mount").success().then(|| Disk(at.to_owned()))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Where this fails the directory cannot be removed, which is told.
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn log_file_goes_on_when_the_disk_has_room_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let Some(disk) = Disk::mount(&dir.path().join("disk"), "128k") else {
+        println!("not tested: only root may mount a file system");
+        return;
+    };
+    let (path, ballast) = (disk.0.join("log"), disk.0.join("ballast"));
+    fs::write(&ballast, vec![0; 96 << 10]).expect("ballast");
+    let mut telexd = with_log_file(|_| path.clone(), ", max_queue_bytes = \"4KiB\"").start();
+    // A client leaves some 250 bytes.
+    bustle(&telexd, 0..300);
+    wait_until_said(&telexd, "No space left on device");
+    fs::remove_file(&ballast).expect("removed");
+    wait_until_said(&telexd, "is written to again");
+    bustle(&telexd, 300..303);
+    telexd.stop();
+    let records = records(&path);
+    let (written, missing) = (records.len(), lost(&records));
+    assert!((606..630).contains(&(written + missing)), "{written} written, {missing} lost");
+    assert!(registered(&records).ends_with(&names(300..303)));
+}
+
+/// A socket in place of `/dev/log` or the journal's.
+struct Socket {
+    socket: UnixDatagram,
+}
+
+impl Socket {
+    /// Whoever is started again replaces the socket.
+    fn bind(path: &Path) -> Socket {
+        let _ = fs::remove_file(path);
+        let socket = UnixDatagram::bind(path).expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Socket { socket }
+    }
+
+    /// The next that comes with this in it.
+    fn next_with(&self, part: &str) -> String {
+        let mut bytes = [0; 65536];
+        wait_for(part, || {
+            let count = self.socket.recv(&mut bytes).expect("a record in time");
+            let text = String::from_utf8(bytes[..count].to_vec()).expect("UTF-8");
+            text.contains(part).then_some(text)
+        })
+    }
+}
+
+#[test]
+fn log_syslog_finds_a_socket_that_comes_later_and_one_that_is_replaced() {
+    let telexd = starter(&["log-syslog"], |dir| {
+        let path = format!("{{ path = {:?}, facility", dir.join("log"));
+        block_with("log-syslog", "toml", &[("{ facility", &path)])
+    });
+    let mut telexd = telexd.start();
+    let path = telexd.dir().join("log");
+    let trouble = format!("plugin log-syslog: cannot write to {}: No such file or directory", path.display());
+    bustle(&telexd, 0..10);
+    wait_until_said(&telexd, &trouble);
+    let syslog = Socket::bind(&path);
+    names(0..10).iter().for_each(|name| drop(syslog.next_with(&format!(" is {name}"))));
+    wait_until_said(&telexd, "is written to again");
+    drop(syslog);
+    bustle(&telexd, 10..20);
+    wait_until_said(&telexd, "Connection refused");
+    let syslog = Socket::bind(&path);
+    let head = format!(" telexd[{}]: ", telexd.process().0);
+    for name in names(10..20) {
+        let text = syslog.next_with(&format!(" is {name}"));
+        // local0 and info.
+        assert!(text.starts_with("<134>") && text.contains(&head), "{text}");
+    }
+    telexd.stop();
+    syslog.next_with("stopped");
+}
+
+/// The real journal has it in `tests/systemd.rs`.
+#[test]
+fn log_journal_sends_fields() {
+    let telexd = starter(&["log-journal"], |dir| {
+        format!("{}config.path = {:?}\n", block("log-journal", "toml"), dir.join("journal"))
+    });
+    let journal = Socket::bind(&telexd.dir().join("journal"));
+    let mut telexd = telexd.start();
+    telexd.node("alice").ping();
+    let record = journal.next_with("TELEX_EVENT=registered\n");
+    let id = message_ids().into_iter().find(|(event, _)| event == "registered").expect("its id").1;
+    for field in ["MESSAGE=:1 is alice", "PRIORITY=6", &format!("MESSAGE_ID={id}"), "TELEX_NODE_ID=alice"] {
+        assert!(record.lines().any(|line| line == field), "no {field} in {record}");
+    }
+    telexd.stop();
+    journal.next_with("MESSAGE=stopped\n");
+}
+
+/// The events of log-journal's README, and their ids.
+fn message_ids() -> Vec<(String, String)> {
+    let readme = readme("log-journal");
+    let (_, table) = readme.split_once("| event | `MESSAGE_ID` |\n| --- | --- |\n").expect("the table");
+    let rows = table.lines().take_while(|line| line.starts_with('|'));
+    let cells = rows.map(|row| row.trim_matches(['|', ' ', '`']).split_once("` | `").expect(row));
+    cells.map(|(event, id)| (event.to_owned(), id.to_owned())).collect()
+}
+
+#[test]
+fn log_journal_has_an_id_for_every_event_and_for_no_other() {
+    // What a log plugin says in place of what it has lost, and no event of the core.
+    let mut events: Vec<&str> = Event::ALL.iter().map(|event| event.word()).chain(["lost"]).collect();
+    events.sort_unstable();
+    let ids = message_ids();
+    let mut listed: Vec<&str> = ids.iter().map(|(event, _)| event.as_str()).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, events);
+    let source = fs::read_to_string(folder("log-journal").join("src/native.rs")).expect("its source");
+    let (_, table) = source.split_once("pub const MESSAGE_IDS: &[(&str, &str)] = &[\n").expect("the table");
+    let table = table.split_once("];").expect("its end").0;
+    assert_eq!(table.lines().count(), ids.len(), "{table}");
+    assert!(ids.iter().all(|(event, id)| table.contains(&format!("(\"{event}\", \"{id}\")"))), "{table}");
+}
+
+#[test]
+fn log_file_that_cannot_be_opened_is_refused_and_a_reload_leaves_all_as_it_was() {
+    let gone = |dir: &Path| dir.join("gone/log");
+    let ran = with_log_file(gone, "").run();
+    assert_eq!(ran.code, Some(1));
+    let told = "telexd: loading plugins: plugin log-file (log-file): cannot open ";
+    assert!(ran.err.starts_with(told), "{}", ran.err);
+    let checked = with_log_file(gone, "").argument("--check").run();
+    assert_eq!((checked.code, checked.err.starts_with(told)), (Some(1), true), "{}", checked.err);
+
+    let mut telexd = with_log_file(|dir| dir.join("log"), "").start();
+    let path = telexd.dir().join("log");
+    configure(telexd.dir(), &log_file(&gone(telexd.dir()), ""));
+    telexd.signal(Signal::SIGHUP);
+    wait_until("it is told", || has(&path, "the configuration is left as it was: plugin log-file"));
+    telexd.node("alice").ping();
+    telexd.stop();
+    assert_eq!(registered(&records(&path)), ["alice"]);
+}
