@@ -34,13 +34,14 @@
 mod glue;
 mod pattern;
 pub mod raw;
+mod view;
 
 use std::fmt;
 
-pub use glue::{Call, Event, Host, Message, Peer, Record};
 #[doc(hidden)]
 pub use glue::{Exported, Table, descriptor, events, filter, log};
 pub use pattern::matches;
+pub use view::{Call, Event, Host, Message, Peer, Record};
 
 /// What every plugin is. Its instance is dropped when it is no longer needed: what it still has to
 /// write is to be written by then, and its threads to have ended.
