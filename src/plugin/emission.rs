@@ -31,13 +31,13 @@ impl Emission {
 }
 
 /// The one JSON value that a text is, without the space around it; none where it is anything else, or would
-/// nest too deeply as a body.
+/// nest too deeply as a body. It may stand on several lines: it is written on one.
 pub(super) fn value(text: &str) -> Option<&str> {
     let line = format!("{{\"body\":{text}}}");
     let envelope = Envelope::scan(line.as_bytes()).ok()?;
-    let trimmed = text.trim_matches([' ', '\t', '\r']);
-    // More than a value would be more fields, and a line end would divide the line.
-    (envelope.raw(Field::Body) == Some(trimmed) && !trimmed.contains('\n')).then_some(trimmed)
+    let trimmed = text.trim_matches([' ', '\t', '\r', '\n']);
+    // More than a value would be more fields.
+    (envelope.raw(Field::Body) == Some(trimmed)).then_some(trimmed)
 }
 
 #[cfg(test)]
@@ -59,7 +59,6 @@ mod tests {
             (Some("a"), None, Some("1")),
             (Some("a"), None, Some("{},\"from\":\"x\"")),
             (Some("a"), None, Some("{}}{")),
-            (Some("a"), None, Some("{\n}")),
         ] {
             assert_eq!(new(to, topic, body), None, "{to:?} {topic:?} {body:?}");
         }
@@ -70,7 +69,19 @@ mod tests {
         for text in ["1", "\"a\"", "null", "[1,2]", "{\"a\":{}}"] {
             assert_eq!(value(text), Some(text));
         }
-        for text in ["", "1,2", "1,\"to\":2", "1}", "{\"a\":1},\"body\":{}", "x", "\"\u{1}\""] {
+        assert_eq!(value("\r\n{\n\"a\": 1\n}\n"), Some("{\n\"a\": 1\n}"));
+        for text in [
+            "",
+            "\n",
+            "1\n2",
+            "\"a\nb\"",
+            "1,2",
+            "1,\"to\":2",
+            "1}",
+            "{\"a\":1},\"body\":{}",
+            "x",
+            "\"\u{1}\"",
+        ] {
             assert_eq!(value(text), None, "{text}");
         }
         assert_eq!(value(&format!("{}{}", "[".repeat(128), "]".repeat(128))), None);
