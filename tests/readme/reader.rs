@@ -1,7 +1,6 @@
-//! Does all that README.md tells its readers to do, in shells kept open as windows, and compares what
-//! they see with what README.md shows. Every block of it has to be run, written or compared.
-//!
-//! What stands behind the language of a block says what it is for:
+//! Knows a page that is to be followed: what its blocks have the reader do, in real windows, and whether he
+//! sees what it shows. Every block has to be run, written or compared; what stands behind its language
+//! says what it is for:
 //!
 //! - `window=NAME` is typed into that window, which is opened where it is not there;
 //! - `shows=NAME` is what that window shows next, and nothing but that;
@@ -10,14 +9,14 @@
 //! - `systemd` is run by `tests/systemd.rs`.
 //!
 //! A comment `<!-- Ctrl-C in NAME -->` ends what runs in a window.
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+//! Never: what the page is about.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -26,16 +25,31 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-const README: &str = include_str!("../README.md");
-/// What README.md shows as the folder of the reader's own socket.
-const RUNTIME_DIR: &str = "/run/user/1000";
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Whose windows they are where the test runs as root: nobody's.
-const NOBODY: u32 = 65534;
+/// How long a window may show nothing: what is typed may compile something.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What README.md has its reader do or see.
+/// A page in Markdown.
+pub(crate) struct Page {
+    /// For who has to mend it.
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+}
+
+/// Where a page is followed.
+pub(crate) struct Desk {
+    /// Where files are written, and windows opened.
+    pub(crate) folder: PathBuf,
+    /// What windows find in their environment.
+    pub(crate) variables: Vec<(&'static str, OsString)>,
+    /// Whose windows they are, if not the test's.
+    pub(crate) user: Option<u32>,
+    /// A folder that the page shows, and what it is here.
+    pub(crate) shown_folder: (&'static str, PathBuf),
+}
+
+/// What a page has its reader do or see.
 #[derive(Debug)]
-enum Step {
+pub(crate) enum Step {
     Type { window: String, text: String },
     Shows { window: String, lines: Vec<String>, json: bool },
     Write { file: String, text: String },
@@ -44,28 +58,66 @@ enum Step {
     Systemd,
 }
 
-fn steps() -> Vec<(usize, Step)> {
-    let mut steps = Vec::new();
-    let mut lines = README.lines().enumerate();
-    while let Some((at, line)) = lines.next() {
-        if let Some(window) = line.strip_prefix("<!-- Ctrl-C in ").and_then(|rest| rest.strip_suffix(" -->"))
-        {
-            steps.push((at + 1, Step::Interrupt { window: window.to_owned() }));
+impl Page {
+    /// Does what it has its reader do, and compares.
+    pub(crate) fn follow(&self, desk: &Desk) {
+        let mut windows: BTreeMap<String, Window> = BTreeMap::new();
+        for (line, step) in self.steps() {
+            let at = format!("{}:{line}", self.name);
+            match step {
+                Step::Write { file, text } => fs::write(desk.folder.join(file), text).unwrap(),
+                Step::Type { window, text } => {
+                    windows.entry(window).or_insert_with(|| Window::open(desk)).type_in(&text);
+                }
+                Step::Shows { window, lines, json } => {
+                    let window =
+                        windows.get(&window).unwrap_or_else(|| panic!("{at}: no window {window} is open"));
+                    for expected in lines {
+                        check_line(&at, &expected, window.next_line(), json, desk);
+                    }
+                }
+                Step::Interrupt { window } => windows[&window].interrupt(),
+                Step::Test { .. } | Step::Systemd => {}
+            }
         }
-        let is_hidden = line.starts_with("    ") || line.trim_start().starts_with("~~~");
-        let is_indented = line.starts_with(' ') && line.trim_start().starts_with("```");
-        assert!(!is_hidden && !is_indented, "README.md:{}: a block that is not looked at", at + 1);
-        let Some(info) = line.strip_prefix("```") else { continue };
-        let inside: Vec<&str> =
-            lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
-        let text = inside.iter().map(|line| format!("{line}\n")).collect();
-        let step = step(info, &inside, text);
-        steps.push((
-            at + 1,
-            step.unwrap_or_else(|| panic!("README.md:{}: \"{info}\" is not run by any test", at + 1)),
-        ));
+        let mut strange = Vec::new();
+        for (name, mut window) in windows {
+            window.type_in("exit\n");
+            strange.extend(window.close().into_iter().map(|line| format!("{name}: {line}")));
+        }
+        assert!(
+            strange.is_empty(),
+            "the windows showed more than {} says:\n{}",
+            self.name,
+            strange.join("\n")
+        );
     }
-    steps
+
+    /// Its steps, in their order, each with the line in which it begins.
+    pub(crate) fn steps(&self) -> Vec<(usize, Step)> {
+        let mut steps = Vec::new();
+        let mut lines = self.text.lines().enumerate();
+        while let Some((at, line)) = lines.next() {
+            if let Some(window) =
+                line.strip_prefix("<!-- Ctrl-C in ").and_then(|rest| rest.strip_suffix(" -->"))
+            {
+                steps.push((at + 1, Step::Interrupt { window: window.to_owned() }));
+            }
+            let is_hidden = line.starts_with("    ") || line.trim_start().starts_with("~~~");
+            let is_indented = line.starts_with(' ') && line.trim_start().starts_with("```");
+            assert!(!is_hidden && !is_indented, "{}:{}: a block that is not looked at", self.name, at + 1);
+            let Some(info) = line.strip_prefix("```") else { continue };
+            let inside: Vec<&str> =
+                lines.by_ref().map(|(_, line)| line).take_while(|line| *line != "```").collect();
+            let text = inside.iter().map(|line| format!("{line}\n")).collect();
+            let step = step(info, &inside, text);
+            steps.push((
+                at + 1,
+                step.unwrap_or_else(|| panic!("{}:{}: \"{info}\" is not run by any test", self.name, at + 1)),
+            ));
+        }
+        steps
+    }
 }
 
 fn step(info: &str, inside: &[&str], text: String) -> Option<Step> {
@@ -95,11 +147,11 @@ impl Window {
     fn open(desk: &Desk) -> Window {
         // The shell of a pipe must not read ahead what is meant for the program it starts: bash does not.
         let mut command = Command::new("bash");
-        command.arg("--norc").current_dir(&desk.folder).env("XDG_RUNTIME_DIR", &desk.runtime_dir);
-        command.env("PATH", &desk.path).env("HOME", &desk.folder).env_remove("XDG_STATE_HOME");
+        command.arg("--norc").current_dir(&desk.folder);
         command.env_remove("TELEX_ADDRESS").env_remove("LISTEN_FDS").env_remove("NOTIFY_SOCKET");
-        if desk.is_root {
-            command.uid(NOBODY).gid(NOBODY);
+        command.envs(desk.variables.iter().map(|(name, value)| (name, value)));
+        if let Some(user) = desk.user {
+            command.uid(user).gid(user);
         }
         // All that is started here can be ended together.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -166,99 +218,10 @@ impl Drop for Window {
     }
 }
 
-/// The folder of a checkout, as far as README.md needs it, and what its reader has installed.
-struct Desk {
-    _guard: tempfile::TempDir,
-    folder: PathBuf,
-    runtime_dir: PathBuf,
-    path: String,
-    is_root: bool,
-}
-
-impl Desk {
-    fn new() -> Desk {
-        let guard = tempfile::tempdir().unwrap();
-        let folder = guard.path().canonicalize().unwrap();
-        for inner in ["bin", "run", "target", "target/release"] {
-            fs::create_dir(folder.join(inner)).unwrap();
-        }
-        // Built by now; they are put where cargo would have put them.
-        for built in [env!("CARGO_BIN_EXE_telexd"), env!("CARGO_BIN_EXE_telex")] {
-            fs::copy(built, folder.join("target/release").join(Path::new(built).file_name().unwrap()))
-                .unwrap();
-        }
-        let cargo = folder.join("bin/cargo");
-        let text = "#!/bin/sh\ncase \"$*\" in\n'run --release') exec target/release/telexd ;;\n\
-                    'build --release') ;;\n*) echo \"unknown: cargo $*\"; exit 1 ;;\nesac\n";
-        fs::write(&cargo, text).unwrap();
-        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
-        symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join("etc"), folder.join("etc")).unwrap();
-        let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
-        if is_root {
-            // Root's switch would be the machine's.
-            for owned in [&folder, &folder.join("run")] {
-                chown(owned, Some(NOBODY), Some(NOBODY)).unwrap();
-            }
-        }
-        let path = format!("{}:{}", folder.join("bin").display(), std::env::var("PATH").unwrap());
-        Desk { _guard: guard, runtime_dir: folder.join("run"), folder, path, is_root }
-    }
-
-    fn check_tools(&self) {
-        let mut missing = Vec::new();
-        let tools = [
-            ("nc -h 2>&1 | grep -q OpenBSD", "nc of the OpenBSD kind: apt-get install netcat-openbsd"),
-            ("socat -V", "socat: apt-get install socat"),
-            ("python3 --version", "python3: apt-get install python3"),
-        ];
-        for (check, what) in tools {
-            let mut command = Command::new("bash");
-            command.args(["-c", check]).env("PATH", &self.path).stdout(Stdio::null()).stderr(Stdio::null());
-            if self.is_root {
-                command.uid(NOBODY).gid(NOBODY);
-            }
-            if !command.status().expect("bash").success() {
-                missing.push(what);
-            }
-        }
-        assert!(missing.is_empty(), "missing for the README's examples:\n  {}", missing.join("\n  "));
-    }
-}
-
-#[test]
-fn the_readme_can_be_followed() {
-    let desk = Desk::new();
-    desk.check_tools();
-    let mut windows: BTreeMap<String, Window> = BTreeMap::new();
-    for (line, step) in steps() {
-        let at = format!("README.md:{line}");
-        match step {
-            Step::Write { file, text } => fs::write(desk.folder.join(file), text).unwrap(),
-            Step::Type { window, text } => {
-                windows.entry(window).or_insert_with(|| Window::open(&desk)).type_in(&text);
-            }
-            Step::Shows { window, lines, json } => {
-                let window =
-                    windows.get(&window).unwrap_or_else(|| panic!("{at}: no window {window} is open"));
-                for expected in lines {
-                    check_line(&at, &expected, window.next_line(), json, &desk);
-                }
-            }
-            Step::Interrupt { window } => windows[&window].interrupt(),
-            Step::Test { .. } | Step::Systemd => {}
-        }
-    }
-    let mut strange = Vec::new();
-    for (name, mut window) in windows {
-        window.type_in("exit\n");
-        strange.extend(window.close().into_iter().map(|line| format!("{name}: {line}")));
-    }
-    assert!(strange.is_empty(), "the windows showed more than README.md says:\n{}", strange.join("\n"));
-}
-
 fn check_line(at: &str, expected: &str, shown: Option<String>, json: bool, desk: &Desk) {
-    let expected = expected.replace(RUNTIME_DIR, desk.runtime_dir.to_str().unwrap());
-    let Some(shown) = shown else { panic!("{at}: nothing more is shown, but README.md has: {expected}") };
+    let (shown_folder, folder) = &desk.shown_folder;
+    let expected = expected.replace(shown_folder, folder.to_str().unwrap());
+    let Some(shown) = shown else { panic!("{at}: nothing more is shown, but the page has: {expected}") };
     let is_alike = match json {
         false => shown == expected,
         true => {
@@ -267,7 +230,7 @@ fn check_line(at: &str, expected: &str, shown: Option<String>, json: bool, desk:
             parse(&shown).is_ok_and(|shown| is_alike("", &shown, &expected))
         }
     };
-    assert!(is_alike, "{at}: shown is\n  {shown}\nand README.md has\n  {expected}");
+    assert!(is_alike, "{at}: shown is\n  {shown}\nand the page has\n  {expected}");
 }
 
 /// Whether two values are the same but for what is different each time: ids, numbers of connections
@@ -306,27 +269,6 @@ fn shape(text: &str) -> Option<&'static str> {
         (None, Some((random, count))) if is_hex(random) && is_number(count) => Some("random-N"),
         _ => None,
     }
-}
-
-#[test]
-fn the_two_commands_are_named_and_ci_runs_the_second() {
-    let steps = steps();
-    let typed: Vec<&str> = steps
-        .iter()
-        .filter_map(|(_, step)| match step {
-            Step::Type { window, text } if window == "switch" => Some(text.as_str()),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(typed.first(), Some(&"cargo run --release\n"));
-    let tests: Vec<&str> = steps
-        .iter()
-        .filter_map(|(_, step)| if let Step::Test { text } = step { Some(text.trim_end()) } else { None })
-        .collect();
-    assert_eq!(tests, ["cargo test"]);
-    let ci = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci/run")).unwrap();
-    assert!(ci.lines().any(|line| line.ends_with("step cargo test")), ".ci/run does not run: {tests:?}");
-    assert_eq!(steps.iter().filter(|(_, step)| matches!(step, Step::Systemd)).count(), 1);
 }
 
 #[test]
