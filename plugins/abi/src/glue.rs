@@ -31,6 +31,13 @@ pub struct Descriptor(raw::Descriptor);
 // SAFETY: it is never changed, and its pointers are to statics.
 unsafe impl Sync for Descriptor {}
 
+impl Descriptor {
+    #[cfg(feature = "testing")]
+    pub(crate) fn raw(&self) -> &raw::Descriptor {
+        &self.0
+    }
+}
+
 /// What an instance pointer points to.
 struct Instance<T> {
     plugin: T,
