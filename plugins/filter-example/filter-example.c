@@ -23,7 +23,8 @@ typedef struct example {
     int strict;
 } example;
 
-/* A text of C as one of telexd: those have a length, and no NUL at their end. */
+/* A text of C as one of telexd: those have a length, and no NUL at their end. (For literals there is
+ * TELEX_STR.) */
 static telex_str text(const char *words) {
     telex_str it = {words, strlen(words)};
     return it;
@@ -42,7 +43,7 @@ static void *create(const telex_host *host, telex_str config) {
     int strict = contains(config, "strict");
     example *self = malloc(sizeof *self);
     if (self == NULL) {
-        host->fail(host, text("there is no memory left"));
+        host->fail(host, TELEX_STR("there is no memory left"));
         return NULL;
     }
     self->host = host;
@@ -69,7 +70,7 @@ static int32_t judge(void *instance, const telex_message *message, const telex_c
 
     /* telexd finds values in the body by JSON Pointer. They are JSON as the sender wrote it: "21" would
      * have its quotes. To read one by functions of C, copy it and put a NUL behind it. */
-    if (call->value(call, text("/celsius"), &found) != TELEX_OK || found.len >= sizeof number)
+    if (call->value(call, TELEX_STR("/celsius"), &found) != TELEX_OK || found.len >= sizeof number)
         return reject(call, "how warm? the body must be like {\"celsius\":21}");
     memcpy(number, found.data, found.len);
     number[found.len] = '\0';
@@ -89,12 +90,13 @@ static int32_t judge(void *instance, const telex_message *message, const telex_c
     return TELEX_REPLACE;
 }
 
-/* Which messages are to be judged; all others cost nothing. A pattern that is null matches everything. */
+/* Which messages are to be judged; all others cost nothing. Patterns that are not set match everything. */
 static const telex_interest *interests(void *instance, size_t *count) {
-    static const telex_interest heat[] = {{{"heat", 4}, {NULL, 0}, {NULL, 0}, {NULL, 0}}};
+    static telex_interest heat;
     (void)instance;
-    *count = sizeof heat / sizeof *heat;
-    return heat;
+    heat.message_type = TELEX_STR("heat");
+    *count = 1;
+    return &heat;
 }
 
 /* Hears of what `wants` names, and writes to the log of telexd. */
@@ -127,4 +129,5 @@ static const void *extension(void *instance, const char *id) {
 
 /* The only thing that telexd looks for in the library. */
 TELEX_EXPORT const telex_descriptor telex_plugin = {
-    TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), 0, "filter-example", "1.0.0", create, destroy, extension};
+    TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), 0,
+    "filter-example", "1.0.0", create, destroy, extension};

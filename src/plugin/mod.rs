@@ -380,7 +380,8 @@ impl Plugins {
         let answer = slot.instance.event(event, &self.chain.call);
         match answer {
             raw::OK => None,
-            raw::REJECT if event.kind == raw::CONNECTED && event.replayed == 0 => Some(
+            // Where it is there already, it stays; a plugin need not tell the one from the other.
+            raw::REJECT if event.kind == raw::CONNECTED => Some(
                 self.chain.call.take_reason().unwrap_or_else(|| "a plugin refused the connection".to_owned()),
             ),
             answer => {

@@ -36,11 +36,18 @@ extern "C" {
 #define TELEX_ABI 1u
 
 /* Text or JSON: UTF-8, no NUL at its end, `data` and `len` bytes behind it. Something that is not there has
- * `data` null; an empty text has not. */
+ * `data` null; an empty text has not. Each function says what it makes of one that is not there. */
 typedef struct telex_str {
     const char *data;
     size_t len;
 } telex_str;
+
+/* A literal as a telex_str: host->log(host, TELEX_INFO, TELEX_STR("hello")). */
+#ifdef __cplusplus
+#define TELEX_STR(literal) (telex_str{"" literal, sizeof(literal) - 1})
+#else
+#define TELEX_STR(literal) ((telex_str){"" literal, sizeof(literal) - 1})
+#endif
 
 /* What a function gives back. Every other value is a fault of who gave it. */
 enum {
@@ -80,7 +87,7 @@ enum {
     TELEX_DEBUG = 7
 };
 
-/* ---- The daemon, as a plugin sees it ---------------------------------------------------------------- */
+/* ---- The daemon, as a plugin sees it --------------------------------------------------------------- */
 
 typedef struct telex_host telex_host;
 struct telex_host {
@@ -95,10 +102,12 @@ struct telex_host {
     telex_str name;
     /* Writes a record of the plugin's own to the daemon's log, under the event "plugin". On any thread,
      * from the call of `create` to the return of `destroy`. It is copied, and is written with the
-     * daemon's next turn; of more than 1,000 between two turns the rest is counted. A record that a log
-     * plugin writes while it is handed one goes to the other log plugins alone. */
+     * daemon's next turn; of more than 1,000 between two turns the rest is counted. A message that is not
+     * there is an empty one; control characters in it become U+FFFD. A record that a log plugin writes
+     * goes to the other log plugins alone. What is written in `destroy` when the daemon ends goes to
+     * stderr. */
     void (*log)(const telex_host *host, int32_t level, telex_str message);
-    /* Says why `create` is about to return null; copied. In `create` alone. */
+    /* Says why `create` is about to return null; copied, and the last one counts. In `create` alone. */
     void (*fail)(const telex_host *host, telex_str reason);
     /* From now on, TELEX_TIMER comes every so many milliseconds (at least 10; a late one is not made up
      * for), or no more: 0. In `create` and in calls on the loop's thread. Needs the extension
@@ -109,7 +118,7 @@ struct telex_host {
     const void *(*extension)(const telex_host *host, const char *id);
 };
 
-/* ---- The descriptor ----------------------------------------------------------------------------------- */
+/* ---- The descriptor -------------------------------------------------------------------------------- */
 
 typedef struct telex_descriptor {
     /* TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor): read in this order, and nothing else before they
@@ -137,7 +146,8 @@ typedef struct telex_descriptor {
 
 /* The symbol. Declare it like this and nothing else in public:
  *
- *     TELEX_EXPORT const telex_descriptor telex_plugin = { TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), 0, ... };
+ *     TELEX_EXPORT const telex_descriptor telex_plugin = {
+ *         TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), 0, ...};
  */
 #if defined(__GNUC__)
 #define TELEX_EXPORT __attribute__((visibility("default")))
@@ -146,7 +156,7 @@ typedef struct telex_descriptor {
 #endif
 extern TELEX_EXPORT const telex_descriptor telex_plugin;
 
-/* ---- Who and what ------------------------------------------------------------------------------------- */
+/* ---- Who and what ---------------------------------------------------------------------------------- */
 
 enum { TELEX_UNIX = 1, TELEX_TCP = 2 };
 
@@ -159,7 +169,8 @@ typedef struct telex_peer {
     uint64_t connection;
     /* ":7" */
     telex_str unique_id;
-    /* The node IDs that it holds, in the order in which it took them. */
+    /* The node IDs that it holds, in the order in which it took them. With TELEX_REGISTERED the new one is
+     * among them, with TELEX_UNREGISTERED the old one is not any more. */
     const telex_str *node_ids;
     size_t node_id_count;
     /* -1 where the kernel has not said. The pid is for display only: it may be another process by now. */
@@ -208,24 +219,30 @@ struct telex_call {
     uint32_t size;
     uint32_t reserved;
     void *context;
-    /* Why the message or the connection is refused, for people; goes with TELEX_REJECT. */
+    /* Why the message or the connection is refused, for people; goes with TELEX_REJECT. The last one
+     * counts; one that is not there takes it back, and without any the sender is told only that he is
+     * refused. No more than 1,000 characters are told. Control characters are: as escapes of JSON. */
     int32_t (*reason)(const telex_call *call, telex_str text);
-    /* Changes one field of the message; goes with TELEX_REPLACE, and is forgotten without it. `value` is
-     * text, for TELEX_FIELD_BODY a JSON value. TELEX_BAD_VALUE: there is no such field, or it cannot be
-     * replaced in this message. The new message is checked like any line when the filter returns; one
-     * that is not right, or a request that is no request any more, is a fault. */
+    /* Changes one field of the message; goes with TELEX_REPLACE, and is forgotten without it. Of a field
+     * that is replaced twice the last value counts; where none is, TELEX_REPLACE lets the message go on
+     * as it is. `value` is text, for TELEX_FIELD_BODY a JSON value, whose line ends become spaces.
+     * TELEX_BAD_VALUE: there is no such field, it cannot be replaced in this message, or `value` is not
+     * there. The new message is checked like any line when the filter returns; one that is not right, or
+     * a request that is no request any more, is a fault. */
     int32_t (*replace)(const telex_call *call, int32_t field, telex_str value);
     /* Finds a value in the body by JSON Pointer (RFC 6901), "" being the whole. It is JSON as it stands in
-     * the line, and lives as long as the message. TELEX_NOT_FOUND, TELEX_BAD_VALUE for what is no
-     * pointer. */
+     * the line, and lives as long as the message: `replace` does not change it. Of a key that is there
+     * twice the last one counts. TELEX_NOT_FOUND, also of a message without a body; TELEX_BAD_VALUE for
+     * what is no pointer, or is not there; then `found` stays as it is. Of an event: TELEX_NOT_NOW. */
     int32_t (*value)(const telex_call *call, telex_str pointer, telex_str *found);
     /* Sends a signal from the daemon itself to an address (`to`) or to a topic, the other one not being
-     * there. `body` is a JSON object. It is queued under the rule for topic messages: it never waits, and
-     * who has no room misses it. It is not filtered. At most 16 in one call: then TELEX_TOO_MANY. */
+     * there: else TELEX_BAD_VALUE. `body` is a JSON object, whose line ends become spaces. It is queued
+     * under the rule for topic messages: it never waits, and who has no room misses it. It is not
+     * filtered. At most 16 in one call: then TELEX_TOO_MANY. */
     int32_t (*emit)(const telex_call *call, telex_str to, telex_str topic, telex_str body);
 };
 
-/* ---- "telex.log/1" ---------------------------------------------------------------------------------------- */
+/* ---- "telex.log/1" --------------------------------------------------------------------------------- */
 
 #define TELEX_LOG "telex.log/1"
 
@@ -258,12 +275,13 @@ typedef struct telex_log {
     int32_t (*flush)(void *instance);
 } telex_log;
 
-/* ---- "telex.filter/1" ------------------------------------------------------------------------------------- */
+/* ---- "telex.filter/1" ------------------------------------------------------------------------------ */
 
 #define TELEX_FILTER "telex.filter/1"
 
 /* Messages that a filter wants to see: those that match all of the patterns that are there. `*` matches any
- * run of characters; a field that a message does not have is an empty text. */
+ * run of characters; a field that a message does not have is an empty text. The pattern "" matches only
+ * those, one that is not there all. */
 typedef struct telex_interest {
     telex_str message_type;
     telex_str to;
@@ -274,20 +292,24 @@ typedef struct telex_interest {
 typedef struct telex_filter {
     /* Judges a message of a peer, once, before it goes anywhere: TELEX_PASS, TELEX_DROP, TELEX_REJECT,
      * TELEX_REPLACE. All else is a fault, and the message fares as `on_fault` of the configuration
-     * says. */
+     * says. It may come before the event of what led to it: a node that registers and sends at once may be
+     * judged before its TELEX_REGISTERED, but never before its TELEX_CONNECTED. */
     int32_t (*judge)(void *instance, const telex_message *message, const telex_call *call);
-    /* The messages that are to be judged: those that match one of these. Asked for once, right after the
-     * extension; the list lives as long as the instance. May be null: all messages are. */
+    /* The messages that are to be judged: those that match one of these; of no list, or one of 0, that is
+     * none. A null list of more, or one of more than 10,000, is refused on loading. Asked for once, right
+     * after the extension; the list lives as long as the instance. This function may be null: all
+     * messages are judged. */
     const telex_interest *(*interests)(void *instance, size_t *count);
 } telex_filter;
 
-/* ---- "telex.events/1" --------------------------------------------------------------------------------------- */
+/* ---- "telex.events/1" ------------------------------------------------------------------------------ */
 
 #define TELEX_EVENTS "telex.events/1"
 
 /* What happens. Kinds that you do not know are not yours: you are handed those that you want. */
 enum {
-    /* A connection has been opened (`peer`). TELEX_REJECT refuses it, with a reason. */
+    /* A connection has been opened (`peer`). TELEX_REJECT refuses it, with a reason; the plugins behind this
+     * one are not asked then, and those before it are told TELEX_DISCONNECTED, with the reason "refused". */
     TELEX_CONNECTED = 1,
     /* It holds one more node ID (`peer`, `node_id`). */
     TELEX_REGISTERED = 2,
@@ -317,8 +339,10 @@ enum {
 typedef struct telex_event {
     uint32_t size;
     uint32_t kind;
-    /* 1: this happened before the instance was there, and is told so that it knows the state. A connection
-     * that is told of so cannot be refused any more. */
+    /* 1: this happened before the instance was there, and is told so that it knows the state: after
+     * `create` and before the first `judge`, of each connection TELEX_CONNECTED, then TELEX_REGISTERED and
+     * TELEX_SUBSCRIBED. `peer` is as it is now, with all its node IDs. A connection that is told of so
+     * cannot be refused any more: TELEX_REJECT changes nothing. */
     uint32_t replayed;
     uint32_t reserved;
     const telex_peer *peer; /* or null */

@@ -29,18 +29,53 @@
 //! No `unsafe` is needed, and a panic does not take the daemon down: it is a fault of this one call.
 //! Everything but [`Plugin::create`] and `Drop` runs on the thread of the daemon's loop and must not block.
 //!
+//! # Tests
+//!
+//! With the feature `testing`, among the dev-dependencies, there is a fake daemon. It calls a plugin as
+//! telexd does, through what the library exports, so that `cargo test` needs nothing else:
+//!
+//! ```toml
+//! [dev-dependencies]
+//! telex-plugin = { path = "../telex/plugins/abi", features = ["testing"] }
+//! ```
+//!
+//! ```
+//! # use telex_plugin::{Call, Filter, Host, Level, Message, Plugin, Verdict};
+//! use telex_plugin::testing::{FakeDaemon, Peer};
+//! # struct Curfew(Host);
+//! # impl Plugin for Curfew {
+//! #     fn create(host: Host, _: &str) -> Result<Curfew, String> { Ok(Curfew(host)) }
+//! # }
+//! # impl Filter for Curfew {
+//! #     fn judge(&mut self, message: &Message<'_>, _: &Call<'_>) -> Verdict {
+//! #         if message.message_type() != "play_music" { return Verdict::Pass }
+//! #         self.0.log(Level::Info, message.from());
+//! #         Verdict::Reject("it is late".into())
+//! #     }
+//! # }
+//! # telex_plugin::export!(Curfew, filter);
+//!
+//! let mut daemon = FakeDaemon::start(&telex_plugin, "{}").expect("an instance");
+//! let verdict = daemon.judge(&Peer::default(), r#"{"message_type":"play_music","to":"den"}"#);
+//! assert_eq!(verdict, Some(Verdict::Reject("it is late".into())));
+//! assert_eq!(daemon.logged(), [(Level::Info, "alice".into())]);
+//! ```
+//!
 //! The contract itself is `include/telex_plugin.h`; [`raw`] has the same in Rust, for who loads plugins.
 
 mod glue;
 mod pattern;
 pub mod raw;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod view;
 
 use std::fmt;
 
-pub use glue::{Call, Event, Host, Message, Peer, Record};
 #[doc(hidden)]
 pub use glue::{Exported, Table, descriptor, events, filter, log};
 pub use pattern::matches;
+pub use view::{Call, Event, Host, Message, Peer, Record};
 
 /// What every plugin is. Its instance is dropped when it is no longer needed: what it still has to
 /// write is to be written by then, and its threads to have ended.
@@ -320,7 +355,10 @@ impl std::error::Error for Refused {}
 macro_rules! export {
     ($plugin:ty, $($extension:ident),+ $(,)?) => {
         #[cfg(panic = "abort")]
-        compile_error!("a plugin that aborts on a panic would take the daemon down with it: build with panic = \"unwind\"");
+        compile_error!(concat!(
+            "a plugin that aborts on a panic would take the daemon down with it: ",
+            "build with panic = \"unwind\"",
+        ));
 
         impl $crate::Exported for $plugin {
             fn table(id: &str) -> Option<$crate::Table> {

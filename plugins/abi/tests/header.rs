@@ -148,7 +148,8 @@ fn compiled(compiler: &[&str], file: &str, expressions: &[&str]) -> BTreeMap<Str
     let lines: String = expressions
         .iter()
         .map(|expression| {
-            format!("    printf(\"%s=%lld\\n\", \"{expression}\", (long long)({expression}));\n")
+            let name = expression.replace('"', "\\\"");
+            format!("    printf(\"%s=%lld\\n\", \"{name}\", (long long)({expression}));\n")
         })
         .collect();
     let text = format!(
@@ -178,6 +179,19 @@ fn the_header_means_the_same_in_c_and_cpp_and_rust() {
         let compiled = compiled(compiler, file, &expressions);
         for (name, value) in &in_c {
             assert_eq!(compiled.get(name), Some(value), "{name} in {file}");
+        }
+    }
+}
+
+#[test]
+fn a_literal_becomes_a_text_in_c_and_cpp() {
+    let facts =
+        [(r#"TELEX_STR("four").len"#, 4), (r#"TELEX_STR("four").data[3]"#, 114), (r#"TELEX_STR("").len"#, 0)];
+    let expressions = facts.map(|(expression, _)| expression);
+    for (compiler, file) in [(&["cc", "-std=c99"], "literal.c"), (&["c++", "-std=c++11"], "literal.cc")] {
+        let compiled = compiled(compiler, file, &expressions);
+        for (name, value) in facts {
+            assert_eq!(compiled.get(name), Some(&value), "{name} in {file}");
         }
     }
 }

@@ -1,14 +1,12 @@
 //! The plugin, as the compiler of the README's command makes it, does what the README says.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-mod host;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use host::{Judged, Loaded};
-use telex_plugin::raw;
+use telex_plugin::testing::{self, Event, FakeDaemon, Peer};
+use telex_plugin::{Heard, Kind, Level, Replacement, Verdict};
 
 /// Builds the library once, by the command of the README.
 fn library() -> &'static Path {
@@ -31,74 +29,85 @@ fn library() -> &'static Path {
     })
 }
 
-fn load(config: &str) -> Loaded {
-    Loaded::new(library(), config).expect("an instance")
+fn start(config: &str) -> FakeDaemon {
+    FakeDaemon::start(testing::load(library()).expect("a plugin"), config).expect("an instance")
 }
 
 fn heat(body: &str) -> String {
     format!(r#"{{"message_type":"heat","to":"kitchen","body":{body}}}"#)
 }
 
-fn rejected(reason: &str) -> Option<Judged> {
-    Some(Judged { verdict: raw::REJECT, reason: Some(reason.to_owned()), ..Judged::default() })
+fn judged(daemon: &mut FakeDaemon, body: &str) -> Option<Verdict> {
+    daemon.judge(&Peer::default(), &heat(body))
+}
+
+fn rejected(reason: &str) -> Option<Verdict> {
+    Some(Verdict::Reject(reason.to_owned()))
+}
+
+fn made_25() -> Option<Verdict> {
+    let body = Some(r#"{"celsius":25}"#.to_owned());
+    Some(Verdict::Replace(Replacement { body, ..Replacement::default() }))
 }
 
 #[test]
 fn it_has_a_name_and_a_version() {
-    assert_eq!(load("{}").name(), ["filter-example", "1.0.0"]);
+    let daemon = start("{}");
+    assert_eq!((daemon.plugin_name(), daemon.plugin_version()), ("filter-example", "1.0.0"));
 }
 
 #[test]
 fn it_looks_at_heat_alone() {
-    let plugin = load("{}");
-    assert_eq!(plugin.judge(r#"{"message_type":"cool","to":"kitchen","body":{"celsius":99}}"#), None);
-    assert_eq!(plugin.judge(&heat(r#"{"celsius":25}"#)), Some(Judged::default()));
+    let mut daemon = start("{}");
+    let cool = r#"{"message_type":"cool","to":"kitchen","body":{"celsius":99}}"#;
+    assert_eq!(daemon.judge(&Peer::default(), cool), None);
+    assert_eq!(judged(&mut daemon, r#"{"celsius":25}"#), Some(Verdict::Pass));
 }
 
 #[test]
 fn what_is_too_warm_becomes_25_degrees() {
-    let replaced = vec![(raw::FIELD_BODY, r#"{"celsius":25}"#.to_owned())];
-    let expected = Judged { verdict: raw::REPLACE, reason: None, replaced };
-    assert_eq!(load("{}").judge(&heat(r#"{"celsius":25.5}"#)), Some(expected));
+    assert_eq!(judged(&mut start("{}"), r#"{"celsius":25.5}"#), made_25());
 }
 
 #[test]
 fn what_is_too_warm_is_refused_where_it_is_strict() {
-    let plugin = load(r#"{"strict":true}"#);
+    let mut daemon = start(r#"{"strict":true}"#);
     let expected = rejected("alice may ask for 25 degrees at most, and asked for 30");
-    assert_eq!(plugin.judge(&heat(r#"{"celsius":30}"#)), expected);
-    assert_eq!(plugin.judge(&heat(r#"{"celsius":21}"#)), Some(Judged::default()));
+    assert_eq!(judged(&mut daemon, r#"{"celsius":30}"#), expected);
+    assert_eq!(judged(&mut daemon, r#"{"celsius":21}"#), Some(Verdict::Pass));
 }
 
 #[test]
 fn what_is_no_number_is_refused() {
-    let plugin = load("{}");
+    let mut daemon = start("{}");
     let how_warm = rejected(r#"how warm? the body must be like {"celsius":21}"#);
     let long = format!(r#"{{"celsius":"{}"}}"#, "x".repeat(100));
     for body in ["21", "null", r#"{"fahrenheit":70}"#, &long] {
-        assert_eq!(plugin.judge(&heat(body)), how_warm, "{body}");
+        assert_eq!(judged(&mut daemon, body), how_warm, "{body}");
     }
     for value in ["null", "\"21\"", "[21]", "\"\""] {
         let body = format!(r#"{{"celsius":{value}}}"#);
-        assert_eq!(plugin.judge(&heat(&body)), rejected("celsius must be a number, such as 21"), "{body}");
+        let expected = rejected("celsius must be a number, such as 21");
+        assert_eq!(judged(&mut daemon, &body), expected, "{body}");
     }
 }
 
 #[test]
 fn it_logs_who_comes() {
-    let plugin = load("{}");
-    assert_eq!(plugin.event(raw::REGISTERED, Some("kitchen")), Some(Judged::default()));
-    assert_eq!(plugin.event(raw::CONNECTED, None), None);
-    assert_eq!(plugin.logged(), [(raw::INFO, "kitchen may ask for 25 degrees at most".to_owned())]);
+    let mut daemon = start("{}");
+    let peer = Peer::default();
+    let about = |kind| Event { peer: Some(&peer), node_id: Some("kitchen"), ..Event::new(kind) };
+    assert_eq!(daemon.event(&about(Kind::Registered)), Some(Heard::Yes));
+    assert_eq!(daemon.event(&about(Kind::Connected)), None);
+    assert_eq!(daemon.logged(), [(Level::Info, "kitchen may ask for 25 degrees at most".to_owned())]);
 }
 
 #[test]
 fn instances_know_nothing_of_each_other() {
-    let (one, other) = (load(r#"{"strict":true}"#), load("{}"));
-    let line = heat(r#"{"celsius":30}"#);
-    assert_eq!(other.judge(&line).map(|it| it.verdict), Some(raw::REPLACE));
+    let (mut one, mut other) = (start(r#"{"strict":true}"#), start("{}"));
+    assert_eq!(judged(&mut other, r#"{"celsius":30}"#), made_25());
     drop(other);
-    assert_eq!(one.judge(&line).map(|it| it.verdict), Some(raw::REJECT));
+    assert!(matches!(judged(&mut one, r#"{"celsius":30}"#), Some(Verdict::Reject(_))));
 }
 
 /// All of the above once more, where valgrind is there to see what it does with its memory.

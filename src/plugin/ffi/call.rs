@@ -1,7 +1,6 @@
 //! Knows what a plugin can do while it is called, and what it has done.
 //! Never: what comes of it.
 
-use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 
 use telex_plugin::raw::{self, Str};
@@ -12,6 +11,8 @@ use crate::wire::pointer;
 
 /// Signals that one call may emit.
 const EMITTED_MAX: usize = 16;
+/// Characters of a reason that are told.
+const REASON_CHARS_MAX: usize = 1000;
 
 /// What a plugin can do while it is called, and what it has done. One for all plugins, which are called one
 /// after the other; it stands still, so that a plugin that keeps its pointer is told that it is too late.
@@ -165,7 +166,7 @@ unsafe extern "C" fn call_reason(call: *const raw::Call, text: Str) -> i32 {
     if matches!(state.phase.get(), Phase::Idle) {
         return raw::NOT_NOW;
     }
-    state.reason.set(text.map(Cow::into_owned));
+    state.reason.set(text.map(|text| text.chars().take(REASON_CHARS_MAX).collect()));
     raw::OK
 }
 

@@ -1,8 +1,10 @@
 //! Plugins, good and bad, in the real daemon. They are built by the C compiler here.
 
+mod contract;
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -10,30 +12,38 @@ use serde_json::{Value, json};
 use crate::support::{Client, Starter, Telexd, run, wait_until};
 
 /// Builds `rogue.c` as `librogue.so` in `dir`, in place of what is there.
-fn build(dir: &Path, rogue: &str, version: &str) -> PathBuf {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (fresh, library) = (dir.join("fresh.so"), dir.join("librogue.so"));
+fn build(dir: &Path, rogue: &str, version: &str) {
+    let defines = [format!("-DROGUE={rogue}"), format!("-DVERSION=\"{version}\"")];
+    compile("rogue.c", &defines, &dir.join("librogue.so"));
+}
+
+/// Builds a file of this directory, and puts the library in the place of what is there.
+fn compile(source: &str, defines: &[String], library: &Path) {
+    let (here, fresh) = (Path::new(env!("CARGO_MANIFEST_DIR")), library.with_extension("fresh"));
     let built = Command::new("cc")
         .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wno-unused-function"])
-        .arg(format!("-DROGUE={rogue}"))
-        .arg(format!("-DVERSION=\"{version}\""))
+        .args(defines)
         .arg("-I")
         .arg(here.join("plugins/abi/include"))
-        .arg(here.join("tests/process/plugins/rogue.c"))
+        .arg(here.join("tests/process/plugins").join(source))
         .arg("-o")
         .arg(&fresh)
         .output()
         .expect("a C compiler");
-    assert!(built.status.success(), "{rogue}: {}", String::from_utf8_lossy(&built.stderr));
-    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).expect("chmod");
-    fs::rename(&fresh, &library).expect("its place");
-    library
+    assert!(built.status.success(), "{defines:?}: {}", String::from_utf8_lossy(&built.stderr));
+    closed_to_others(&fresh);
+    fs::rename(&fresh, library).expect("its place");
+}
+
+/// Lets nobody else write there, whatever the umask is.
+fn closed_to_others(path: &Path) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
 }
 
 /// A daemon to be started with the plugin `rogue` of its own directory.
 fn starter(rogue: &str, settings: &str) -> Starter {
     let starter = Starter::new();
-    fs::set_permissions(starter.dir(), fs::Permissions::from_mode(0o755)).expect("chmod");
+    closed_to_others(starter.dir());
     build(starter.dir(), rogue, "1");
     configure(starter.dir(), settings);
     starter.argument("--config").argument("telexd.toml")
