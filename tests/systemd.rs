@@ -306,7 +306,7 @@ within 'the status' test "$(state StatusText)" = "listening on unix:$S, tcp:127.
 /// What the script of a test with plugins begins with: they are installed and configured as their README
 /// files have it.
 fn with_logs() -> String {
-    let install = block(include_str!("../plugins/README.md"), "sh");
+    let install = block(include_str!("../plugins/README.md"), "sh systemd");
     // Only two have been built.
     let install = install.replace(" target/release/libfilter_*.so", "");
     let file = block(include_str!("../plugins/log-file/README.md"), "toml");
