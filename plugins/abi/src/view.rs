@@ -59,7 +59,7 @@ impl Host {
     }
 
     /// From now on [`Kind::Timer`] comes every so many milliseconds (at least 10), or no more: 0. In
-    /// [`Plugin::create`] and in calls of the daemon's.
+    /// [`Plugin::create`](crate::Plugin::create) and in calls of the daemon's.
     pub fn set_timer(&self, milliseconds: u64) -> Result<(), Refused> {
         // SAFETY: as for `log`; where it may not be called now, it says so.
         Refused::from_number(unsafe { (self.raw().set_timer)(self.0, milliseconds) })

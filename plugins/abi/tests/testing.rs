@@ -195,7 +195,10 @@ fn a_message_is_what_the_line_says() {
     let nobody = Peer { node_ids: Vec::new(), connection: 9, ..Peer::default() };
     for (line, seen) in [
         (
-            r#"{"message_id":7,"message_type":"x","from":"\u0061l","to":"a","key":"k","body":{"in_reply_to":1}}"#,
+            concat!(
+                r#"{"message_id":7,"message_type":"x","from":"\u0061l","to":"a","key":"k","#,
+                r#""body":{"in_reply_to":1}}"#
+            ),
             r#"Request al Some("7") Some("a") None Some("k") Some("{\"in_reply_to\":1}") Some("1")"#,
         ),
         (
@@ -257,7 +260,10 @@ fn an_event_is_what_the_test_says() {
         kind: Kind::Subscribed,
     };
     assert_eq!(daemon.event(&event), Some(Heard::Yes));
-    let seen = r#"Subscribed true Some("n") Some("t") Some("g") Some("r") :1 ["a", "b"] Unix Some(1000) Some(1000) Some(4711) None false"#;
+    let seen = concat!(
+        r#"Subscribed true Some("n") Some("t") Some("g") Some("r") "#,
+        r#":1 ["a", "b"] Unix Some(1000) Some(1000) Some(4711) None false"#
+    );
     assert_eq!(said(&mut daemon), seen);
     assert_eq!(daemon.event(&testing::Event::new(Kind::Timer)), Some(Heard::Fault));
     assert_eq!(daemon.emitted().len(), 3);

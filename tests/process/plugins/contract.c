@@ -95,7 +95,8 @@ static int32_t judge(void *instance, const telex_message *message, const telex_c
     if (is(type, "replace_nothing"))
         return TELEX_REPLACE;
     if (is(type, "replace_with_nothing"))
-        return call->replace(call, TELEX_FIELD_BODY, NOTHING) == TELEX_BAD_VALUE ? TELEX_REPLACE : TELEX_FAULT;
+        return call->replace(call, TELEX_FIELD_BODY, NOTHING) == TELEX_BAD_VALUE ? TELEX_REPLACE
+                                                                                 : TELEX_FAULT;
     if (is(type, "replace_twice")) {
         call->replace(call, TELEX_FIELD_BODY, TELEX_STR("1"));
         call->replace(call, TELEX_FIELD_BODY, TELEX_STR("2"));

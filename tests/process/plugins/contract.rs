@@ -89,12 +89,8 @@ fn what_is_replaced_and_what_is_not() {
         let message = sent(&mut a, message_type, body);
         assert_eq!(message["message_type"], json!(message_type), "{message}");
         assert_eq!(message["body"], becomes, "{message_type}");
-        a.write(
-            format!(
-                "{{\"message_type\":\"{message_type}_reply\",\"to\":\"a\",\"body\":{{\"in_reply_to\":\"q\",\"error\":null}}}}\n"
-            )
-            .as_bytes(),
-        );
+        let body = json!({"in_reply_to": "q", "error": null});
+        a.send(&json!({"message_type": format!("{message_type}_reply"), "to": "a", "body": body}));
         assert_eq!(a.message()["body"]["in_reply_to"], json!("q"));
     }
     assert_eq!(a.stats()["plugins"][0]["replace"], json!(4));
@@ -192,7 +188,7 @@ fn a_new_instance_hears_what_there_is_before_it_judges() {
     wait_until("the old instances' ends", || {
         said(&telexd).iter().filter(|said| *said == "p0: the last words").count() >= RELOADS
     });
-    // The records of two instances of one name are told apart by their order: those that are new say so first.
+    // Those that are new say first what was told to them again.
     let said: Vec<_> = said(&telexd).into_iter().filter(|said| !said.contains("last words")).collect();
     let firsts: Vec<_> = (1..said.len())
         .filter(|&at| said[at].contains("replayed") && !said[at - 1].contains("replayed"))

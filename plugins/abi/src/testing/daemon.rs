@@ -1,22 +1,20 @@
 //! Knows how a fake daemon calls a plugin, and what the plugin tells it.
 //! Never: what a plugin should do.
 #![expect(unsafe_code, reason = "plugins speak C")]
-// What telex_plugin.h promises to plugins is kept by lending them locals, and a host and a call that stand still
-// until the instance has ended. What it demands of them is relied on.
+// What telex_plugin.h promises to plugins is kept by lending them locals, and a host and a call that stand
+// still until the instance has ended. What it demands of them is relied on.
 
-use std::cell::RefCell;
+use std::cell::{RefCell, RefMut};
 use std::ffi::{CStr, CString, c_char, c_void};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use super::call::{self, Phase, State};
+use super::host::{self, Told, lock};
 use super::json::{self, find, value};
-use super::{Emitted, Event, Peer, Record};
+use super::{Emitted, Event, Peer, Record, owned};
 use crate::raw::{self, Str};
-use crate::{Descriptor, Fault, Heard, Kind, Level, Replacement, Transport, Verdict, matches, view};
-
-/// Signals that one call may emit, and the shortest timer in milliseconds, as of telexd.
-const EMITTED_MAX: usize = 16;
-const TIMER_MIN: u64 = 10;
+use crate::{Descriptor, Fault, Heard, Kind, Level, Replacement, Transport, Verdict, matches};
 
 /// A daemon with nothing but one instance of one plugin, which it calls as telexd would: through the
 /// descriptor that the library exports.
@@ -41,57 +39,13 @@ pub struct FakeDaemon {
     state: Box<RefCell<State>>,
 }
 
-/// What the instance has told its host, on any thread.
-#[derive(Debug, Default)]
-struct Told {
-    logged: Vec<(Level, String)>,
-    failed: Option<String>,
-    timer: u64,
-}
-
-/// What a call can reach.
-#[derive(Debug, Default)]
-struct State {
-    /// None where no call is under way.
-    phase: Option<Phase>,
-    reason: Option<String>,
-    replaced: Replacement,
-    emitted: Vec<Emitted>,
-    /// Of the call that is under way.
-    emitted_count: usize,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    Filter { kind: u32, body: Str },
-    Event,
-}
-
 impl FakeDaemon {
     /// Makes an instance; the error is what the plugin says why it cannot be made. `config` is a JSON
     /// object.
     pub fn start(plugin: &'static Descriptor, config: &str) -> Result<FakeDaemon, String> {
         let (told, state) = (Box::<Mutex<Told>>::default(), Box::<RefCell<State>>::default());
-        let host = Box::new(raw::Host {
-            size: size_of::<raw::Host>() as u32,
-            abi: raw::ABI,
-            context: std::ptr::from_ref(&*told).cast_mut().cast(),
-            daemon: Str::of("telexd 0.0.0"),
-            name: Str::of("tested"),
-            log: host_log,
-            fail: host_fail,
-            set_timer: host_set_timer,
-            extension: host_extension,
-        });
-        let call = Box::new(raw::Call {
-            size: size_of::<raw::Call>() as u32,
-            reserved: 0,
-            context: std::ptr::from_ref(&*state).cast_mut().cast(),
-            reason: call_reason,
-            replace: call_replace,
-            value: call_value,
-            emit: call_emit,
-        });
+        let host = host::new(&told);
+        let call = call::new(&state);
         let descriptor = plugin.raw();
         let create = descriptor.create.ok_or("its descriptor has no `create`")?;
         // SAFETY: as above.
@@ -311,12 +265,10 @@ impl FakeDaemon {
     }
 
     fn begin(&self, phase: Phase) {
-        let mut state = self.state.borrow_mut();
-        let emitted = std::mem::take(&mut state.emitted);
-        *state = State { phase: Some(phase), emitted, ..State::default() };
+        self.state.borrow_mut().begin(phase);
     }
 
-    fn end(&self) -> std::cell::RefMut<'_, State> {
+    fn end(&self) -> RefMut<'_, State> {
         let mut state = self.state.borrow_mut();
         state.phase = None;
         state
@@ -385,119 +337,5 @@ impl RawPeer<'_> {
             administrator: u32::from(*administrator),
             reserved: 0,
         }
-    }
-}
-
-// The functions of a host and of a call.
-
-fn lock(told: &Mutex<Told>) -> MutexGuard<'_, Told> {
-    told.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-unsafe fn told<'a>(host: *const raw::Host) -> MutexGuard<'a, Told> {
-    // SAFETY: `start` put it there, and it lives longer than the instance.
-    lock(unsafe { &*(*host).context.cast::<Mutex<Told>>() })
-}
-
-unsafe fn owned(text: Str) -> Option<String> {
-    // SAFETY: as the header demands.
-    unsafe { view::text(text) }.map(str::to_owned)
-}
-
-unsafe extern "C" fn host_log(host: *const raw::Host, level: i32, message: Str) {
-    // SAFETY: as above.
-    let (mut told, message) = unsafe { (told(host), owned(message)) };
-    told.logged.push((Level::from_number(level), message.unwrap_or_default()));
-}
-
-unsafe extern "C" fn host_fail(host: *const raw::Host, reason: Str) {
-    // SAFETY: as above.
-    unsafe { told(host).failed = owned(reason) };
-}
-
-unsafe extern "C" fn host_set_timer(host: *const raw::Host, milliseconds: u64) -> i32 {
-    if (1..TIMER_MIN).contains(&milliseconds) {
-        return raw::BAD_VALUE;
-    }
-    // SAFETY: as above.
-    unsafe { told(host).timer = milliseconds };
-    raw::OK
-}
-
-unsafe extern "C" fn host_extension(_: *const raw::Host, _: *const c_char) -> *const c_void {
-    std::ptr::null()
-}
-
-unsafe fn state<'a>(call: *const raw::Call) -> std::cell::RefMut<'a, State> {
-    // SAFETY: `start` put it there, and it lives longer than the instance.
-    unsafe { &*(*call).context.cast::<RefCell<State>>() }.borrow_mut()
-}
-
-unsafe extern "C" fn call_reason(call: *const raw::Call, text: Str) -> i32 {
-    // SAFETY: as above.
-    let (mut state, text) = unsafe { (state(call), owned(text)) };
-    if state.phase.is_none() {
-        return raw::NOT_NOW;
-    }
-    state.reason = text;
-    raw::OK
-}
-
-unsafe extern "C" fn call_replace(call: *const raw::Call, field: i32, value: Str) -> i32 {
-    // SAFETY: as above.
-    let (mut state, value) = unsafe { (state(call), owned(value)) };
-    let Some(Phase::Filter { kind, .. }) = state.phase else { return raw::NOT_NOW };
-    if value.is_none() || kind == raw::REPLY && field != raw::FIELD_BODY {
-        return raw::BAD_VALUE;
-    }
-    let replaced = &mut state.replaced;
-    match field {
-        raw::FIELD_TO => (replaced.to, replaced.topic) = (value, None),
-        raw::FIELD_TOPIC => (replaced.topic, replaced.to) = (value, None),
-        raw::FIELD_TYPE => replaced.message_type = value,
-        raw::FIELD_BODY => replaced.body = value,
-        _ => return raw::BAD_VALUE,
-    }
-    raw::OK
-}
-
-unsafe extern "C" fn call_value(call: *const raw::Call, pointer: Str, found: *mut Str) -> i32 {
-    // SAFETY: as above; the body lives as long as the call is under way.
-    let (state, pointer) = unsafe { (state(call), view::text(pointer)) };
-    let Some(Phase::Filter { body, .. }) = state.phase else { return raw::NOT_NOW };
-    // SAFETY: the same.
-    match (pointer, unsafe { view::text(body) }) {
-        (None, _) => raw::BAD_VALUE,
-        (_, None) => raw::NOT_FOUND,
-        (Some(pointer), Some(body)) => match find(body, pointer) {
-            Ok(Some(value)) => {
-                // SAFETY: the plugin has lent the place.
-                unsafe { found.write(Str::of(value)) };
-                raw::OK
-            }
-            Ok(None) => raw::NOT_FOUND,
-            Err(_) => raw::BAD_VALUE,
-        },
-    }
-}
-
-unsafe extern "C" fn call_emit(call: *const raw::Call, to: Str, topic: Str, body: Str) -> i32 {
-    // SAFETY: as above.
-    let (mut state, to, topic, body) = unsafe { (state(call), owned(to), owned(topic), owned(body)) };
-    if state.phase.is_none() {
-        return raw::NOT_NOW;
-    }
-    if state.emitted_count == EMITTED_MAX {
-        return raw::TOO_MANY;
-    }
-    let body = body.as_deref().and_then(value).filter(|body| body.starts_with('{'));
-    match body {
-        Some(body) if to.is_some() != topic.is_some() => {
-            state.emitted_count += 1;
-            let body = body.to_owned();
-            state.emitted.push(Emitted { to, topic, body });
-            raw::OK
-        }
-        _ => raw::BAD_VALUE,
     }
 }

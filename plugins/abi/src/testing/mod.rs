@@ -3,14 +3,17 @@
 //!
 //! See [`FakeDaemon`].
 
+mod call;
 mod daemon;
+mod host;
 mod json;
 mod library;
 
 pub use daemon::FakeDaemon;
 pub use library::load;
 
-use crate::{Kind, Level, Transport};
+use crate::raw::Str;
+use crate::{Kind, Level, Transport, view};
 
 /// A connection. By default it is `:1`, over a Unix socket, of the user 1000 and registered as `alice`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,4 +123,11 @@ pub struct Emitted {
     pub topic: Option<String>,
     /// A JSON object.
     pub body: String,
+}
+
+/// A text that a plugin hands over, which by the header's word is one.
+#[expect(unsafe_code, reason = "plugins speak C")]
+unsafe fn owned(text: Str) -> Option<String> {
+    // SAFETY: as the header demands.
+    unsafe { view::text(text) }.map(str::to_owned)
 }
