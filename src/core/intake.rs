@@ -324,6 +324,12 @@ impl Core {
                 &own
             }
         };
+        let deadline = self.now.mono + message.timeout.unwrap_or(self.limits.request_timeout);
+        if let (Some(id), Some(_)) = (&message.id, &message.from) {
+            let line = message.envelope.outgoing();
+            let parcel = Parcel { sender: key, message, from, id, line, deadline, ticket: None, favoured };
+            return self.judge(&parcel, gate);
+        }
         let mut scratch = std::mem::take(&mut self.scratch);
         let id = match &message.id {
             Some(id) => id.borrowed(),
@@ -333,8 +339,6 @@ impl Core {
             }
         };
         let line = stamp(message, from, &id, &mut scratch.added, &mut scratch.from);
-        let timeout = message.timeout.unwrap_or(self.limits.request_timeout);
-        let deadline = self.now.mono + timeout;
         let parcel = Parcel { sender: key, message, from, id: &id, line, deadline, ticket: None, favoured };
         self.judge(&parcel, gate);
         self.scratch = scratch;

@@ -2,6 +2,7 @@
 //! Never: what any of it is for.
 
 use crate::limits::DEPTH_MAX;
+use crate::wire::marks::Marks;
 
 /// The line is no JSON, and the cursor stands on the byte at fault.
 pub(super) struct Stuck;
@@ -11,8 +12,7 @@ pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
     /// How many bytes are behind it.
     pub(super) at: usize,
-    /// There is no control character anywhere, so long strings need no look for them.
-    no_controls: bool,
+    marks: Marks,
 }
 
 /// A range of bytes in a line. Empty means that there is no such field: no JSON value is empty.
@@ -58,9 +58,7 @@ impl Span {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Cursor<'a> {
-        // A fold over all bytes, without an early end, is one the compiler makes vectors of.
-        let lowest = bytes.iter().fold(u8::MAX, |lowest, &byte| lowest.min(byte));
-        Cursor { bytes, at: 0, no_controls: lowest >= 0x20 }
+        Cursor { bytes, at: 0, marks: Marks::default() }
     }
 
     /// The bytes between the quotes of a string that has been passed.
@@ -97,25 +95,39 @@ impl<'a> Cursor<'a> {
 
     /// From an object's brace to behind its end. `member` is called with the cursor on each value,
     /// and has to move it behind that. `depth` counts this object and all around it.
-    #[inline(always)]
     pub(super) fn members(
         &mut self,
         depth: usize,
         mut member: impl FnMut(&mut Self, Span) -> Result<(), Stuck>,
     ) -> Result<(), Stuck> {
+        self.members_passed(depth, |cursor, key, passed| {
+            if let Some(value) = passed {
+                cursor.at = value.range().start;
+            }
+            member(cursor, key)
+        })
+    }
+
+    /// The same, but a value that has been passed already is told with its key.
+    #[inline(always)]
+    pub(super) fn members_passed(
+        &mut self,
+        depth: usize,
+        mut member: impl FnMut(&mut Self, Span, Option<Span>) -> Result<(), Stuck>,
+    ) -> Result<(), Stuck> {
+        debug_assert!(depth <= DEPTH_MAX);
         self.at += 1;
         self.skip_space();
         if self.peek() == Some(b'}') {
             self.at += 1;
             return Ok(());
         }
-        debug_assert!(depth <= DEPTH_MAX);
         loop {
-            let start = self.at;
-            let kind = self.string()?;
-            let key = Span::new(start, self.at, kind);
-            self.colon()?;
-            member(self, key)?;
+            let (key, passed) = match self.plain_member() {
+                Some((key, value)) => (key, Some(value)),
+                None => (self.key()?, None),
+            };
+            member(self, key, passed)?;
             self.skip_space();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -126,6 +138,38 @@ impl<'a> Cursor<'a> {
         }
         self.at += 1;
         Ok(())
+    }
+
+    /// Passes a key and the colon behind it, with all the space that may be there.
+    fn key(&mut self) -> Result<Span, Stuck> {
+        let start = self.at;
+        let kind = self.string()?;
+        let key = Span::new(start, self.at, kind);
+        self.colon()?;
+        Ok(key)
+    }
+
+    /// Passes a member as most programs write most of theirs, `"key":"text"` without space or backslash.
+    /// Where something else stands the cursor stays.
+    #[inline(always)]
+    fn plain_member(&mut self) -> Option<(Span, Span)> {
+        let bytes = self.bytes;
+        let key = self.at;
+        if bytes.get(key) != Some(&b'"') {
+            return None;
+        }
+        let key_end = self.marks.next(bytes, key + 1);
+        if bytes.get(key_end..key_end + 3)? != b"\":\"" {
+            return None;
+        }
+        let value = key_end + 2;
+        let value_end = self.marks.next(bytes, value + 1);
+        if bytes.get(value_end) != Some(&b'"') {
+            return None;
+        }
+        self.at = value_end + 1;
+        let plain = |start, end| Span::new(start, end, ValueKind::PlainString);
+        Some((plain(key, key_end + 1), plain(value, value_end + 1)))
     }
 
     /// From an array's bracket to behind its end. `item` is called with the cursor on each value, and
@@ -275,7 +319,7 @@ impl<'a> Cursor<'a> {
     #[inline(always)]
     fn string(&mut self) -> Result<ValueKind, Stuck> {
         self.expect(b'"')?;
-        self.at += plain_run(self.bytes, self.at, self.no_controls);
+        self.at = self.marks.next(self.bytes, self.at);
         if self.peek() == Some(b'"') {
             self.at += 1;
             return Ok(ValueKind::PlainString);
@@ -295,7 +339,7 @@ impl<'a> Cursor<'a> {
                 Some(b'\\') => self.escape()?,
                 _ => return Err(Stuck),
             }
-            self.at += plain_run(self.bytes, self.at, self.no_controls);
+            self.at = self.marks.next(self.bytes, self.at);
         }
     }
 
@@ -343,78 +387,5 @@ impl<'a> Cursor<'a> {
             value = value << 4 | digit;
         }
         Ok(value)
-    }
-}
-
-/// How many bytes from `start` on need no look inside a string: neither quote nor backslash nor a
-/// control character. Most strings are short, so the first bytes are looked at eight at a time,
-/// which costs no call.
-#[inline(always)]
-fn plain_run(bytes: &[u8], start: usize, no_controls: bool) -> usize {
-    const SHORT_BYTES: usize = 24;
-    let mut at = start;
-    loop {
-        let special = special_bytes(word_at(bytes, at));
-        if special != 0 {
-            return at + special.trailing_zeros() as usize / 8 - start;
-        }
-        at += 8;
-        if no_controls && at - start == SHORT_BYTES {
-            return at - start + memchr::memchr2(b'"', b'\\', &bytes[at..]).unwrap_or(bytes.len() - at);
-        }
-    }
-}
-
-/// The eight bytes from `at` on, with zeros (which are control characters) behind the last one.
-#[inline(always)]
-fn word_at(bytes: &[u8], at: usize) -> u64 {
-    match bytes.get(at..at + 8) {
-        Some(word) => u64::from_le_bytes(word.try_into().unwrap_or_default()),
-        None => last_word_at(bytes, at),
-    }
-}
-
-fn last_word_at(bytes: &[u8], at: usize) -> u64 {
-    let rest = bytes.get(at..).unwrap_or_default();
-    let mut word = [0; 8];
-    word[..rest.len()].copy_from_slice(rest);
-    u64::from_le_bytes(word)
-}
-
-/// The high bit of each byte of `word` that is a quote, a backslash or a control character. Bits
-/// above the lowest one may be false (borrows run upwards); the lowest never is.
-#[inline(always)]
-fn special_bytes(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let zero_bytes = |word: u64| word.wrapping_sub(ONES) & !word;
-    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
-    (zero_bytes(word ^ (ONES * u64::from(b'"'))) | zero_bytes(word ^ (ONES * u64::from(b'\\'))) | below_space)
-        & HIGHS
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn special_bytes_are_found_wherever_they_stand() {
-        for length in 0..100 {
-            for special in [0u8, 0x1f, b'"', b'\\'] {
-                for at in 0..length {
-                    let mut bytes = vec![b'x'; length];
-                    bytes[at] = special;
-                    assert_eq!(plain_run(&bytes, 0, false), at);
-                    if special >= 0x20 {
-                        assert_eq!(plain_run(&bytes, 0, true), at);
-                        assert_eq!(plain_run(&bytes, at / 2, true), at - at / 2);
-                    }
-                }
-            }
-            for no_controls in [true, false] {
-                assert_eq!(plain_run(&vec![0x7f; length], 0, no_controls), length);
-                assert_eq!(plain_run(&vec![0xff; length], 0, no_controls), length);
-            }
-        }
     }
 }

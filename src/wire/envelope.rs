@@ -37,20 +37,25 @@ impl Field {
 
     #[inline(always)]
     fn from_name(name: &[u8]) -> Option<Field> {
-        Some(match name {
-            b"message_id" => Field::MessageId,
-            b"message_type" => Field::MessageType,
-            b"from" => Field::From,
-            b"to" => Field::To,
-            b"topic" => Field::Topic,
-            b"body" => Field::Body,
-            b"timeout_ms" => Field::TimeoutMs,
-            b"key" => Field::Key,
-            b"sender" => Field::Sender,
-            b"spool_id" => Field::SpoolId,
-            _ => return None,
-        })
+        // Of arrays of one length the compiler compares words, of slices one byte after the other.
+        match name.len() {
+            2 => named(name, b"to", Field::To),
+            3 => named(name, b"key", Field::Key),
+            4 => named(name, b"from", Field::From).or_else(|| named(name, b"body", Field::Body)),
+            5 => named(name, b"topic", Field::Topic),
+            6 => named(name, b"sender", Field::Sender),
+            8 => named(name, b"spool_id", Field::SpoolId),
+            10 => named(name, b"message_id", Field::MessageId)
+                .or_else(|| named(name, b"timeout_ms", Field::TimeoutMs)),
+            12 => named(name, b"message_type", Field::MessageType),
+            _ => None,
+        }
     }
+}
+
+#[inline(always)]
+fn named<const LENGTH: usize>(name: &[u8], right: &[u8; LENGTH], field: Field) -> Option<Field> {
+    (name.first_chunk() == Some(right)).then_some(field)
 }
 
 /// Why a line has no envelope.
@@ -141,7 +146,7 @@ impl<'a> Envelope<'a> {
         let is_object = cursor.peek() == Some(b'{');
         if is_object {
             self.brace = cursor.at;
-            cursor.members(1, |cursor, key| self.scan_member(cursor, key))?;
+            cursor.members_passed(1, |cursor, key, passed| self.scan_member(cursor, key, passed))?;
         } else {
             cursor.value(0)?;
         }
@@ -153,15 +158,18 @@ impl<'a> Envelope<'a> {
     }
 
     #[inline(always)]
-    fn scan_member(&mut self, cursor: &mut Cursor<'a>, key: Span) -> Result<(), Stuck> {
-        let Some(field) = self.field_of(cursor, key) else { return cursor.value(1) };
-        let value = match field {
-            Field::Body if cursor.peek() == Some(b'{') => self.scan_body(cursor)?,
-            Field::Body => {
-                self.in_reply_to = Span::default();
-                cursor.spanned(1)?
-            }
-            _ => cursor.spanned(1)?,
+    fn scan_member(&mut self, cursor: &mut Cursor<'a>, key: Span, passed: Option<Span>) -> Result<(), Stuck> {
+        let Some(field) = self.field_of(cursor, key) else {
+            return if passed.is_some() { Ok(()) } else { cursor.value(1) };
+        };
+        if field == Field::Body {
+            // Where there are two bodies, it is the last one's, as for `raw`.
+            self.in_reply_to = Span::default();
+        }
+        let value = match passed {
+            Some(value) => value,
+            None if field == Field::Body && cursor.peek() == Some(b'{') => self.scan_body(cursor)?,
+            None => cursor.spanned(1)?,
         };
         let place = &mut self.spans[field as usize];
         if !place.is_empty() {
@@ -186,11 +194,12 @@ impl<'a> Envelope<'a> {
     }
 
     fn scan_body(&mut self, cursor: &mut Cursor<'a>) -> Result<Span, Stuck> {
-        // Where there are two bodies, it is the last one's, as for `raw`.
-        self.in_reply_to = Span::default();
         let start = cursor.at;
-        cursor.members(2, |cursor, key| {
-            let value = cursor.spanned(2)?;
+        cursor.members_passed(2, |cursor, key, passed| {
+            let value = match passed {
+                Some(value) => value,
+                None => cursor.spanned(2)?,
+            };
             // Where a body has it twice, the last one counts, as for most readers of JSON.
             let is_it = match key.kind() {
                 ValueKind::EscapedString => self.decoded(key) == "in_reply_to",

@@ -8,6 +8,7 @@ mod cursor;
 pub mod envelope;
 pub mod frame;
 pub mod json;
+mod marks;
 pub mod message;
 pub mod pointer;
 pub mod rewrite;
