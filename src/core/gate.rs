@@ -28,7 +28,7 @@ pub trait Gate {
     }
 }
 
-/// What one of those who judge has counted since the start.
+/// What one of those who judge has counted since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the protocol")]
 pub struct Counters {

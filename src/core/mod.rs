@@ -217,7 +217,10 @@ impl Core {
                 self.received(session, bytes, gate);
             }
             Input::Ending { session } => self.ending(session),
-            Input::Ended { session } => self.ended(session, gate),
+            Input::Ended { session } => {
+                gate.lap();
+                self.ended(session, gate);
+            }
             Input::Broke { session } => self.broke(session),
             Input::Resumed { session } => {
                 gate.lap();

@@ -2,12 +2,13 @@
 //! Never: how a plugin is loaded or called.
 
 use std::borrow::Cow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use telex_plugin::raw::{self, Str};
 
 use super::ffi::{Call, Interest, Replaced};
 use super::slot::{OnFault, Slot};
+use super::usage::Usage;
 use crate::core::{Counters, Event, Identity, Judged, Level, Note, Peer, Subject, Transport, Verdict};
 use crate::name::matches;
 use crate::wire::envelope::{Envelope, Field};
@@ -41,6 +42,13 @@ enum Outcome {
     Reject(String),
     /// This line goes on in its place.
     Replace(Vec<u8>),
+}
+
+/// Why a message cannot go on as a filter has changed it.
+enum NoLine {
+    TooLong(String),
+    /// The filter is at fault.
+    Wrong(String),
 }
 
 impl Chain {
@@ -116,7 +124,8 @@ impl Chain {
             return self.fare_by_fault(at);
         }
         let is_sampled = self.judged.is_multiple_of(SAMPLED);
-        if is_sampled {
+        let before = (self.slots[at].suspected > 0).then(Usage::now);
+        if is_sampled || before.is_some() {
             self.last = Instant::now();
         }
         let answer = self.call(at, judged, message);
@@ -128,9 +137,9 @@ impl Chain {
             slot.counters.nanoseconds +=
                 SAMPLED * u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / SAMPLED);
         }
-        if took > slot.wanted.budget {
-            let (took, budget) = (took.as_secs_f64() * 1e3, slot.wanted.budget.as_secs_f64() * 1e3);
-            self.strike(at, &format!("took {took:.1} ms for a message, and its budget is {budget:.1} ms"));
+        slot.suspected = slot.suspected.saturating_sub(1);
+        if took > slot.wanted.budget && (raw::PASS..=raw::REPLACE).contains(&answer) {
+            self.seems_late(at, took, before);
         }
         let slot = &mut self.slots[at];
         match answer {
@@ -151,11 +160,36 @@ impl Chain {
                     self.slots[at].counters.replace += 1;
                     Outcome::Replace(line)
                 }
-                Err(why) => self.fault(at, &format!("made of a message what cannot go on: {why}")),
+                // The sender made it so long: that is not to end the filter for others.
+                Err(NoLine::TooLong(why)) => Outcome::Reject(why),
+                Err(NoLine::Wrong(why)) => {
+                    self.fault(at, &format!("made of a message what cannot go on: {why}"))
+                }
             },
             raw::FAULT => self.fault(at, "failed at a message"),
             raw::PANIC => self.fault(at, "panicked at a message"),
             other => self.fault(at, &format!("answered {other} to a message, which is no verdict")),
+        }
+    }
+
+    /// More time has passed than a filter has. Most of it may be somebody else's: from one look at the clock to
+    /// the next, lines are read that no filter wants, and the machine may do something else. So the next
+    /// calls are watched each by itself, and only such a one is a strike. `before` is what this one is
+    /// compared with, if it was.
+    fn seems_late(&mut self, at: usize, took: Duration, before: Option<Usage>) {
+        const WATCHED_CALLS: u32 = 1000;
+        let slot = &mut self.slots[at];
+        let budget = slot.wanted.budget;
+        match before {
+            None => slot.suspected = WATCHED_CALLS,
+            Some(before) if Usage::now().is_to_blame(before, budget) => {
+                let (took, budget) = (took.as_secs_f64() * 1e3, budget.as_secs_f64() * 1e3);
+                self.strike(
+                    at,
+                    &format!("took {took:.1} ms for a message, and its budget is {budget:.1} ms"),
+                );
+            }
+            Some(_) => {}
         }
     }
 
@@ -169,11 +203,12 @@ impl Chain {
     }
 
     /// The line that a filter has made of a message.
-    fn replaced(&self, message: &Message<'_>) -> Result<Vec<u8>, String> {
+    fn replaced(&self, message: &Message<'_>) -> Result<Vec<u8>, NoLine> {
+        let wrong = |why: &str| NoLine::Wrong(why.to_owned());
         let Replaced { to, topic, message_type, body } = self.call.take_replaced();
         let body = match &body {
             None => None,
-            Some(body) => Some(one_value(body).ok_or("the new body is no JSON value")?),
+            Some(body) => Some(one_value(body).ok_or_else(|| wrong("the new body is no JSON value"))?),
         };
         let target = match (to, topic) {
             (Some(to), _) => Some(Target::Address(Cow::Owned(to))),
@@ -182,10 +217,11 @@ impl Chain {
         let changes = Changes { target, message_type: message_type.as_deref(), body };
         let (line, most) = (rewrite(message.envelope, &changes), self.call.max_line_bytes());
         if line.len() > most {
-            return Err(format!("the new line is longer than {most} bytes (max_line_bytes)"));
+            let why = format!("a filter's new line is longer than {most} bytes (max_line_bytes)");
+            return Err(NoLine::TooLong(why));
         }
-        let envelope = Envelope::scan(&line).map_err(|_| "the new line is no JSON")?;
-        read_rewritten(message, &envelope).map_err(|refusal| refusal.error)?;
+        let envelope = Envelope::scan(&line).map_err(|_| wrong("the new line is no JSON"))?;
+        read_rewritten(message, &envelope).map_err(|refusal| NoLine::Wrong(refusal.error))?;
         Ok(line)
     }
 

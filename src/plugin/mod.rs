@@ -9,6 +9,7 @@ mod chain;
 mod ffi;
 mod file;
 mod slot;
+mod usage;
 mod workshop;
 
 use std::path::{Path, PathBuf};

@@ -49,6 +49,8 @@ pub(super) struct Slot {
     pub(super) version: Version,
     pub(super) instance: Instance,
     pub(super) counters: Counters,
+    /// So many of the next calls are watched for whose time they take.
+    pub(super) suspected: u32,
     /// It has failed too often: it is not called any more.
     pub(super) is_out: bool,
     /// Those that are not forgiven.
@@ -79,6 +81,7 @@ impl Slot {
             version,
             instance,
             counters: Counters::default(),
+            suspected: 0,
             is_out: false,
             strikes: 0,
             struck_at: None,
@@ -95,7 +98,7 @@ impl Slot {
 
     /// Whether a connection is refused where this plugin fails to say what it thinks of it.
     pub(super) fn denies_on_fault(&self) -> bool {
-        self.wanted.on_fault == OnFault::Deny && !self.instance.is_log()
+        self.wanted.on_fault == OnFault::Deny && (self.instance.is_filter() || !self.instance.is_log())
     }
 
     /// When its timer passes next; one that has been set anew begins `now`.

@@ -197,7 +197,7 @@ typedef struct telex_message {
     /* As JSON: a string with its quotes, or a number. Not there where the daemon will assign one. */
     telex_str message_id;
     telex_str message_type;
-    /* As stamped: the sender holds this address. */
+    /* As stamped: the sender holds this address, or, of a `register` to the daemon, may be about to. */
     telex_str from;
     /* Neither `to` nor `topic`: a request to the daemon (or a signal to it, which it ignores). */
     telex_str to;
@@ -238,7 +238,8 @@ struct telex_call {
     /* Sends a signal from the daemon itself to an address (`to`) or to a topic, the other one not being
      * there: else TELEX_BAD_VALUE. `body` is a JSON object, whose line ends become spaces. It is queued
      * under the rule for topic messages: it never waits, and who has no room misses it. It is not
-     * filtered. At most 16 in one call: then TELEX_TOO_MANY. */
+     * filtered. At most 16 in one call, and 4 MiB before they are sent, which is when all is judged that was
+     * read from a connection in one go: then TELEX_TOO_MANY. */
     int32_t (*emit)(const telex_call *call, telex_str to, telex_str topic, telex_str body);
 };
 
@@ -281,7 +282,8 @@ typedef struct telex_log {
 
 /* Messages that a filter wants to see: those that match all of the patterns that are there. `*` matches any
  * run of characters; a field that a message does not have is an empty text. The pattern "" matches only
- * those, one that is not there all. */
+ * those, one that is not there all. Texts are compared as they stand in the message: one receiver may be
+ * meant by "a", by "a#port", by ":7" and by a topic. */
 typedef struct telex_interest {
     telex_str message_type;
     telex_str to;
@@ -353,6 +355,8 @@ typedef struct telex_event {
     telex_str reason;
 } telex_event;
 
+/* Events are told behind the messages that were read from a connection in one go: a `register` and what
+ * follows it at once may both be judged before TELEX_REGISTERED comes. What `peer` holds is always right. */
 typedef struct telex_events {
     /* TELEX_OK, or, of TELEX_CONNECTED, TELEX_REJECT. All else is a fault. `call` takes `reason` and
      * `emit`. */

@@ -11,6 +11,8 @@ use crate::wire::pointer;
 
 /// Signals that one call may emit.
 const EMITTED_MAX: usize = 16;
+/// Bytes that may be emitted before it is all taken: a turn has many calls.
+const EMITTED_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Characters of a reason that are told.
 const REASON_CHARS_MAX: usize = 1000;
 
@@ -26,6 +28,7 @@ pub(super) struct State {
     reason: Cell<Option<String>>,
     replaced: RefCell<Replaced>,
     emitted: RefCell<Vec<Emission>>,
+    emitted_bytes: Cell<usize>,
     /// Of the call that is under way.
     emitted_count: Cell<usize>,
     max_line_bytes: Cell<usize>,
@@ -75,6 +78,7 @@ impl Call {
             reason: Cell::default(),
             replaced: RefCell::default(),
             emitted: RefCell::default(),
+            emitted_bytes: Cell::new(0),
             emitted_count: Cell::new(0),
             max_line_bytes: Cell::new(max_line_bytes),
         };
@@ -104,6 +108,7 @@ impl Call {
 
     /// What has been emitted since this was asked last.
     pub(in crate::plugin) fn take_emitted(&self) -> Vec<Emission> {
+        self.state.emitted_bytes.set(0);
         self.state.emitted.take()
     }
 }
@@ -140,14 +145,16 @@ impl State {
         if matches!(self.phase.get(), Phase::Idle) {
             return raw::NOT_NOW;
         }
-        if self.emitted_count.get() >= EMITTED_MAX {
+        let body = body.unwrap_or_default();
+        let bytes = self.emitted_bytes.get() + body.len();
+        if self.emitted_count.get() >= EMITTED_MAX || bytes > EMITTED_BYTES_MAX {
             return raw::TOO_MANY;
         }
-        let Ok(emission) = Emission::new(to, topic, body.unwrap_or_default(), self.max_line_bytes.get())
-        else {
+        let Ok(emission) = Emission::new(to, topic, body, self.max_line_bytes.get()) else {
             return raw::BAD_VALUE;
         };
         self.emitted_count.set(self.emitted_count.get() + 1);
+        self.emitted_bytes.set(bytes);
         self.emitted.borrow_mut().push(emission);
         raw::OK
     }

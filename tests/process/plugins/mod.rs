@@ -178,6 +178,49 @@ fn one_that_is_late_is_given_up() {
     assert_eq!(client.stats()["plugins"][0]["strikes"], json!(3));
 }
 
+/// What is read and not judged, and what the machine does meanwhile, is not the filter's time.
+#[test]
+fn one_that_is_quick_is_not_given_up_for_the_time_of_others() {
+    let telexd = starter("GOOD", "strikes = 2\nbudget = \"1ms\"").start();
+    let mut client = telexd.client();
+    let much = "x".repeat(1_000_000);
+    for _ in 0..20 {
+        client.send(&json!({"message_id": 1, "message_type": "ping", "body": much}));
+        assert_eq!(client.message()["message_type"], json!("ping_reply"));
+    }
+    // What a partial line waited for is not counted either.
+    let mut partial = telexd.client();
+    partial.write(b"{\"message_type\":\"ping\"}");
+    client.ping();
+    partial.finish_writing();
+    assert_eq!(partial.rest().len(), 1);
+    assert_eq!(client.stats()["plugins"][0]["strikes"], json!(0), "{}", telexd.log());
+}
+
+#[test]
+fn a_line_that_grows_too_long_is_refused_and_no_fault() {
+    let telexd = starter("LENGTHENS", "strikes = 2").set("max_line_bytes=1024").start();
+    let mut client = telexd.client();
+    for _ in 0..4 {
+        client.send(&json!({"message_id": 1, "message_type": "ask", "to": "b", "body": "x".repeat(900)}));
+        let told = client.message()["body"].clone();
+        assert_eq!(told["code"], json!("denied"));
+        assert!(told["error"].as_str().is_some_and(|error| error.contains("1024 bytes")), "{told}");
+    }
+    assert_eq!(ask(&mut client, "b")["body"]["code"], json!("no_such_node"));
+}
+
+#[test]
+fn emissions_do_not_fill_the_memory() {
+    const MESSAGES: usize = 1500;
+    let telexd = starter("EMITS_MUCH", "budget = \"10s\"").start();
+    let mut client = telexd.client();
+    client.write("{\"message_type\":\"ping\"}\n".repeat(MESSAGES).as_bytes());
+    (0..MESSAGES).for_each(|_| drop(client.message()));
+    let peak = telexd.process().rss_peak_kib();
+    assert!(peak < 100 * 1024, "{peak} KiB");
+}
+
 #[test]
 fn one_that_fails_for_ever_does_not_fill_the_log() {
     const MESSAGES: usize = 2000;

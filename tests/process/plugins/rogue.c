@@ -34,6 +34,8 @@
 #define EMITS_AT_THE_END 24
 /* It says all that it hears; it does nothing bad. */
 #define TELLS_ALL 25
+#define EMITS_MUCH 26
+#define LENGTHENS 27
 
 #define STR(s) ((telex_str){(s), sizeof(s) - 1})
 
@@ -97,6 +99,19 @@ static int32_t judge(void *instance, const telex_message *message, const telex_c
     while (call->emit(call, STR("b"), (telex_str){NULL, 0}, STR("{\"from\":\"the plugin\"}")) == TELEX_OK)
         count++;
     return count == 16 ? TELEX_PASS : TELEX_FAULT;
+#elif ROGUE == EMITS_MUCH
+    static char body[20000];
+    memset(body, ' ', sizeof body);
+    body[0] = '{';
+    body[sizeof body - 1] = '}';
+    while (call->emit(call, STR("nobody"), (telex_str){NULL, 0}, (telex_str){body, sizeof body}) == TELEX_OK)
+        ;
+    return TELEX_PASS;
+#elif ROGUE == LENGTHENS
+    static char to[200];
+    memset(to, 'x', sizeof to);
+    call->replace(call, TELEX_FIELD_TO, (telex_str){to, sizeof to});
+    return TELEX_REPLACE;
 #elif ROGUE == KEEPS_A_POINTER || ROGUE == TELLS_ALL
     return TELEX_PASS;
 #elif ROGUE == BREAKS_JSON
