@@ -25,17 +25,28 @@ struct Wanted {
     time: Duration,
     /// A part of the names of the rows that are wanted.
     rows: String,
+    servers: Vec<Server>,
     /// Where to be the relay, instead.
     relay: Option<Address>,
 }
 
 fn wanted() -> Result<Wanted, lexopt::Error> {
-    let mut wanted = Wanted { rounds: 5, time: Duration::from_millis(500), rows: String::new(), relay: None };
+    let mut wanted = Wanted {
+        rounds: 5,
+        time: Duration::from_millis(500),
+        rows: String::new(),
+        servers: Server::USUAL.to_vec(),
+        relay: None,
+    };
     let mut parser = Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("quick") => (wanted.rounds, wanted.time) = (1, Duration::from_millis(200)),
             Arg::Long("rows") => wanted.rows = parser.value()?.string()?,
+            Arg::Long("with") => match parser.value()?.string()?.as_str() {
+                "mosquitto" => wanted.servers.push(Server::MOSQUITTO),
+                strange => return Err(format!("no server that is known: {strange}").into()),
+            },
             Arg::Long("relay") => {
                 let parse = |text: &str| Address::parse(text).ok_or("no address");
                 wanted.relay = Some(parser.value()?.parse_with(parse)?);
@@ -52,7 +63,7 @@ fn main() -> ExitCode {
     let wanted = match wanted() {
         Ok(wanted) => wanted,
         Err(error) => {
-            eprintln!("{error}; what there is: --quick, --rows PART-OF-A-NAME");
+            eprintln!("{error}; what there is: --quick, --rows PART-OF-A-NAME, --with mosquitto");
             return ExitCode::from(2);
         }
     };
@@ -69,12 +80,12 @@ fn main() -> ExitCode {
     for round in 1..=wanted.rounds {
         for row in &rows {
             eprintln!("round {round} of {}: {}", wanted.rounds, row.name);
-            for server in Server::ALL.into_iter().filter(|server| row.has(*server) && server.is_there()) {
+            for &server in wanted.servers.iter().filter(|server| row.has(**server) && server.is_there()) {
                 table.add(row, server, row.measure(server, wanted.time));
             }
         }
     }
-    println!("{}", table.show(&rows));
+    println!("{}", table.show(&rows, &wanted.servers));
     for failure in &table.failures {
         println!("FAILED: {failure}");
     }

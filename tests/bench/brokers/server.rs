@@ -16,7 +16,7 @@ use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::dialect::{Dialect, Nats, Party, Redis, Relay, Telex};
+use crate::dialect::{Dialect, Mqtt, Nats, Party, Redis, Relay, Telex};
 
 /// The core that the server has for itself, and the one that the load comes from.
 const SERVER_CORE: usize = 0;
@@ -31,6 +31,7 @@ pub(crate) enum Program {
     Relay,
     Nats,
     Redis,
+    Mosquitto,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,8 +45,8 @@ pub(crate) enum Transport {
 pub(crate) struct Server(pub(crate) Program, pub(crate) Transport);
 
 impl Server {
-    /// All, in the order of the table's columns.
-    pub(crate) const ALL: [Server; 6] = [
+    /// Those of the table, in the order of its columns.
+    pub(crate) const USUAL: [Server; 6] = [
         Server(Program::Telexd, Transport::Unix),
         Server(Program::Telexd, Transport::Tcp),
         Server(Program::Relay, Transport::Unix),
@@ -54,12 +55,15 @@ impl Server {
         Server(Program::Redis, Transport::Unix),
     ];
 
+    pub(crate) const MOSQUITTO: Server = Server(Program::Mosquitto, Transport::Unix);
+
     pub(crate) fn name(self) -> String {
         let program = match self.0 {
             Program::Telexd => "telexd",
             Program::Relay => "relay",
             Program::Nats => "nats",
             Program::Redis => "redis",
+            Program::Mosquitto => "mosquitto",
         };
         let transport = match self.1 {
             Transport::Unix => "unix",
@@ -74,6 +78,7 @@ impl Server {
             Program::Relay => &Relay,
             Program::Nats => &Nats,
             Program::Redis => &Redis,
+            Program::Mosquitto => &Mqtt,
         }
     }
 
@@ -84,6 +89,7 @@ impl Server {
             Program::Relay => return std::env::current_exe().ok(),
             Program::Nats => "nats-server",
             Program::Redis => "redis-server",
+            Program::Mosquitto => "mosquitto",
         };
         let path = std::env::var_os("PATH")?;
         // Debian has servers where only root's path leads to.
@@ -126,6 +132,13 @@ impl Server {
             (Program::Redis, Address::Unix(path)) => {
                 let path = path.display().to_string();
                 arguments(&["--port", "0", "--unixsocket", &path, "--save", "", "--appendonly", "no"])
+            }
+            (Program::Mosquitto, Address::Unix(path)) => {
+                let config = dir.join("mosquitto.conf");
+                // It would drop messages for receivers that are behind, and become a user who may not be here.
+                let settings = "allow_anonymous true\nmax_queued_messages 0\nuser root\n";
+                fs::write(&config, format!("listener 0 {}\n{settings}", path.display())).expect("a file");
+                arguments(&["-c", &config.display().to_string()])
             }
             (program, address) => panic!("{program:?} does not listen at {address}"),
         }
@@ -218,7 +231,7 @@ impl Running {
     pub(crate) fn join(&self, party: &Party) -> File {
         let dialect = self.server.dialect();
         let mut stream = self.wait_for("a connection", || self.address.connect().ok());
-        stream.write_all(dialect.hello(party).as_bytes()).expect("room in a new socket");
+        stream.write_all(&dialect.hello(party)).expect("room in a new socket");
         let (mut heard, mut buffer, deadline) = (Vec::new(), [0; 4096], Instant::now() + PATIENCE);
         while !dialect.is_ready(&heard) {
             match stream.read(&mut buffer) {

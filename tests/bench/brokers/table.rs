@@ -30,11 +30,11 @@ impl Table {
         Some(Figure { value, beside: median(beside) })
     }
 
-    pub(crate) fn show(&self, rows: &[Row]) -> String {
-        let columns: String = Server::ALL.iter().map(|server| format!("{:>16}", server.name())).collect();
+    pub(crate) fn show(&self, rows: &[Row], servers: &[Server]) -> String {
+        let columns: String = servers.iter().map(|server| format!("{:>16}", server.name())).collect();
         let mut shown = format!("{:28}{columns}   telexd, and what it is to reach\n", "");
         for row in rows {
-            let cells = Server::ALL.iter().map(|&server| {
+            let cells = servers.iter().map(|&server| {
                 let cell = self.median(row, server).map_or("-".to_owned(), |figure| cell(row.work, figure));
                 format!("{cell:>16}")
             });

@@ -1,6 +1,7 @@
 //! Knows what clients and servers say to each other, in each server's own words.
 //! Never: who is there, or how much is sent.
 
+mod mqtt;
 mod nats;
 mod redis;
 mod relay;
@@ -8,6 +9,7 @@ mod telex;
 
 use crate::frame::Body;
 
+pub(crate) use mqtt::Mqtt;
 pub(crate) use nats::Nats;
 pub(crate) use redis::Redis;
 pub(crate) use relay::Relay;
@@ -44,7 +46,7 @@ pub(crate) struct Aside {
 /// How one speaks to a server.
 pub(crate) trait Dialect {
     /// What a client says first.
-    fn hello(&self, party: &Party) -> String;
+    fn hello(&self, party: &Party) -> Vec<u8>;
 
     /// Whether that has been answered to its end, and well.
     fn is_ready(&self, heard: &[u8]) -> bool;

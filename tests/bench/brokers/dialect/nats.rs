@@ -12,9 +12,10 @@ fn reply_to(kind: Kind, party: &Party) -> String {
 }
 
 impl Dialect for Nats {
-    fn hello(&self, party: &Party) -> String {
+    fn hello(&self, party: &Party) -> Vec<u8> {
         let subject = party.topic.unwrap_or(&party.name);
         format!("CONNECT {{\"verbose\":false,\"pedantic\":false}}\r\nSUB {subject} 1\r\nPING\r\n")
+            .into_bytes()
     }
 
     fn is_ready(&self, heard: &[u8]) -> bool {

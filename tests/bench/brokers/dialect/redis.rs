@@ -13,8 +13,8 @@ fn three(mark: char, words: [&str; 3]) -> Vec<u8> {
 }
 
 impl Dialect for Redis {
-    fn hello(&self, party: &Party) -> String {
-        format!("HELLO 3\r\nSUBSCRIBE {}\r\nPING\r\n", party.topic.unwrap_or(&party.name))
+    fn hello(&self, party: &Party) -> Vec<u8> {
+        format!("HELLO 3\r\nSUBSCRIBE {}\r\nPING\r\n", party.topic.unwrap_or(&party.name)).into_bytes()
     }
 
     fn is_ready(&self, heard: &[u8]) -> bool {

@@ -7,8 +7,8 @@ use crate::frame::Body;
 pub(crate) struct Relay;
 
 impl Dialect for Relay {
-    fn hello(&self, party: &Party) -> String {
-        format!("{} {}\n", party.topic.unwrap_or(&party.name), party.to)
+    fn hello(&self, party: &Party) -> Vec<u8> {
+        format!("{} {}\n", party.topic.unwrap_or(&party.name), party.to).into_bytes()
     }
 
     fn is_ready(&self, heard: &[u8]) -> bool {

@@ -7,12 +7,13 @@ use crate::frame::{Body, NUMBER};
 pub(crate) struct Telex;
 
 impl Dialect for Telex {
-    fn hello(&self, party: &Party) -> String {
+    fn hello(&self, party: &Party) -> Vec<u8> {
         let mut hello = format!("{{\"message_type\":\"register\",\"from\":\"{}\"}}\n", party.name);
         if let Some(topic) = party.topic {
             hello += &format!("{{\"message_type\":\"subscribe\",\"body\":{{\"topic\":\"{topic}\"}}}}\n");
         }
-        hello + "{\"message_id\":\"ready\",\"message_type\":\"ping\"}\n"
+        hello += "{\"message_id\":\"ready\",\"message_type\":\"ping\"}\n";
+        hello.into_bytes()
     }
 
     fn is_ready(&self, heard: &[u8]) -> bool {
