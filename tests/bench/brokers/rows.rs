@@ -1,7 +1,7 @@
 //! Knows what is measured: the rows of the table, what telexd is to reach in each, and how a figure is taken.
 //! Never: how it is shown.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::frame::{Body, Form};
 use crate::load::Load;
@@ -116,12 +116,18 @@ impl Row {
     }
 }
 
+/// Between two moments at which nothing is under way, so that the time is that of these messages and of no
+/// others.
 fn measure_cpu(server: &Running, mut load: Load<'_>, time: Duration) -> Result<Figure, String> {
     load.go_on(time / 2)?;
-    let (cpu, arrived, began) = (server.cpu(), load.arrived(), std::time::Instant::now());
-    load.go_on(time)?;
-    let (cpu, arrived, took) = (server.cpu() - cpu, load.arrived() - arrived, began.elapsed());
     load.drain()?;
+    let (cpu, arrived, began) = (server.cpu(), load.arrived(), Instant::now());
+    load.go_on(time)?;
+    load.drain()?;
+    let (cpu, arrived, took) = (server.cpu() - cpu, load.arrived() - arrived, began.elapsed());
+    if arrived == 0 {
+        return Err("nothing was sent".to_owned());
+    }
     let value = cpu.as_secs_f64() * 1e6 / arrived as f64;
     Ok(Figure { value, beside: Some(arrived as f64 / took.as_secs_f64()) })
 }
