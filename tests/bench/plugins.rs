@@ -166,7 +166,7 @@ fn build_c(to: &Path, arguments: &[&str]) {
 fn build_rust(to: &Path) {
     let built = Path::new(env!("CARGO_TARGET_TMPDIR")).join("passes");
     run(Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--release", "--locked", "--offline", "--manifest-path"])
+        .args(["build", "--quiet", "--release", "--offline", "--manifest-path"])
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/filter/Cargo.toml"))
         .arg("--target-dir")
         .arg(&built));

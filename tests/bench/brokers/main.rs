@@ -41,7 +41,7 @@ fn wanted() -> Result<Wanted, lexopt::Error> {
     let mut parser = Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
-            Arg::Long("quick") => (wanted.rounds, wanted.time) = (1, Duration::from_millis(200)),
+            Arg::Long("quick") => (wanted.rounds, wanted.time) = (1, Duration::from_millis(100)),
             Arg::Long("rows") => wanted.rows = parser.value()?.string()?,
             Arg::Long("with") => match parser.value()?.string()?.as_str() {
                 "mosquitto" => wanted.servers.push(Server::MOSQUITTO),
