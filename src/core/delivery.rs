@@ -18,9 +18,6 @@ use crate::wire::message::{Id, Refusal, Told};
 const EARLY_WRITE_BYTES: usize = 256 * 1024;
 /// A line of this size that goes to several receivers is copied once, and shared.
 const SHARED_BYTES_MIN: usize = 4096;
-/// What is kept of emptied buffers: of these bytes each at most, and so many at most.
-const SPARE_BYTES_MAX: usize = 1024 * 1024;
-const SPARES_MAX: usize = 8;
 
 /// A request as its asker has to be answered, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -139,11 +136,7 @@ impl Core {
         let early = self.limits.max_queue_bytes / 2;
         let Some(session) = self.sessions.get_mut(to) else { return };
         let before = session.outbox.footprint();
-        if session.outbox.wants_buffer()
-            && let Some(buffer) = self.spare.pop()
-        {
-            session.outbox.lend(buffer);
-        }
+        session.outbox.borrow(&mut self.spare);
         push(session);
         self.memory_bytes = self.memory_bytes + session.outbox.footprint() - before;
         self.stats.lines_out += 1;
@@ -180,13 +173,7 @@ impl Core {
         session.taken += count as u64;
         session.large = false;
         self.stats.bytes_out += count as u64;
-        if let Some(mut buffer) = session.outbox.reclaim()
-            && self.spare.len() < SPARES_MAX
-            && buffer.capacity() <= SPARE_BYTES_MAX
-        {
-            buffer.clear();
-            self.spare.push(buffer);
-        }
+        session.outbox.give_back(&mut self.spare);
         // A buffer only ever shrinks here.
         self.memory_bytes -= before - session.outbox.footprint() + freed;
         if session.choked && session.outbox.answer_bytes() <= choked_at {

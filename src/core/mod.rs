@@ -124,8 +124,7 @@ pub struct Core {
     /// Work done for the session in hand beyond its bytes, in entries looked at.
     effort: usize,
 
-    /// Buffers of outboxes that have been emptied.
-    spare: Vec<Vec<u8>>,
+    spare: outbox::Spare,
     scratch: intake::Scratch,
     receivers: Vec<SessionKey>,
 }
@@ -164,7 +163,7 @@ impl Core {
             leaving: Vec::new(),
             at_once: Vec::new(),
             effort: 0,
-            spare: Vec::new(),
+            spare: outbox::Spare::default(),
             scratch: Default::default(),
             receivers: Vec::new(),
         }

@@ -9,6 +9,10 @@ use std::rc::Rc;
 use crate::core::SessionKey;
 use crate::wire::envelope::Outgoing;
 
+/// What is kept of the memory of outboxes that have been emptied: of each, and of all.
+const SPARE_BYTES_EACH_MAX: usize = 1024 * 1024;
+const SPARE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// What a line counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
@@ -55,6 +59,33 @@ struct Run {
     shared: Option<Rc<Vec<u8>>>,
 }
 
+/// Memory of outboxes that have been emptied, for those that are filled next.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    parts: Vec<(Vec<u8>, VecDeque<Run>)>,
+    bytes: usize,
+}
+
+impl Spare {
+    fn take(&mut self) -> Option<(Vec<u8>, VecDeque<Run>)> {
+        let (bytes, runs) = self.parts.pop()?;
+        self.bytes -= footprint(&bytes, &runs);
+        Some((bytes, runs))
+    }
+
+    fn put(&mut self, bytes: Vec<u8>, runs: VecDeque<Run>) {
+        let size = footprint(&bytes, &runs);
+        if (1..=SPARE_BYTES_EACH_MAX).contains(&size) && self.bytes + size <= SPARE_BYTES_MAX {
+            self.bytes += size;
+            self.parts.push((bytes, runs));
+        }
+    }
+}
+
+fn footprint(bytes: &Vec<u8>, runs: &VecDeque<Run>) -> usize {
+    bytes.capacity() + runs.capacity() * size_of::<Run>()
+}
+
 impl Outbox {
     pub(crate) fn is_empty(&self) -> bool {
         self.runs.is_empty()
@@ -77,27 +108,24 @@ impl Outbox {
 
     /// The memory that this outbox holds for itself, without shared lines.
     pub(crate) fn footprint(&self) -> usize {
-        self.bytes.capacity() + self.runs.capacity() * size_of::<Run>()
+        footprint(&self.bytes, &self.runs)
     }
 
-    /// Whether a buffer would help before the next push ([`Outbox::lend`]).
-    pub(crate) fn wants_buffer(&self) -> bool {
-        self.bytes.capacity() == 0
-    }
-
-    /// Takes an empty buffer to write into.
-    pub(crate) fn lend(&mut self, buffer: Vec<u8>) {
-        debug_assert!(self.bytes.is_empty() && buffer.is_empty());
-        self.bytes = buffer;
-    }
-
-    /// Gives the memory up where nothing is queued, so that idle connections hold none.
-    pub(crate) fn reclaim(&mut self) -> Option<Vec<u8>> {
-        if !self.runs.is_empty() {
-            return None;
+    /// Gets memory for what is pushed next, where it has none and there is some.
+    pub(crate) fn borrow(&mut self, spare: &mut Spare) {
+        if self.bytes.capacity() == 0
+            && self.runs.capacity() == 0
+            && let Some((bytes, runs)) = spare.take()
+        {
+            (self.bytes, self.runs) = (bytes, runs);
         }
-        self.runs = VecDeque::new();
-        (self.bytes.capacity() > 0).then(|| std::mem::take(&mut self.bytes))
+    }
+
+    /// Gives its memory up where nothing is queued, so that idle connections hold none.
+    pub(crate) fn give_back(&mut self, spare: &mut Spare) {
+        if self.runs.is_empty() {
+            spare.put(std::mem::take(&mut self.bytes), std::mem::take(&mut self.runs));
+        }
     }
 
     /// Appends a peer's line.
@@ -318,8 +346,11 @@ mod tests {
         assert_eq!(waiting(&outbox), "2\n333\n4444\n");
         outbox.wrote(11, |_| {});
         assert!(outbox.is_empty());
-        assert!(outbox.reclaim().is_some());
-        assert_eq!(outbox.footprint(), 0);
+        let (mut spare, held) = (Spare::default(), outbox.footprint());
+        outbox.give_back(&mut spare);
+        assert_eq!((outbox.footprint(), spare.bytes), (0, held));
+        outbox.borrow(&mut spare);
+        assert_eq!((outbox.footprint(), spare.bytes), (held, 0));
     }
 
     #[test]
