@@ -19,6 +19,12 @@ const EARLY_WRITE_BYTES: usize = 256 * 1024;
 /// A line of this size that goes to several receivers is copied once, and shared.
 const SHARED_BYTES_MIN: usize = 4096;
 
+/// A receiver, as far as a line depends on it.
+struct Reader {
+    wants_sender: bool,
+    broke: bool,
+}
+
 /// A request as its asker has to be answered, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AskedBy<'a> {
@@ -39,35 +45,67 @@ impl Core {
         receivers: &[SessionKey],
         line: &Outgoing<'_>,
     ) {
-        let shares = receivers.len() > 1 && line.len() >= SHARED_BYTES_MIN;
-        // What is shared with and without the member `sender`.
+        let [receiver] = *receivers else { return self.deliver_to_several(sender, class, receivers, line) };
+        let Some(Reader { wants_sender, broke }) = self.reader(receiver) else { return };
+        let member = if wants_sender { self.sender_member(sender) } else { None };
+        let line = line.with_sender(member.as_deref().unwrap_or_default());
+        self.push(receiver, class, |session| session.outbox.push(sender, class, &line));
+        self.stats.delivered += 1;
+        if broke {
+            self.give_up_broken(receivers);
+        }
+    }
+
+    /// The same: what they get is put together once, without and with the member `sender`.
+    fn deliver_to_several(
+        &mut self,
+        sender: SessionKey,
+        class: Class,
+        receivers: &[SessionKey],
+        line: &Outgoing<'_>,
+    ) {
+        let is_shared = line.len() >= SHARED_BYTES_MIN;
+        let mut copies = std::mem::take(&mut self.copies);
         let mut frames: [Option<Rc<Vec<u8>>>; 2] = [None, None];
         let mut any_broke = false;
         for &receiver in receivers {
-            let Some(session) = self.sessions.get(receiver) else { continue };
-            let wants_sender = session.wants_sender;
-            any_broke |= session.broke;
-            if session.missed > 0 {
-                self.say_lagged(receiver);
+            let Some(Reader { wants_sender, broke }) = self.reader(receiver) else { continue };
+            any_broke |= broke;
+            let at = usize::from(wants_sender);
+            let (copy, frame) = (&mut copies[at], &mut frames[at]);
+            if copy.is_empty() && frame.is_none() {
+                let member = if wants_sender { self.sender_member(sender) } else { None };
+                line.with_sender(member.as_deref().unwrap_or_default()).write_to(copy);
+                if is_shared {
+                    self.memory_bytes += copy.len();
+                    *frame = Some(Rc::new(std::mem::take(copy)));
+                }
             }
-            let member = if wants_sender { self.sender_member(sender) } else { None };
-            let line = line.with_sender(member.as_deref().unwrap_or_default());
-            if shares {
-                let frame = match &frames[usize::from(wants_sender)] {
-                    Some(frame) => frame.clone(),
-                    None => self.share(&line, &mut frames[usize::from(wants_sender)]),
-                };
-                self.push(receiver, class, |session| session.outbox.push_shared(sender, class, frame));
-            } else {
-                self.push(receiver, class, |session| session.outbox.push(sender, class, &line));
+            match frame {
+                Some(frame) => self.push(receiver, class, |session| {
+                    session.outbox.push_shared(sender, class, frame.clone())
+                }),
+                None => self.push(receiver, class, |session| session.outbox.push_copy(sender, class, copy)),
             }
             self.stats.delivered += 1;
         }
         // The frames are held by the outboxes alone from here on.
         drop(frames);
+        copies.iter_mut().for_each(Vec::clear);
+        self.copies = copies;
         if any_broke {
             self.give_up_broken(receivers);
         }
+    }
+
+    /// What there is to know of a receiver before a line for it; what it has missed is told ahead of that.
+    fn reader(&mut self, receiver: SessionKey) -> Option<Reader> {
+        let session = self.sessions.get(receiver)?;
+        let reader = Reader { wants_sender: session.wants_sender, broke: session.broke };
+        if session.missed > 0 {
+            self.say_lagged(receiver);
+        }
+        Some(reader)
     }
 
     /// What was queued for connections that nothing can be written to meets its fate at once.
@@ -78,13 +116,6 @@ impl Core {
                 self.give_up(receiver);
             }
         }
-    }
-
-    fn share(&mut self, line: &Outgoing<'_>, place: &mut Option<Rc<Vec<u8>>>) -> Rc<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(line.len());
-        line.write_to(&mut bytes);
-        self.memory_bytes += bytes.len();
-        place.insert(Rc::new(bytes)).clone()
     }
 
     fn sender_member(&mut self, sender: SessionKey) -> Option<Rc<[u8]>> {

@@ -126,6 +126,8 @@ pub struct Core {
 
     spare: outbox::Spare,
     scratch: intake::Scratch,
+    /// Scratch for a line that goes to several, without and with the member `sender`.
+    copies: [Vec<u8>; 2],
     receivers: Vec<SessionKey>,
 }
 
@@ -165,6 +167,7 @@ impl Core {
             effort: 0,
             spare: outbox::Spare::default(),
             scratch: Default::default(),
+            copies: Default::default(),
             receivers: Vec::new(),
         }
     }

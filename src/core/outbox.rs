@@ -133,6 +133,11 @@ impl Outbox {
         self.append(Some(sender), class, |bytes| line.write_to(bytes))
     }
 
+    /// Appends a peer's line that is put together already, with its LF.
+    pub(crate) fn push_copy(&mut self, sender: SessionKey, class: Class, line: &[u8]) -> usize {
+        self.append(Some(sender), class, |bytes| bytes.extend_from_slice(line))
+    }
+
     /// Appends a peer's line (with its LF) that other outboxes hold too.
     pub(crate) fn push_shared(&mut self, sender: SessionKey, class: Class, line: Rc<Vec<u8>>) -> usize {
         let len = line.len();
