@@ -196,7 +196,8 @@ fn lines() -> Vec<u8> {
     let body = "x".repeat(BODY_BYTES);
     let line = |id| {
         format!(
-            "{{\"message_id\":\"{id:09}\",\"message_type\":\"signal\",\"from\":\"a\",\"to\":\"b\",\"body\":\"{body}\"}}\n"
+            "{{\"message_id\":\"{id:09}\",\"message_type\":\"signal\",\
+             \"from\":\"a\",\"to\":\"b\",\"body\":\"{body}\"}}\n"
         )
     };
     (0..LINES).map(line).collect::<String>().into_bytes()

@@ -192,10 +192,8 @@ impl<'a> Load<'a> {
     }
 
     fn receive(&mut self) -> Result<(), String> {
+        // Also those to whom nothing should come.
         for peer in &mut self.peers {
-            if peer.expected.is_none() && peer.asides.is_empty() {
-                continue;
-            }
             let kept = peer.partial.len();
             self.buffer[..kept].copy_from_slice(&peer.partial);
             let came = match peer.stream.read(&mut self.buffer[kept..]) {

@@ -1,5 +1,5 @@
-//! Knows how to forward lines, and no more than that: one thread, epoll, and a search for LF. What it costs is
-//! about the least that any program costs that hands lines on.
+//! Knows how to forward lines, and no more than that: one thread, epoll, and a search for LF. What it costs
+//! is about the least that any program costs that hands lines on.
 //! Never: what is in a line.
 //!
 //! The first line of a connection says what it is called and where all its lines go: `NAME NAME`. Any number

@@ -135,7 +135,8 @@ impl Server {
             }
             (Program::Mosquitto, Address::Unix(path)) => {
                 let config = dir.join("mosquitto.conf");
-                // It would drop messages for receivers that are behind, and become a user who may not be here.
+                // It would drop messages for receivers that are behind, and become a user who may not be
+                // here.
                 let settings = "allow_anonymous true\nmax_queued_messages 0\nuser root\n";
                 fs::write(&config, format!("listener 0 {}\n{settings}", path.display())).expect("a file");
                 arguments(&["-c", &config.display().to_string()])

@@ -38,7 +38,8 @@ impl Dialect for Telex {
             _ => body.json(from),
         };
         let line = format!(
-            "{{\"message_id\":\"{id}\",\"message_type\":\"{message_type}\",\"from\":\"{from}\",\"{target}\":\"{to}\",\"body\":{body}}}\n"
+            "{{\"message_id\":\"{id}\",\"message_type\":\"{message_type}\",\
+             \"from\":\"{from}\",\"{target}\":\"{to}\",\"body\":{body}}}\n"
         );
         line.into_bytes()
     }
