@@ -15,7 +15,7 @@ use crate::wire::json::{Object, write_string};
 use crate::wire::message::{Id, Refusal, Told};
 
 /// An outbox that has grown to this is written before the turn ends, while it is warm.
-const EARLY_WRITE_BYTES: usize = 256 * 1024;
+const EARLY_WRITE_BYTES: usize = 64 * 1024;
 /// A line of this size that goes to several receivers is copied once, and shared.
 const SHARED_BYTES_MIN: usize = 4096;
 

@@ -11,7 +11,7 @@ use crate::wire::envelope::Outgoing;
 
 /// What is kept of the memory of outboxes that have been emptied: of each, and of all.
 const SPARE_BYTES_EACH_MAX: usize = 1024 * 1024;
-const SPARE_BYTES_MAX: usize = 8 * 1024 * 1024;
+const SPARE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// What a line counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

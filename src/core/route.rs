@@ -264,7 +264,7 @@ impl Core {
         };
         let looked_at = self.topics.pick(topic, has_room, receivers);
         // Each is a short copy and no search. The few branches on the way of a plain topic are no effort.
-        self.effort += (receivers.len() + looked_at) / 8;
+        self.effort += (receivers.len() + looked_at) / 16;
     }
 
     fn publish(&mut self, parcel: &Parcel<'_>, topic: &str, receivers: &mut Vec<SessionKey>) -> Outcome {

@@ -83,7 +83,10 @@ fn block_at(bytes: &[u8], from: usize) -> u64 {
 #[inline(always)]
 fn marks_of(block: &[u8; BLOCK_BYTES]) -> u64 {
     // Each byte by itself, which the compiler makes vectors of.
-    let marked = block.map(|byte| u8::from(byte < b' ' || byte == b'"' || byte == b'\\'));
+    let mut marked = [0; BLOCK_BYTES];
+    for (mark, &byte) in marked.iter_mut().zip(block) {
+        *mark = u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\');
+    }
     let mut bits = 0;
     for (at, word) in marked.as_chunks().0.iter().enumerate() {
         // Gathers the lowest bits of eight bytes in the highest byte.
