@@ -19,9 +19,6 @@ pub trait Gate {
     /// Looks at one message, as it came but for its `from`.
     fn judge(&mut self, judged: &Judged<'_>) -> Verdict;
 
-    /// Time that has passed until now is nobody's who judges.
-    fn lap(&mut self) {}
-
     /// What each of those who judge has counted, in their order; for `stats`.
     fn counters(&self) -> Vec<Counters> {
         Vec::new()
@@ -128,15 +125,7 @@ impl Core {
         }
         let is_request = parcel.message.kind == Kind::Request;
         match verdict {
-            Verdict::Pass => {
-                // What takes long is not to be laid at the door of who judges the next message.
-                const MUCH: usize = 64;
-                let before = self.effort;
-                self.route(parcel, gate);
-                if self.effort > before + MUCH {
-                    gate.lap();
-                }
-            }
+            Verdict::Pass => self.route(parcel, gate),
             Verdict::Replace(line) => self.go_on_as(parcel, &line, gate),
             Verdict::Reject { filter, reason } => {
                 let refusal = Refusal { filter: Some(filter), ..Refusal::new(Code::Denied, reason) };

@@ -214,20 +214,11 @@ impl Core {
         }
         self.spread_news();
         match input {
-            Input::Received { session, bytes } => {
-                gate.lap();
-                self.received(session, bytes, gate);
-            }
+            Input::Received { session, bytes } => self.received(session, bytes, gate),
             Input::Ending { session } => self.ending(session),
-            Input::Ended { session } => {
-                gate.lap();
-                self.ended(session, gate);
-            }
+            Input::Ended { session } => self.ended(session, gate),
             Input::Broke { session } => self.broke(session),
-            Input::Resumed { session } => {
-                gate.lap();
-                self.resumed(session, gate);
-            }
+            Input::Resumed { session } => self.resumed(session, gate),
             Input::TimePassed => self.time_passed(),
             Input::Measured { session, unread } => self.measured(session, unread),
             Input::Reloaded { token, outcome } => self.reloaded(token, outcome),

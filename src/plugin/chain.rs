@@ -2,15 +2,14 @@
 //! Never: how a plugin is loaded or called.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use telex_plugin::raw::{self, Str};
 
-use super::ffi::{Call, Interest, Replaced};
+use super::ffi::{Call, Replaced};
 use super::slot::{OnFault, Slot};
-use super::usage::Usage;
+use super::usage::{Usage, last_tick};
 use crate::core::{Counters, Event, Identity, Judged, Level, Note, Peer, Subject, Transport, Verdict};
-use crate::name::matches;
 use crate::wire::envelope::{Envelope, Field};
 use crate::wire::json::Object;
 use crate::wire::message::{Kind, Message, Target};
@@ -18,6 +17,9 @@ use crate::wire::rewrite::{Changes, one_value, read_rewritten, rewrite};
 
 /// One message of so many has its filters timed for the counters.
 const SAMPLED: u64 = 64;
+/// Where a tick of the clock has passed during a call, it may have been late, or the machine did something
+/// else: so many of the next calls are watched, and only such a one is a strike.
+const WATCHED_CALLS: u32 = 1000;
 
 /// The plugins that are in force, in their order.
 #[derive(Debug)]
@@ -28,8 +30,6 @@ pub(super) struct Chain {
     pub(super) call: Box<Call>,
     pub(super) notes: Vec<Note>,
     began: Instant,
-    /// When the last call ended, or what does not belong to any call.
-    last: Instant,
     judged: u64,
     /// Scratch for the node IDs of a sender.
     node_ids: Vec<Str>,
@@ -59,7 +59,6 @@ impl Chain {
             call: Call::new(max_line_bytes),
             notes: Vec::new(),
             began: Instant::now(),
-            last: Instant::now(),
             judged: 0,
             node_ids: Vec::new(),
         }
@@ -76,13 +75,6 @@ impl Chain {
         !self.filters.is_empty()
     }
 
-    /// The time until now is no filter's.
-    pub(super) fn lap(&mut self) {
-        if self.has_filters() {
-            self.last = Instant::now();
-        }
-    }
-
     /// Has a message judged by all filters that want it, in their order; the first refusal counts.
     pub(super) fn judge(&mut self, judged: &Judged<'_>) -> Verdict {
         self.judged += 1;
@@ -92,7 +84,8 @@ impl Chain {
     fn judge_from(&mut self, first: usize, judged: &Judged<'_>, message: &Message<'_>) -> Verdict {
         for nth in first..self.filters.len() {
             let at = self.filters[nth];
-            if !is_wanted(&self.slots[at].instance.interests, judged, message) {
+            let interests = &self.slots[at].instance.interests;
+            if !interests.iter().any(|interest| interest.covers(message, judged.from)) {
                 continue;
             }
             match self.judge_by(at, judged, message) {
@@ -108,6 +101,7 @@ impl Chain {
     }
 
     /// Has those that come later judge what an earlier one made of a message.
+    #[inline(never)]
     fn judge_on(&mut self, first: usize, judged: &Judged<'_>, line: Vec<u8>) -> Verdict {
         let verdict = match Envelope::scan(&line) {
             Ok(envelope) => match Message::read(&envelope) {
@@ -119,40 +113,73 @@ impl Chain {
         if verdict == Verdict::Pass { Verdict::Replace(line) } else { verdict }
     }
 
+    #[inline(always)]
     fn judge_by(&mut self, at: usize, judged: &Judged<'_>, message: &Message<'_>) -> Outcome {
-        if self.slots[at].is_out {
-            return self.fare_by_fault(at);
+        let slot = &self.slots[at];
+        let answer = match slot.is_out || slot.suspected > 0 || self.judged.is_multiple_of(SAMPLED) {
+            true if slot.is_out => return self.fare_by_fault(at),
+            true => self.call_watched(at, judged, message),
+            false => {
+                let before = last_tick();
+                let answer = self.call(at, judged, message);
+                let took = last_tick().saturating_sub(before);
+                let slot = &mut self.slots[at];
+                if took > slot.wanted.budget {
+                    slot.suspected = WATCHED_CALLS;
+                }
+                answer
+            }
+        };
+        let counters = &mut self.slots[at].counters;
+        counters.calls += 1;
+        if answer == raw::PASS {
+            counters.pass += 1;
+            return Outcome::Pass;
         }
-        let is_sampled = self.judged.is_multiple_of(SAMPLED);
+        self.outcome(at, answer, message)
+    }
+
+    /// Calls a filter between two looks at the clock, and where it has seemed late also at whose time it
+    /// takes.
+    #[inline(never)]
+    fn call_watched(&mut self, at: usize, judged: &Judged<'_>, message: &Message<'_>) -> i32 {
         let before = (self.slots[at].suspected > 0).then(Usage::now);
-        if is_sampled || before.is_some() {
-            self.last = Instant::now();
-        }
+        let began = Instant::now();
         let answer = self.call(at, judged, message);
-        let now = Instant::now();
-        let took = now.duration_since(std::mem::replace(&mut self.last, now));
+        let took = began.elapsed();
         let slot = &mut self.slots[at];
-        slot.counters.calls += 1;
-        if is_sampled {
+        if self.judged.is_multiple_of(SAMPLED) {
             slot.counters.nanoseconds +=
                 SAMPLED * u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / SAMPLED);
         }
         slot.suspected = slot.suspected.saturating_sub(1);
-        if took > slot.wanted.budget && (raw::PASS..=raw::REPLACE).contains(&answer) {
-            self.seems_late(at, took, before);
-        }
-        let slot = &mut self.slots[at];
-        match answer {
-            raw::PASS => {
-                slot.counters.pass += 1;
-                Outcome::Pass
+        let budget = slot.wanted.budget;
+        if took > budget {
+            match before {
+                None => slot.suspected = WATCHED_CALLS,
+                // What is a fault besides is one strike.
+                Some(before) if is_verdict(answer) && Usage::now().is_to_blame(before, budget) => {
+                    let (took, budget) = (took.as_secs_f64() * 1e3, budget.as_secs_f64() * 1e3);
+                    let what = format!("took {took:.1} ms for a message, and its budget is {budget:.1} ms");
+                    self.strike(at, &what);
+                }
+                Some(_) => {}
             }
+        }
+        answer
+    }
+
+    /// What an answer leads to that is no [`raw::PASS`].
+    #[inline(never)]
+    fn outcome(&mut self, at: usize, answer: i32, message: &Message<'_>) -> Outcome {
+        let counters = &mut self.slots[at].counters;
+        match answer {
             raw::DROP => {
-                slot.counters.drop += 1;
+                counters.drop += 1;
                 Outcome::Drop
             }
             raw::REJECT => {
-                slot.counters.reject += 1;
+                counters.reject += 1;
                 Outcome::Reject(self.call.take_reason().unwrap_or_else(|| "a filter refused it".to_owned()))
             }
             raw::REPLACE => match self.replaced(message) {
@@ -172,28 +199,8 @@ impl Chain {
         }
     }
 
-    /// More time has passed than a filter has. Most of it may be somebody else's: from one look at the clock to
-    /// the next, lines are read that no filter wants, and the machine may do something else. So the next
-    /// calls are watched each by itself, and only such a one is a strike. `before` is what this one is
-    /// compared with, if it was.
-    fn seems_late(&mut self, at: usize, took: Duration, before: Option<Usage>) {
-        const WATCHED_CALLS: u32 = 1000;
-        let slot = &mut self.slots[at];
-        let budget = slot.wanted.budget;
-        match before {
-            None => slot.suspected = WATCHED_CALLS,
-            Some(before) if Usage::now().is_to_blame(before, budget) => {
-                let (took, budget) = (took.as_secs_f64() * 1e3, budget.as_secs_f64() * 1e3);
-                self.strike(
-                    at,
-                    &format!("took {took:.1} ms for a message, and its budget is {budget:.1} ms"),
-                );
-            }
-            Some(_) => {}
-        }
-    }
-
     /// Calls a filter with a message, as it sees it.
+    #[inline(always)]
     fn call(&mut self, at: usize, judged: &Judged<'_>, message: &Message<'_>) -> i32 {
         self.node_ids.clear();
         self.node_ids.extend(judged.node_ids().map(Str::of));
@@ -281,19 +288,11 @@ pub(super) fn fields_of(name: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-fn is_wanted(interests: &[Interest], judged: &Judged<'_>, message: &Message<'_>) -> bool {
-    let (to, topic) = target(message);
-    let fits =
-        |pattern: &Option<String>, text: &str| pattern.as_ref().is_none_or(|pattern| matches(pattern, text));
-    interests.iter().any(|interest| {
-        fits(&interest.message_type, &message.message_type)
-            && fits(&interest.to, to.unwrap_or_default())
-            && fits(&interest.topic, topic.unwrap_or_default())
-            && fits(&interest.from, judged.from)
-    })
+fn is_verdict(answer: i32) -> bool {
+    (raw::PASS..=raw::REPLACE).contains(&answer)
 }
 
-fn target<'a>(message: &'a Message<'_>) -> (Option<&'a str>, Option<&'a str>) {
+pub(super) fn target<'a>(message: &'a Message<'_>) -> (Option<&'a str>, Option<&'a str>) {
     match &message.target {
         Target::Daemon => (None, None),
         Target::Address(to) => (Some(to), None),

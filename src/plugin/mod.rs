@@ -8,6 +8,7 @@
 mod chain;
 mod ffi;
 mod file;
+mod interest;
 mod slot;
 mod usage;
 mod workshop;
@@ -400,10 +401,6 @@ const FAILED: &str = "the plugin has failed, and what it cannot judge is refused
 impl Gate for Plugins {
     fn judge(&mut self, judged: &Judged<'_>) -> Verdict {
         if self.chain.has_filters() { self.chain.judge(judged) } else { Verdict::Pass }
-    }
-
-    fn lap(&mut self) {
-        self.chain.lap();
     }
 
     fn counters(&self) -> Vec<Counters> {

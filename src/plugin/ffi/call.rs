@@ -25,6 +25,8 @@ pub(in crate::plugin) struct Call {
 
 pub(super) struct State {
     phase: Cell<Phase>,
+    /// There is something in `reason` or `replaced`.
+    has_said: Cell<bool>,
     reason: Cell<Option<String>>,
     replaced: RefCell<Replaced>,
     emitted: RefCell<Vec<Emission>>,
@@ -75,6 +77,7 @@ impl Call {
         };
         let state = State {
             phase: Cell::new(Phase::Idle),
+            has_said: Cell::new(false),
             reason: Cell::default(),
             replaced: RefCell::default(),
             emitted: RefCell::default(),
@@ -114,9 +117,17 @@ impl Call {
 }
 
 impl State {
+    #[inline(always)]
     pub(super) fn begin(&self, phase: Phase) {
         self.phase.set(phase);
         self.emitted_count.set(0);
+        if self.has_said.replace(false) {
+            self.forget();
+        }
+    }
+
+    #[inline(never)]
+    fn forget(&self) {
         self.reason.set(None);
         self.replaced.take();
     }
@@ -130,6 +141,7 @@ impl State {
         if kind == raw::REPLY && field != raw::FIELD_BODY {
             return raw::BAD_VALUE;
         }
+        self.has_said.set(true);
         let mut replaced = self.replaced.borrow_mut();
         match field {
             raw::FIELD_TO => (replaced.to, replaced.topic) = (Some(value), None),
@@ -173,6 +185,7 @@ unsafe extern "C" fn call_reason(call: *const raw::Call, text: Str) -> i32 {
     if matches!(state.phase.get(), Phase::Idle) {
         return raw::NOT_NOW;
     }
+    state.has_said.set(true);
     state.reason.set(text.map(|text| text.chars().take(REASON_CHARS_MAX).collect()));
     raw::OK
 }

@@ -15,6 +15,7 @@ use libloading::os::unix as dl;
 use telex_plugin::raw::{self, Str};
 
 use super::file::{PluginFile, path_of};
+use super::interest::{Interest, Pattern};
 pub(super) use call::{Call, Replaced};
 use host::Host;
 pub(super) use host::Voice;
@@ -103,15 +104,6 @@ impl Library {
         }
         Ok(Library { descriptor, name, version })
     }
-}
-
-/// Messages that a filter wants to see; what is none matches all.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Interest {
-    pub(super) message_type: Option<String>,
-    pub(super) to: Option<String>,
-    pub(super) topic: Option<String>,
-    pub(super) from: Option<String>,
 }
 
 /// An instance of a plugin, with the tables of its extensions.
@@ -211,7 +203,7 @@ impl Instance {
         let list = if count == 0 { &[][..] } else { unsafe { std::slice::from_raw_parts(list, count) } };
         let owned = |text: Str| {
             // SAFETY: it lives as long as the list.
-            unsafe { text_of(text) }.map(Cow::into_owned)
+            unsafe { text_of(text) }.map(|text| Pattern::new(text.into_owned()))
         };
         let own = |interest: &raw::Interest| Interest {
             message_type: owned(interest.message_type),
@@ -261,6 +253,7 @@ impl Instance {
     }
 
     /// Has it judge a message. What it has to say of it is in `call` afterwards.
+    #[inline(always)]
     pub(super) fn judge(&mut self, message: &raw::Message, call: &Call) -> i32 {
         let Some(function) = self.filter.and_then(|filter| filter.judge) else { return raw::PASS };
         call.state.begin(call::Phase::Filter { kind: message.kind, body: message.body });
