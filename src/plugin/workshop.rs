@@ -49,8 +49,8 @@ impl Workshop {
         Workshop { daemon, uid, libraries: Mutex::default() }
     }
 
-    /// Makes all that is wanted, in its order, or says which required one cannot be made, and why.
-    /// `standing` are those that are in force.
+    /// Makes all that is wanted, in its order, or says which one cannot be made that nothing goes without, and
+    /// why. `standing` are those that are in force.
     pub(super) fn make(
         &self,
         wanted: Vec<Wanted>,
@@ -76,9 +76,11 @@ impl Workshop {
                 let instance = Instance::create(library, self.daemon, &wanted.name, &wanted.config)?;
                 Ok(Made::New(wanted.clone(), version, Box::new(instance)))
             });
+        // What is in force must not be gone because of its next version, even if it need not be there.
+        let is_needed = wanted.required || standing.iter().any(|one| one.wanted.name == name);
         match made {
             Ok(made) => Ok(made),
-            Err(why) if wanted.required => Err(format!("plugin {name} ({path}): {why}")),
+            Err(why) if is_needed => Err(format!("plugin {name} ({path}): {why}")),
             Err(why) => Ok(Made::Missing(name, format!("is missing ({path}): {why}"))),
         }
     }

@@ -1,6 +1,7 @@
 //! Plugins, good and bad, in the real daemon. They are built by the C compiler here.
 
 mod contract;
+mod lifecycle;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
