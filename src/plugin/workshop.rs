@@ -17,12 +17,10 @@ pub(super) struct Workshop {
     daemon: &'static str,
     /// Whose files are trusted, beside root's.
     uid: u32,
-    /// By path, the state of the file that was loaded last, or why it was not.
-    libraries: Mutex<HashMap<PathBuf, (Version, Loaded)>>,
+    /// By path, the state of the file that was loaded last. One that could not be loaded is tried anew: what
+    /// it lacks may be elsewhere.
+    libraries: Mutex<HashMap<PathBuf, (Version, Arc<Library>)>>,
 }
-
-/// A library, or why it is none.
-type Loaded = Result<Arc<Library>, String>;
 
 /// What a plugin is that is in force.
 #[derive(Clone, Debug)]
@@ -85,15 +83,15 @@ impl Workshop {
         }
     }
 
-    fn load(&self, mut file: PluginFile) -> Loaded {
+    fn load(&self, mut file: PluginFile) -> Result<Arc<Library>, String> {
         let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((version, library)) = libraries.get(&file.path)
             && *version == file.version
         {
-            return library.clone();
+            return Ok(library.clone());
         }
-        let library = Library::load(&mut file).map(Arc::new);
+        let library = Arc::new(Library::load(&mut file)?);
         libraries.insert(file.path, (file.version, library.clone()));
-        library
+        Ok(library)
     }
 }

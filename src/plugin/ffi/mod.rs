@@ -6,6 +6,7 @@ mod call;
 mod host;
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::ffi::{CStr, c_char, c_void};
 use std::os::fd::IntoRawFd;
 use std::ptr::NonNull;
@@ -42,18 +43,25 @@ impl Library {
     /// a library that means harm.
     pub(super) fn load(file: &mut PluginFile) -> Result<Library, String> {
         let copy = file.copy().map_err(|error| format!("it cannot be copied into memory: {error}"))?;
+        let path = path_of(&copy);
         // SAFETY: its constructors run; the file belongs to root or to the daemon's own user.
-        let library = unsafe { dl::Library::open(Some(path_of(&copy)), dl::RTLD_NOW | dl::RTLD_LOCAL) };
-        let library = library.map_err(|error| format!("it cannot be loaded: {error}"))?;
+        let library = unsafe { dl::Library::open(Some(&path), dl::RTLD_NOW | dl::RTLD_LOCAL) };
+        let library = library.map_err(|error| {
+            // What the loader said is behind it, with a path that nobody knows.
+            let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            format!("it cannot be loaded: {}", why.trim_start_matches(&format!("{}: ", path.display())))
+        })?;
         // The loader takes another file under the same path for the same library. The path has the number of
         // the descriptor in it, so that must not be used again.
         let _ = copy.into_raw_fd();
         let library = std::mem::ManuallyDrop::new(library);
         // SAFETY: the type is that of any symbol: a pointer to it.
         let symbol = unsafe { library.get::<*const raw::Descriptor>(b"telex_plugin\0") };
-        let symbol = symbol.map_err(|_| "it has no symbol `telex_plugin`, so it is no plugin of telexd")?;
+        // A symbol may be there and have no address.
+        let descriptor = symbol.ok().map(|symbol| *symbol).filter(|descriptor| !descriptor.is_null());
+        let descriptor = descriptor.ok_or("it has no symbol `telex_plugin`, so it is no plugin of telexd")?;
         // SAFETY: the symbol is there, and what it is is found out field by field.
-        unsafe { Library::read(*symbol) }
+        unsafe { Library::read(descriptor) }
     }
 
     /// Reads a descriptor, each field only when those before it are right.

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{ask, build, configure, starter};
+use super::{ask, build, compile, configure, starter};
 
 /// Nothing would judge, although nobody has asked for that.
 #[test]
@@ -25,4 +25,28 @@ fn one_that_is_in_force_is_not_lost_by_a_reload() {
     let told = client.ask("reload", Value::Null);
     assert_eq!(told["error"], Value::Null);
     telexd.wait_for_log("plugin new: is missing (rogue): there is no such file");
+}
+
+#[test]
+fn one_that_lacked_a_library_is_loaded_when_that_is_there() {
+    let starter = starter("GOOD", "required = false");
+    let dir = starter.dir().to_owned();
+    let needed = dir.join("libneeded.so");
+    compile("rogue.c", &["-DROGUE=GOOD".to_owned()], &needed);
+    let link = |option: &str| format!("{option}{}", dir.display());
+    let defines = [
+        "-DROGUE=GOOD".to_owned(),
+        "-Wl,--no-as-needed".to_owned(),
+        link("-Wl,-rpath,"),
+        link("-L"),
+        "-lneeded".to_owned(),
+    ];
+    compile("rogue.c", &defines, &dir.join("librogue.so"));
+    let elsewhere = dir.join("elsewhere");
+    fs::rename(&needed, &elsewhere).expect("renamed");
+    let telexd = starter.start();
+    telexd.wait_for_log("is missing (rogue): it cannot be loaded: libneeded.so: cannot open");
+    fs::rename(&elsewhere, &needed).expect("renamed");
+    telexd.reload();
+    assert_eq!(ask(&mut telexd.node("a"), "a")["body"]["error"], json!("version 1"));
 }

@@ -65,6 +65,7 @@ fn ask(client: &mut Client, to: &str) -> Value {
 fn what_is_no_plugin_is_refused_with_a_sentence() {
     for (rogue, told) in [
         ("NO_SYMBOL", "it has no symbol `telex_plugin`, so it is no plugin of telexd"),
+        ("NULL_SYMBOL", "it has no symbol `telex_plugin`, so it is no plugin of telexd"),
         ("WRONG_MAGIC", "its `telex_plugin` begins with 0x12345678, not with TELEX_MAGIC (0x584c4554)"),
         (
             "OTHER_VERSION",
@@ -78,7 +79,7 @@ fn what_is_no_plugin_is_refused_with_a_sentence() {
         ("MANY_INTERESTS", "its list of interests is not right"),
         ("FAILS_TO_CREATE", "it has no mind to"),
         ("FAILS_SILENTLY", "it could not be made, and it did not say why"),
-        ("UNDEFINED_IMPORT", "it cannot be loaded: "),
+        ("UNDEFINED_IMPORT", "it cannot be loaded: undefined symbol: nobody_has_this"),
     ] {
         let ran = starter(rogue, "").run();
         assert_eq!(ran.code, Some(1), "{rogue}: {}", ran.err);
