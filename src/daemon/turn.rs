@@ -47,7 +47,8 @@ impl Daemon {
         }
         let now = self.clock.now().mono;
         let timer = self.plugins.next_deadline(now);
-        let deadlines = [self.core.next_deadline(), self.accepting.deadline(), self.stop_at, timer];
+        let reload = self.reloading.as_ref().and_then(|reloading| reloading.tell_at);
+        let deadlines = [self.core.next_deadline(), self.accepting.deadline(), self.stop_at, timer, reload];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.saturating_sub(now))
     }

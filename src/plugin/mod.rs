@@ -14,18 +14,22 @@ mod workshop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::thread::{JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
 
 use telex_plugin::raw::{self, Str};
 
 use crate::core::{Counters, Emission, Event, Gate, Happened, Happening, Judged, Level, Note, Peer, Verdict};
 
 use chain::Chain;
-use ffi::{Library, Voice};
+use ffi::Library;
 use slot::Slot;
 pub use slot::{OnFault, Wanted};
 use workshop::{Made, Workshop};
+
+/// How long the daemon's end waits for plugins that are being made or ended. Those that take the log may have
+/// much to write yet.
+const END_MAX: Duration = Duration::from_secs(10);
 
 /// All plugins.
 #[derive(Debug)]
@@ -34,23 +38,42 @@ pub struct Plugins {
     workshop: Arc<Workshop>,
     /// What is being made of a new configuration.
     under_way: Option<Receiver<Result<Vec<Made>, String>>>,
-    /// What instances say, also those that are being ended.
-    voices: Vec<Voice>,
     wake: Wake,
-    /// Instances that are being ended.
-    ending: Vec<JoinHandle<()>>,
+    /// Makes what is under way.
+    maker: Option<JoinHandle<()>>,
+    /// Instances that are being ended, each with its plugin's name: what one of them waits for is not to keep
+    /// the others from writing what they still have to write.
+    ending: Vec<(String, JoinHandle<()>)>,
     /// Scratch for node IDs.
     node_ids: Vec<Str>,
 }
 
 /// What other threads end the loop's wait with.
 #[derive(Clone)]
-struct Wake(Arc<dyn Fn() + Send + Sync>);
+struct Wake {
+    wake: Arc<dyn Fn() + Send + Sync>,
+    loop_thread: ThreadId,
+}
+
+impl Wake {
+    fn is_on_loop(&self) -> bool {
+        std::thread::current().id() == self.loop_thread
+    }
+}
 
 impl std::fmt::Debug for Wake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Wake")
     }
+}
+
+/// Why a daemon cannot start with its plugins.
+#[derive(Debug)]
+pub struct NotStarted {
+    /// For people.
+    pub why: String,
+    /// What there is to log of the plugins.
+    pub notes: Vec<Note>,
 }
 
 /// Who refuses a connection, and why.
@@ -76,34 +99,35 @@ pub enum Prepared {
 pub struct Fresh(Vec<usize>);
 
 impl Plugins {
-    /// Makes the plugins that a daemon starts with. `uid` is the daemon's own user, `daemon` its name and
-    /// version. The error says which plugin that is required cannot be made, and why.
+    /// Makes the plugins that a daemon starts with, on the thread of its loop. `uid` is the daemon's own user,
+    /// `daemon` its name and version. `wake` is called, on other threads, when there is something to be done
+    /// here: something is prepared, or has been said. The error says which plugin that is required cannot be
+    /// made, and why.
     pub fn start(
         wanted: Vec<Wanted>,
         dir: &Path,
         daemon: &'static str,
         uid: u32,
         max_line_bytes: usize,
-    ) -> Result<Plugins, String> {
-        let workshop = Workshop::new(daemon, uid);
-        let made = workshop.make(wanted, &[], dir)?;
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Plugins, NotStarted> {
+        let wake = Wake { wake: Arc::new(wake), loop_thread: std::thread::current().id() };
         let mut plugins = Plugins {
             chain: Chain::new(max_line_bytes),
-            workshop: Arc::new(workshop),
+            workshop: Arc::new(Workshop::new(daemon, uid, wake.clone())),
             under_way: None,
-            voices: Vec::new(),
-            wake: Wake(Arc::new(|| {})),
+            wake,
+            maker: None,
             ending: Vec::new(),
             node_ids: Vec::new(),
         };
-        plugins.put_in_force(made);
-        Ok(plugins)
-    }
-
-    /// From now on `wake` is called, on other threads, when there is something to be done here: something
-    /// is prepared, or has been said.
-    pub fn wake_by(&mut self, wake: impl Fn() + Send + Sync + 'static) {
-        self.wake = Wake(Arc::new(wake));
+        match plugins.workshop.make(wanted, &[], dir) {
+            Ok(made) => {
+                plugins.put_in_force(made);
+                Ok(plugins)
+            }
+            Err(why) => Err(NotStarted { why, notes: plugins.take_notes() }),
+        }
     }
 
     /// Begins to make the plugins of a new configuration, on a thread of its own.
@@ -111,14 +135,14 @@ impl Plugins {
         let standing: Vec<_> = self.chain.slots.iter().map(Slot::standing).collect();
         let (workshop, wake, (tell, told)) = (self.workshop.clone(), self.wake.clone(), channel());
         self.under_way = Some(told);
-        self.ending.retain(|thread| !thread.is_finished());
+        self.ending.retain(|(_, thread)| !thread.is_finished());
         let thread = std::thread::Builder::new().name("plugins".to_owned()).spawn(move || {
             // Where nobody wants to know any more, they are ended here.
             let _ = tell.send(workshop.make(wanted, &standing, &dir));
-            (wake.0)();
+            (wake.wake)();
         });
         match thread {
-            Ok(thread) => self.ending.push(thread),
+            Ok(thread) => self.maker = Some(thread),
             // The channel is closed then, which is told as a failure.
             Err(error) => self.chain.note(
                 Level::Error,
@@ -126,6 +150,11 @@ impl Plugins {
                 &format!("there is no thread to make them on: {error}"),
             ),
         }
+    }
+
+    /// The plugin that is being made.
+    pub fn waits_for(&self) -> Option<String> {
+        self.workshop.making()
     }
 
     /// Puts what was prepared in force, where that is done and nothing has failed. To be called
@@ -157,7 +186,6 @@ impl Plugins {
                     let text = format!("is in force ({name} {built}, from {})", wanted.path);
                     self.chain.note(Level::Notice, &wanted.name, &text);
                     fresh.push(slots.len());
-                    self.voices.push(instance.voice());
                     slots.push(Slot::new(wanted, version, *instance));
                 }
                 Made::Missing(name, why) => self.chain.note(Level::Warning, &name, &why),
@@ -167,26 +195,48 @@ impl Plugins {
         for at in kept {
             self.tell(at, &event(raw::RELOADED));
         }
-        let old: Vec<_> = old.into_iter().flatten().map(|slot| slot.instance).collect();
-        if !old.is_empty() {
-            // They may have much to write yet.
-            let wake = self.wake.clone();
-            let end = move || {
-                drop(old);
-                (wake.0)();
-            };
-            self.ending.extend(std::thread::Builder::new().spawn(end).ok());
+        for slot in old.into_iter().flatten() {
+            self.end_beside(slot.wanted.name, slot.instance);
         }
         Fresh(fresh)
     }
 
-    /// Ends all plugins, when they have written what they still have to write. Gives what they said at
-    /// their end, which none of them can write any more.
+    /// Ends what may take long on a thread of its own.
+    fn end_beside(&mut self, name: String, what: impl Send + 'static) {
+        let wake = self.wake.clone();
+        let end = move || {
+            drop(what);
+            (wake.wake)();
+        };
+        // Without a thread it has ended here.
+        self.ending.extend(std::thread::Builder::new().spawn(end).ok().map(|thread| (name, thread)));
+    }
+
+    /// Ends all plugins, when they have written what they still have to write, and leaves those behind that
+    /// take too long. Gives what they said at their end, which none of them can write any more.
     pub fn end(mut self) -> Vec<Note> {
-        self.chain.put(Vec::new());
-        for thread in self.ending.drain(..) {
-            // One that panicked has nothing to be waited for.
-            let _ = thread.join();
+        for slot in self.chain.put(Vec::new()) {
+            self.end_beside(slot.wanted.name, slot.instance);
+        }
+        // What is made from now on is ended by its maker.
+        if let Some(under_way) = self.under_way.take() {
+            self.end_beside("plugins".to_owned(), under_way);
+        }
+        let deadline = Instant::now() + END_MAX;
+        let is_finished = |thread: &JoinHandle<()>| {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            thread.is_finished()
+        };
+        for (name, thread) in self.ending.drain(..) {
+            if !is_finished(&thread) {
+                self.chain.note(Level::Error, &name, "does not end, and is left behind");
+            }
+        }
+        if self.maker.take().is_some_and(|maker| !is_finished(&maker)) {
+            let name = self.workshop.making().unwrap_or_else(|| "plugins".to_owned());
+            self.chain.note(Level::Error, &name, "is still being made, and is left behind");
         }
         self.take_notes()
     }
@@ -237,7 +287,7 @@ impl Plugins {
     /// What there is to log of the plugins themselves.
     pub fn take_notes(&mut self) -> Vec<Note> {
         let chain = &mut self.chain;
-        self.voices.retain(|voice| {
+        self.workshop.voices().retain(|voice| {
             // Looked at before what it said: behind that nothing more comes.
             let is_over = voice.is_over();
             if let Some(said) = voice.said() {

@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::ffi::{Instance, Library};
+use super::Wake;
+use super::ffi::{Host, Instance, Library, Voice};
 use super::file::{PluginFile, Version, candidates};
 use super::slot::Wanted;
 
@@ -20,6 +21,12 @@ pub(super) struct Workshop {
     /// By path, the state of the file that was loaded last. One that could not be loaded is tried anew: what
     /// it lacks may be elsewhere.
     libraries: Mutex<HashMap<PathBuf, (Version, Arc<Library>)>>,
+    /// What instances say, from before they are made until they have ended, whether they come into force or
+    /// not.
+    voices: Mutex<Vec<Voice>>,
+    /// The plugin that is being made.
+    making: Mutex<Option<String>>,
+    wake: Wake,
 }
 
 /// What a plugin is that is in force.
@@ -43,8 +50,25 @@ pub(super) enum Made {
 }
 
 impl Workshop {
-    pub(super) fn new(daemon: &'static str, uid: u32) -> Workshop {
-        Workshop { daemon, uid, libraries: Mutex::default() }
+    pub(super) fn new(daemon: &'static str, uid: u32, wake: Wake) -> Workshop {
+        Workshop {
+            daemon,
+            uid,
+            libraries: Mutex::default(),
+            voices: Mutex::default(),
+            making: Mutex::default(),
+            wake,
+        }
+    }
+
+    /// What instances say.
+    pub(super) fn voices(&self) -> MutexGuard<'_, Vec<Voice>> {
+        lock(&self.voices)
+    }
+
+    /// The plugin that is being made.
+    pub(super) fn making(&self) -> Option<String> {
+        lock(&self.making).clone()
     }
 
     /// Makes all that is wanted, in its order, or says which one cannot be made that nothing goes without, and
@@ -60,6 +84,7 @@ impl Workshop {
 
     fn make_one(&self, wanted: Wanted, standing: &[Standing], dir: &Path) -> Result<Made, String> {
         let (name, path) = (wanted.name.clone(), wanted.path.clone());
+        *lock(&self.making) = Some(name.clone());
         let made = PluginFile::open(candidates(&path, dir), self.uid)
             .map_err(|why| why.to_string())
             .and_then(|file| {
@@ -71,7 +96,9 @@ impl Workshop {
                     return Ok(Made::Kept(at));
                 }
                 let library = self.load(file)?;
-                let instance = Instance::create(library, self.daemon, &wanted.name, &wanted.config)?;
+                let host = Host::new(self.daemon, &wanted.name, self.wake.clone());
+                self.voices().push(host.voice());
+                let instance = Instance::create(library, host, &wanted.config)?;
                 Ok(Made::New(wanted.clone(), version, Box::new(instance)))
             });
         // What is in force must not be gone because of its next version, even if it need not be there.
@@ -84,7 +111,7 @@ impl Workshop {
     }
 
     fn load(&self, mut file: PluginFile) -> Result<Arc<Library>, String> {
-        let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut libraries = lock(&self.libraries);
         if let Some((version, library)) = libraries.get(&file.path)
             && *version == file.version
         {
@@ -94,4 +121,8 @@ impl Workshop {
         libraries.insert(file.path, (file.version, library.clone()));
         Ok(library)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use telex_plugin::raw::{self, Str};
 
 use super::text_of;
+use crate::plugin::Wake;
 
 /// Records of a plugin's own that are kept between two turns.
 const SAID_MAX: usize = 1000;
@@ -17,14 +18,14 @@ const TIMER_MIN: u64 = 10;
 
 /// What a plugin sees of the daemon, and what it has said to it.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(in crate::plugin) struct Host {
     pub(super) raw: raw::Host,
     shared: Arc<Shared>,
 }
 
 impl Host {
     /// It stands still: plugins are given its address.
-    pub(super) fn new(daemon: &str, name: &str) -> Box<Host> {
+    pub(in crate::plugin) fn new(daemon: &str, name: &str, wake: Wake) -> Box<Host> {
         let shared = Shared {
             daemon: daemon.to_owned(),
             name: name.to_owned(),
@@ -32,6 +33,7 @@ impl Host {
             has_said: AtomicBool::new(false),
             reason: Mutex::default(),
             timer: AtomicU64::new(0),
+            wake,
         };
         let raw = raw::Host {
             size: size_of::<raw::Host>() as u32,
@@ -56,7 +58,8 @@ impl Host {
         lock(&self.shared.reason).take()
     }
 
-    pub(super) fn voice(&self) -> Voice {
+    /// What its plugin says.
+    pub(in crate::plugin) fn voice(&self) -> Voice {
         Voice(self.shared.clone())
     }
 
@@ -66,8 +69,8 @@ impl Host {
     }
 }
 
-/// What a plugin says, also while and after its instance is ended.
-#[derive(Clone, Debug)]
+/// What a plugin says, from before its instance is made until after it is ended.
+#[derive(Debug)]
 pub(in crate::plugin) struct Voice(Arc<Shared>);
 
 impl Voice {
@@ -98,6 +101,7 @@ struct Shared {
     reason: Mutex<Option<String>>,
     /// In milliseconds; 0: none.
     timer: AtomicU64,
+    wake: Wake,
 }
 
 /// What a plugin has said to the log since the last turn.
@@ -128,7 +132,11 @@ unsafe extern "C" fn host_log(host: *const raw::Host, level: i32, message: Str) 
         true => said.records.push((level, message.unwrap_or_default().into_owned())),
         false => said.lost += 1,
     }
-    shared.has_said.store(true, Ordering::Release);
+    drop(said);
+    // A turn on the loop's own thread looks at its end by itself.
+    if !shared.has_said.swap(true, Ordering::Release) && !shared.wake.is_on_loop() {
+        (shared.wake.wake)();
+    }
 }
 
 unsafe extern "C" fn host_fail(host: *const raw::Host, reason: Str) {

@@ -17,8 +17,7 @@ use telex_plugin::raw::{self, Str};
 
 use super::file::{PluginFile, path_of};
 pub(super) use call::{Call, Replaced};
-use host::Host;
-pub(super) use host::Voice;
+pub(super) use host::{Host, Voice};
 
 /// Interests of one filter.
 const INTERESTS_MAX: usize = 10_000;
@@ -141,15 +140,8 @@ pub(super) struct Instance {
 unsafe impl Send for Instance {}
 
 impl Instance {
-    /// Makes an instance and asks it what it is. `name` is the plugin's in the configuration, `config` a JSON
-    /// object.
-    pub(super) fn create(
-        library: Arc<Library>,
-        daemon: &str,
-        name: &str,
-        config: &str,
-    ) -> Result<Instance, String> {
-        let host = Host::new(daemon, name);
+    /// Makes an instance and asks it what it is. `config` is a JSON object.
+    pub(super) fn create(library: Arc<Library>, host: Box<Host>, config: &str) -> Result<Instance, String> {
         let descriptor = &library.descriptor;
         let create = descriptor.create.ok_or("its descriptor has no `create`")?;
         // SAFETY: the descriptor is right, and host and config live until it returns, the host longer.
@@ -286,11 +278,6 @@ impl Instance {
         let answer = unsafe { function(self.pointer.as_ptr(), event, &call.raw) };
         call.state.end();
         answer
-    }
-
-    /// What it says, beyond its end.
-    pub(super) fn voice(&self) -> Voice {
-        self.host.voice()
     }
 
     /// How often it wants to hear of its timer, in milliseconds; 0: never.
