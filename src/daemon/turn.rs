@@ -42,7 +42,7 @@ impl Daemon {
     }
 
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.ready.is_empty() {
+        if !self.ready.is_empty() || self.plugins.has_notes() {
             return Some(Duration::ZERO);
         }
         let now = self.clock.now().mono;
@@ -183,6 +183,9 @@ impl Daemon {
             }
         }
         self.plugins.flush();
+        for note in self.plugins.take_echoes() {
+            self.log.note_to_stderr(note);
+        }
         self.log.for_plugins(self.plugins.has_log());
     }
 

@@ -22,7 +22,7 @@ use telex_plugin::raw::{self, Str};
 use crate::core::{Counters, Emission, Event, Gate, Happened, Happening, Judged, Level, Note, Peer, Verdict};
 
 use chain::Chain;
-use ffi::Library;
+use ffi::{Library, Said};
 use slot::Slot;
 pub use slot::{OnFault, Wanted};
 use workshop::{Made, Workshop};
@@ -99,10 +99,10 @@ pub enum Prepared {
 pub struct Fresh(Vec<usize>);
 
 impl Plugins {
-    /// Makes the plugins that a daemon starts with, on the thread of its loop. `uid` is the daemon's own user,
-    /// `daemon` its name and version. `wake` is called, on other threads, when there is something to be done
-    /// here: something is prepared, or has been said. The error says which plugin that is required cannot be
-    /// made, and why.
+    /// Makes the plugins that a daemon starts with, on the thread of its loop. `uid` is the daemon's own
+    /// user, `daemon` its name and version. `wake` is called, on other threads, when there is something to
+    /// be done here: something is prepared, or has been said. The error says which plugin that is required
+    /// cannot be made, and why.
     pub fn start(
         wanted: Vec<Wanted>,
         dir: &Path,
@@ -256,7 +256,7 @@ impl Plugins {
         let mut taken = false;
         for at in 0..self.chain.slots.len() {
             let slot = &mut self.chain.slots[at];
-            // What a log plugin says while it is handed a record would lead to a record for ever.
+            // What a thread of a log plugin says of a record would lead to a record for ever.
             let is_own = note.event == Event::Plugin && note.fields == chain::fields_of(&slot.wanted.name);
             if !slot.instance.is_log() || slot.is_out || is_own {
                 continue;
@@ -291,17 +291,26 @@ impl Plugins {
             // Looked at before what it said: behind that nothing more comes.
             let is_over = voice.is_over();
             if let Some(said) = voice.said() {
-                for (level, text) in said.records {
-                    chain.note(level_of(level), voice.name(), &text);
-                }
-                if said.lost > 0 {
-                    let text = format!("said {} more in one turn", said.lost);
-                    chain.note(Level::Warning, voice.name(), &text);
-                }
+                note_said(chain, voice.name(), said);
             }
             !is_over
         });
         std::mem::take(&mut chain.notes)
+    }
+
+    /// What log plugins have said of the records that they were handed. It goes to none of them: they would
+    /// drive each other for ever.
+    pub fn take_echoes(&mut self) -> Vec<Note> {
+        let notes = std::mem::take(&mut self.chain.notes);
+        for voice in self.workshop.voices().iter() {
+            note_said(&mut self.chain, voice.name(), voice.echoes());
+        }
+        std::mem::replace(&mut self.chain.notes, notes)
+    }
+
+    /// Whether there is more for the log already.
+    pub fn has_notes(&self) -> bool {
+        !self.chain.notes.is_empty()
     }
 
     /// What plugins have emitted since this was asked last.
@@ -489,6 +498,16 @@ fn level_of(number: i32) -> Level {
         raw::NOTICE => Level::Notice,
         raw::INFO => Level::Info,
         _ => Level::Debug,
+    }
+}
+
+/// Makes records of the log of what a plugin has said.
+fn note_said(chain: &mut Chain, name: &str, said: Said) {
+    for (level, text) in said.records {
+        chain.note(level_of(level), name, &text);
+    }
+    if said.lost > 0 {
+        chain.note(Level::Warning, name, &format!("said {} more in one turn", said.lost));
     }
 }
 

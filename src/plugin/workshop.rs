@@ -71,8 +71,8 @@ impl Workshop {
         lock(&self.making).clone()
     }
 
-    /// Makes all that is wanted, in its order, or says which one cannot be made that nothing goes without, and
-    /// why. `standing` are those that are in force.
+    /// Makes all that is wanted, in its order, or says which one cannot be made that is needed, and why.
+    /// `standing` are those that are in force.
     pub(super) fn make(
         &self,
         wanted: Vec<Wanted>,

@@ -31,6 +31,8 @@ impl Host {
             name: name.to_owned(),
             said: Mutex::default(),
             has_said: AtomicBool::new(false),
+            takes_log: AtomicBool::new(false),
+            echoes: Mutex::default(),
             reason: Mutex::default(),
             timer: AtomicU64::new(0),
             wake,
@@ -63,6 +65,11 @@ impl Host {
         Voice(self.shared.clone())
     }
 
+    /// It is handed records from now on, or no more.
+    pub(super) fn set_takes_log(&self, takes_log: bool) {
+        self.shared.takes_log.store(takes_log, Ordering::Relaxed);
+    }
+
     /// How often the plugin wants to hear of its timer, in milliseconds; 0: never.
     pub(super) fn timer(&self) -> u64 {
         self.shared.timer.load(Ordering::Relaxed)
@@ -79,7 +86,12 @@ impl Voice {
         &self.0.name
     }
 
-    /// What it has said since it was asked last.
+    /// What it has said about records that it was handed, since it was asked last.
+    pub(in crate::plugin) fn echoes(&self) -> Said {
+        std::mem::take(&mut *lock(&self.0.echoes))
+    }
+
+    /// What else it has said since it was asked last.
     pub(in crate::plugin) fn said(&self) -> Option<Said> {
         self.0.has_said.swap(false, Ordering::Acquire).then(|| std::mem::take(&mut *lock(&self.0.said)))
     }
@@ -97,6 +109,10 @@ struct Shared {
     said: Mutex<Said>,
     /// There is something in `said`: looked at in every turn.
     has_said: AtomicBool,
+    /// It is being handed records.
+    takes_log: AtomicBool,
+    /// What it says of them.
+    echoes: Mutex<Said>,
     /// Why `create` fails.
     reason: Mutex<Option<String>>,
     /// In milliseconds; 0: none.
@@ -113,6 +129,15 @@ pub(in crate::plugin) struct Said {
     pub(in crate::plugin) lost: usize,
 }
 
+impl Said {
+    fn add(&mut self, level: i32, message: String) {
+        match self.records.len() < SAID_MAX {
+            true => self.records.push((level, message)),
+            false => self.lost += 1,
+        }
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -127,14 +152,13 @@ unsafe fn shared<'a>(host: *const raw::Host) -> &'a Shared {
 unsafe extern "C" fn host_log(host: *const raw::Host, level: i32, message: Str) {
     // SAFETY: as the header promises.
     let (shared, message) = unsafe { (shared(host), text_of(message)) };
-    let mut said = lock(&shared.said);
-    match said.records.len() < SAID_MAX {
-        true => said.records.push((level, message.unwrap_or_default().into_owned())),
-        false => said.lost += 1,
+    let (is_on_loop, message) = (shared.wake.is_on_loop(), message.unwrap_or_default().into_owned());
+    if is_on_loop && shared.takes_log.load(Ordering::Relaxed) {
+        return lock(&shared.echoes).add(level, message);
     }
-    drop(said);
+    lock(&shared.said).add(level, message);
     // A turn on the loop's own thread looks at its end by itself.
-    if !shared.has_said.swap(true, Ordering::Release) && !shared.wake.is_on_loop() {
+    if !shared.has_said.swap(true, Ordering::Release) && !is_on_loop {
         (shared.wake.wake)();
     }
 }

@@ -17,7 +17,7 @@ use telex_plugin::raw::{self, Str};
 
 use super::file::{PluginFile, path_of};
 pub(super) use call::{Call, Replaced};
-pub(super) use host::{Host, Voice};
+pub(super) use host::{Host, Said, Voice};
 
 /// Interests of one filter.
 const INTERESTS_MAX: usize = 10_000;
@@ -244,20 +244,22 @@ impl Instance {
 
     /// Hands it a record; gives its answer.
     pub(super) fn record(&mut self, record: &raw::Record) -> i32 {
-        match self.log.and_then(|log| log.record) {
-            // SAFETY: the table is the instance's, and the record lives until it returns.
-            Some(function) => unsafe { function(self.pointer.as_ptr(), record) },
-            None => raw::OK,
-        }
+        let Some(function) = self.log.and_then(|log| log.record) else { return raw::OK };
+        self.host.set_takes_log(true);
+        // SAFETY: the table is the instance's, and the record lives until it returns.
+        let answer = unsafe { function(self.pointer.as_ptr(), record) };
+        self.host.set_takes_log(false);
+        answer
     }
 
     /// Tells it that the turn's records are all there.
     pub(super) fn flush(&mut self) -> i32 {
-        match self.log.and_then(|log| log.flush) {
-            // SAFETY: the table is the instance's.
-            Some(function) => unsafe { function(self.pointer.as_ptr()) },
-            None => raw::OK,
-        }
+        let Some(function) = self.log.and_then(|log| log.flush) else { return raw::OK };
+        self.host.set_takes_log(true);
+        // SAFETY: the table is the instance's.
+        let answer = unsafe { function(self.pointer.as_ptr()) };
+        self.host.set_takes_log(false);
+        answer
     }
 
     /// Has it judge a message. What it has to say of it is in `call` afterwards.

@@ -2,6 +2,7 @@
 
 mod contract;
 mod lifecycle;
+mod witness;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
