@@ -8,6 +8,7 @@
 mod chain;
 mod ffi;
 mod file;
+mod log;
 mod slot;
 mod workshop;
 
@@ -19,10 +20,10 @@ use std::time::{Duration, Instant};
 
 use telex_plugin::raw::{self, Str};
 
-use crate::core::{Counters, Emission, Event, Gate, Happened, Happening, Judged, Level, Note, Peer, Verdict};
+use crate::core::{Counters, Emission, Gate, Happened, Happening, Judged, Level, Note, Peer, Verdict};
 
 use chain::Chain;
-use ffi::{Library, Said};
+use ffi::Library;
 use slot::Slot;
 pub use slot::{OnFault, Wanted};
 use workshop::{Made, Workshop};
@@ -179,7 +180,11 @@ impl Plugins {
             match made {
                 Made::Kept(at) => {
                     kept.push(slots.len());
-                    slots.extend(old.get_mut(at).and_then(Option::take));
+                    slots.extend(old.get_mut(at).and_then(Option::take).map(|slot| match slot.is_out {
+                        // It has been given up meanwhile: it has as many strikes as one made anew.
+                        true => Slot::new(slot.wanted, slot.version, slot.instance),
+                        false => slot,
+                    }));
                 }
                 Made::New(wanted, version, instance) => {
                     let Library { name, version: built, .. } = &*instance.library;
@@ -244,73 +249,6 @@ impl Plugins {
     /// Lines that a filter has changed may be so long from now on.
     pub fn set_max_line_bytes(&mut self, max_line_bytes: usize) {
         self.chain.call.set_max_line_bytes(max_line_bytes);
-    }
-
-    /// Whether a plugin takes the log's records.
-    pub fn has_log(&self) -> bool {
-        self.chain.slots.iter().any(|slot| slot.instance.is_log() && !slot.is_out)
-    }
-
-    /// Hands a record to the log plugins. False where none has taken it. `now` is since 1970.
-    pub fn record(&mut self, note: &Note, now: Duration) -> bool {
-        let mut taken = false;
-        for at in 0..self.chain.slots.len() {
-            let slot = &mut self.chain.slots[at];
-            // What a thread of a log plugin says of a record would lead to a record for ever.
-            let is_own = note.event == Event::Plugin && note.fields == chain::fields_of(&slot.wanted.name);
-            if !slot.instance.is_log() || slot.is_out || is_own {
-                continue;
-            }
-            match slot.instance.record(&record(note, now)) {
-                raw::OK => taken = true,
-                // Its disk is full, or its peer gone: it says so itself, and may take the next one.
-                raw::FAULT => {}
-                answer => self.chain.strike(at, &format!("{} a record of the log", failed_at(answer))),
-            }
-        }
-        taken
-    }
-
-    /// Tells the log plugins that these were all records of this turn.
-    pub fn flush(&mut self) {
-        for at in 0..self.chain.slots.len() {
-            let slot = &mut self.chain.slots[at];
-            if slot.instance.is_log() && !slot.is_out {
-                let answer = slot.instance.flush();
-                if answer != raw::OK && answer != raw::FAULT {
-                    self.chain.strike(at, &format!("{} writing the log", failed_at(answer)));
-                }
-            }
-        }
-    }
-
-    /// What there is to log of the plugins themselves.
-    pub fn take_notes(&mut self) -> Vec<Note> {
-        let chain = &mut self.chain;
-        self.workshop.voices().retain(|voice| {
-            // Looked at before what it said: behind that nothing more comes.
-            let is_over = voice.is_over();
-            if let Some(said) = voice.said() {
-                note_said(chain, voice.name(), said);
-            }
-            !is_over
-        });
-        std::mem::take(&mut chain.notes)
-    }
-
-    /// What log plugins have said of the records that they were handed. It goes to none of them: they would
-    /// drive each other for ever.
-    pub fn take_echoes(&mut self) -> Vec<Note> {
-        let notes = std::mem::take(&mut self.chain.notes);
-        for voice in self.workshop.voices().iter() {
-            note_said(&mut self.chain, voice.name(), voice.echoes());
-        }
-        std::mem::replace(&mut self.chain.notes, notes)
-    }
-
-    /// Whether there is more for the log already.
-    pub fn has_notes(&self) -> bool {
-        !self.chain.notes.is_empty()
     }
 
     /// What plugins have emitted since this was asked last.
@@ -469,48 +407,6 @@ impl Gate for Plugins {
     }
 }
 
-/// A record, as a log plugin sees it; lives as long as the note.
-fn record(note: &Note, now: Duration) -> raw::Record {
-    raw::Record {
-        size: size_of::<raw::Record>() as u32,
-        level: match note.level {
-            Level::Error => raw::ERR,
-            Level::Warning => raw::WARNING,
-            Level::Notice => raw::NOTICE,
-            Level::Info => raw::INFO,
-            Level::Debug => raw::DEBUG,
-        },
-        time: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
-        event: Str::of(note.event.word()),
-        connection: note.about.number.unwrap_or(0),
-        node_id: Str::maybe(note.about.node_id.as_deref()),
-        uid: note.about.uid.map_or(-1, i64::from),
-        message: Str::of(&note.text),
-        fields: Str::of(&note.fields),
-    }
-}
-
-/// The level of a record of a plugin's own: what is worse than an error is one too.
-fn level_of(number: i32) -> Level {
-    match number {
-        ..=raw::ERR => Level::Error,
-        raw::WARNING => Level::Warning,
-        raw::NOTICE => Level::Notice,
-        raw::INFO => Level::Info,
-        _ => Level::Debug,
-    }
-}
-
-/// Makes records of the log of what a plugin has said.
-fn note_said(chain: &mut Chain, name: &str, said: Said) {
-    for (level, text) in said.records {
-        chain.note(level_of(level), name, &text);
-    }
-    if said.lost > 0 {
-        chain.note(Level::Warning, name, &format!("said {} more in one turn", said.lost));
-    }
-}
-
 fn failed_at(answer: i32) -> String {
     match answer {
         raw::FAULT => "failed at".to_owned(),
@@ -531,5 +427,120 @@ fn event(kind: u32) -> raw::Event {
         topic: Str::NONE,
         group: Str::NONE,
         reason: Str::NONE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Builds a plugin that does its best to do nothing.
+    fn build(dir: &Path) {
+        use std::os::unix::fs::PermissionsExt;
+
+        const TEXT: &str = r#"
+#include <string.h>
+#include "telex_plugin.h"
+static int self;
+static void *create(const telex_host *host, telex_str config) { (void)host; (void)config; return &self; }
+static void destroy(void *instance) { (void)instance; }
+static int32_t event(void *instance, const telex_event *event, const telex_call *call) {
+    (void)instance; (void)event; (void)call; return TELEX_OK;
+}
+static uint64_t wants(void *instance) { (void)instance; return TELEX_WANTS(TELEX_RELOADED); }
+static const void *extension(void *instance, const char *id) {
+    static const telex_events events = {event, wants};
+    (void)instance;
+    return strcmp(id, TELEX_EVENTS) == 0 ? &events : NULL;
+}
+TELEX_EXPORT const telex_descriptor telex_plugin = {
+    TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), 0, "idle", "1", create, destroy, extension};
+"#;
+        let fresh = dir.join("fresh");
+        std::fs::write(dir.join("idle.c"), TEXT).unwrap();
+        let include = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/abi/include");
+        let mut cc = Command::new("cc");
+        cc.args(["-fPIC", "-shared", "-I", include, "-o"]).arg(&fresh).arg(dir.join("idle.c"));
+        assert!(cc.status().unwrap().success());
+        for path in [dir, &fresh] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        std::fs::rename(fresh, dir.join("idle.so")).unwrap();
+    }
+
+    fn wanted(name: &str) -> Wanted {
+        Wanted {
+            path: "idle".to_owned(),
+            name: name.to_owned(),
+            config: "{}".to_owned(),
+            required: true,
+            on_fault: OnFault::Deny,
+            budget: Duration::from_secs(1),
+            strikes: 2,
+        }
+    }
+
+    fn start(dir: &Path, names: &[&str]) -> Plugins {
+        let wanted = names.iter().map(|name| wanted(name)).collect();
+        Plugins::start(wanted, dir, "telexd", nix::unistd::geteuid().as_raw(), 1000, || {}).unwrap()
+    }
+
+    /// Reads the configuration again; `meanwhile` is what happens while its plugins are made.
+    fn reload(plugins: &mut Plugins, dir: &Path, names: &[&str], meanwhile: impl FnOnce(&mut Plugins)) {
+        plugins.prepare(names.iter().map(|name| wanted(name)).collect(), dir.to_owned());
+        meanwhile(plugins);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match plugins.prepared() {
+                Some(Prepared::InForce(_)) => return,
+                Some(Prepared::Refused(why)) => panic!("{why}"),
+                None => assert!(Instant::now() < deadline, "it is never made"),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn library(plugins: &Plugins, at: usize) -> Arc<Library> {
+        plugins.chain.slots[at].instance.library.clone()
+    }
+
+    #[test]
+    fn a_library_is_loaded_once_for_each_state_of_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        build(dir.path());
+        let mut plugins = start(dir.path(), &["a", "b"]);
+        let first = library(&plugins, 0);
+        assert!(Arc::ptr_eq(&first, &library(&plugins, 1)));
+        reload(&mut plugins, dir.path(), &["c"], |_| {});
+        assert!(Arc::ptr_eq(&first, &library(&plugins, 0)));
+        build(dir.path());
+        reload(&mut plugins, dir.path(), &["c"], |_| {});
+        assert!(!Arc::ptr_eq(&first, &library(&plugins, 0)));
+    }
+
+    #[test]
+    fn a_strike_is_forgiven_after_a_minute() {
+        let dir = tempfile::tempdir().unwrap();
+        build(dir.path());
+        let mut plugins = start(dir.path(), &["a"]);
+        let mut strike = |seconds| plugins.chain.slots[0].strike(Duration::from_secs(seconds), "failed").1;
+        assert_eq!([100, 161, 222, 282].map(&mut strike), [false, false, false, true]);
+    }
+
+    #[test]
+    fn one_that_is_given_up_during_a_reload_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        build(dir.path());
+        let mut plugins = start(dir.path(), &["a"]);
+        let is_out = |plugins: &Plugins| plugins.chain.slots[0].is_out;
+        reload(&mut plugins, dir.path(), &["a"], |plugins| {
+            (0..2).for_each(|_| plugins.chain.strike(0, "failed"));
+            assert!(is_out(plugins));
+        });
+        assert!(!is_out(&plugins));
+        plugins.chain.strike(0, "failed");
+        assert!(!is_out(&plugins));
     }
 }
