@@ -36,18 +36,30 @@ impl Log {
         self.level = level;
     }
 
-    pub(super) fn note(&mut self, mut note: Note) {
+    pub(super) fn note(&mut self, note: Note) {
+        let Some(note) = self.wanted(note) else { return };
+        match self.is_for_plugins {
+            true => self.waiting.push(note),
+            false => self.write(&note),
+        }
+    }
+
+    /// What no plugin is to be handed.
+    pub(super) fn note_to_stderr(&self, note: Note) {
+        if let Some(note) = self.wanted(note) {
+            self.write(&note);
+        }
+    }
+
+    fn wanted(&self, mut note: Note) -> Option<Note> {
         if note.level > self.level {
-            return;
+            return None;
         }
         // A peer's words may stand in it: no line end of theirs begins a record of its own.
         if note.text.contains(char::is_control) {
             note.text = note.text.replace(char::is_control, "\u{fffd}");
         }
-        match self.is_for_plugins {
-            true => self.waiting.push(note),
-            false => self.write(&note),
-        }
+        Some(note)
     }
 
     pub(super) fn error(&mut self, text: &str) {

@@ -81,11 +81,12 @@ impl Daemon {
         let poller = Poller::new().map_err(Fatal::doing("making a poller"))?;
         poller.watch(signals.source(), SIGNALS).map_err(Fatal::doing("watching for signals"))?;
         let waker = poller.waker(WAKER).map_err(Fatal::doing("making a waker"))?;
-        let mut plugins = make_plugins(&config)?;
-        plugins.wake_by(move || {
+        let wake = move || {
             // Where that fails the next turn finds out.
             let _ = waker.wake();
-        });
+        };
+        let plugins = make_plugins(&config, &mut log, wake)?;
+        signals.keep();
         log.for_plugins(plugins.has_log());
         let state_dir = match &config.state_dir {
             Some(dir) => dir.clone(),
@@ -146,6 +147,8 @@ impl Daemon {
     pub fn run(mut self) -> Result<(), Fatal> {
         self.plugins.started();
         self.tell_ready();
+        self.obey(self.clock.now());
+        self.hand_over_log();
         let outcome = loop {
             if self.is_over() {
                 break Ok(());
@@ -200,16 +203,24 @@ impl Daemon {
 /// its log would have of them goes to stderr, as far as it is a warning.
 pub fn check_plugins(config: &Config) -> Result<(), Fatal> {
     let mut log = Log::new(Level::Warning, sys::is_journal());
-    for note in make_plugins(config)?.end() {
+    for note in make_plugins(config, &mut log, || {})?.end() {
         log.note(note);
     }
     Ok(())
 }
 
-fn make_plugins(config: &Config) -> Result<Plugins, Fatal> {
+fn make_plugins(
+    config: &Config,
+    log: &mut Log,
+    wake: impl Fn() + Send + Sync + 'static,
+) -> Result<Plugins, Fatal> {
     let (wanted, dir) = (reload::wanted(config), reload::plugin_dir(config));
-    Plugins::start(wanted, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes)
-        .map_err(|why| Fatal::doing("loading plugins")(io::Error::other(why)))
+    Plugins::start(wanted, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes, wake).map_err(|failed| {
+        for note in failed.notes {
+            log.note(note);
+        }
+        Fatal::doing("loading plugins")(io::Error::other(failed.why))
+    })
 }
 
 /// The sockets that the service manager has opened, and those of the configuration that are not

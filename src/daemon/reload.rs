@@ -2,6 +2,7 @@
 //! Never: what a setting does.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::clock::Now;
 use crate::config::{Config, Differences};
@@ -10,6 +11,8 @@ use crate::daemon::Daemon;
 use crate::plugin::{Fresh, OnFault, Prepared, Wanted};
 use crate::sys;
 
+/// A new configuration whose plugins take longer than this is told of.
+const LONG: Duration = Duration::from_secs(10);
 /// Where plugins are, where the configuration does not say.
 const PLUGIN_DIR: &str = "/usr/lib/telexd/plugins";
 
@@ -19,6 +22,8 @@ pub(super) struct Reloading {
     config: Config,
     /// Who asked for it.
     tokens: Vec<Token>,
+    /// When the log is told that this takes long; once.
+    pub(super) tell_at: Option<Duration>,
 }
 
 /// The plugins of a configuration.
@@ -42,8 +47,12 @@ pub(super) fn plugin_dir(config: &Config) -> PathBuf {
 
 impl Daemon {
     /// Reads the configuration again where that is wanted, and puts it in force when its plugins are
-    /// there. Whoever asked is told then.
+    /// there. Whoever asked is told then. A daemon that ends begins nothing new.
     pub(super) fn go_on_with_reload(&mut self, now: Now) {
+        if self.stop_at.is_some() {
+            self.reloading = None;
+            return self.obey(now);
+        }
         if self.wants_reload && self.reloading.is_none() {
             self.wants_reload = false;
             self.reload(now);
@@ -53,6 +62,12 @@ impl Daemon {
             && let Some(reloading) = self.reloading.take()
         {
             self.end_reload(reloading, prepared, now);
+        }
+        if let Some(reloading) = &mut self.reloading
+            && reloading.tell_at.take_if(|at| now.mono >= *at).is_some()
+        {
+            let plugin = self.plugins.waits_for().unwrap_or_default();
+            self.log.warn(&format!("the new configuration is still waiting for the plugin {plugin}"));
         }
         self.obey(now);
     }
@@ -65,13 +80,13 @@ impl Daemon {
             Err(error) => self.refuse_reload(&tokens, &error.to_string(), now),
             Ok(config) => {
                 let (wanted, dir) = (wanted(&config), plugin_dir(&config));
-                self.reloading = Some(Reloading { config, tokens });
+                self.reloading = Some(Reloading { config, tokens, tell_at: Some(now.mono + LONG) });
                 self.plugins.prepare(wanted, dir);
             }
         }
     }
 
-    fn end_reload(&mut self, Reloading { config, tokens }: Reloading, prepared: Prepared, now: Now) {
+    fn end_reload(&mut self, Reloading { config, tokens, .. }: Reloading, prepared: Prepared, now: Now) {
         let fresh = match prepared {
             Prepared::Refused(why) => return self.refuse_reload(&tokens, &why, now),
             Prepared::InForce(fresh) => fresh,

@@ -42,12 +42,13 @@ impl Daemon {
     }
 
     fn timeout(&mut self) -> Option<Duration> {
-        if !self.ready.is_empty() {
+        if !self.ready.is_empty() || self.plugins.has_notes() {
             return Some(Duration::ZERO);
         }
         let now = self.clock.now().mono;
         let timer = self.plugins.next_deadline(now);
-        let deadlines = [self.core.next_deadline(), self.accepting.deadline(), self.stop_at, timer];
+        let reload = self.reloading.as_ref().and_then(|reloading| reloading.tell_at);
+        let deadlines = [self.core.next_deadline(), self.accepting.deadline(), self.stop_at, timer, reload];
         let next = deadlines.into_iter().flatten().min()?;
         Some(next.saturating_sub(now))
     }
@@ -182,6 +183,9 @@ impl Daemon {
             }
         }
         self.plugins.flush();
+        for note in self.plugins.take_echoes() {
+            self.log.note_to_stderr(note);
+        }
         self.log.for_plugins(self.plugins.has_log());
     }
 

@@ -9,6 +9,7 @@ mod chain;
 mod ffi;
 mod file;
 mod interest;
+mod log;
 mod slot;
 mod usage;
 mod workshop;
@@ -16,18 +17,22 @@ mod workshop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::thread::{JoinHandle, ThreadId};
+use std::time::{Duration, Instant};
 
 use telex_plugin::raw::{self, Str};
 
-use crate::core::{Counters, Emission, Event, Gate, Happened, Happening, Judged, Level, Note, Peer, Verdict};
+use crate::core::{Counters, Emission, Gate, Happened, Happening, Judged, Level, Note, Peer, Verdict};
 
 use chain::Chain;
-use ffi::{Library, Voice};
+use ffi::Library;
 use slot::Slot;
 pub use slot::{OnFault, Wanted};
 use workshop::{Made, Workshop};
+
+/// How long the daemon's end waits for plugins that are being made or ended. Those that take the log may have
+/// much to write yet.
+const END_MAX: Duration = Duration::from_secs(10);
 
 /// All plugins.
 #[derive(Debug)]
@@ -36,23 +41,42 @@ pub struct Plugins {
     workshop: Arc<Workshop>,
     /// What is being made of a new configuration.
     under_way: Option<Receiver<Result<Vec<Made>, String>>>,
-    /// What instances say, also those that are being ended.
-    voices: Vec<Voice>,
     wake: Wake,
-    /// Instances that are being ended.
-    ending: Vec<JoinHandle<()>>,
+    /// Makes what is under way.
+    maker: Option<JoinHandle<()>>,
+    /// Instances that are being ended, each with its plugin's name: what one of them waits for is not to keep
+    /// the others from writing what they still have to write.
+    ending: Vec<(String, JoinHandle<()>)>,
     /// Scratch for node IDs.
     node_ids: Vec<Str>,
 }
 
 /// What other threads end the loop's wait with.
 #[derive(Clone)]
-struct Wake(Arc<dyn Fn() + Send + Sync>);
+struct Wake {
+    wake: Arc<dyn Fn() + Send + Sync>,
+    loop_thread: ThreadId,
+}
+
+impl Wake {
+    fn is_on_loop(&self) -> bool {
+        std::thread::current().id() == self.loop_thread
+    }
+}
 
 impl std::fmt::Debug for Wake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Wake")
     }
+}
+
+/// Why a daemon cannot start with its plugins.
+#[derive(Debug)]
+pub struct NotStarted {
+    /// For people.
+    pub why: String,
+    /// What there is to log of the plugins.
+    pub notes: Vec<Note>,
 }
 
 /// Who refuses a connection, and why.
@@ -78,34 +102,35 @@ pub enum Prepared {
 pub struct Fresh(Vec<usize>);
 
 impl Plugins {
-    /// Makes the plugins that a daemon starts with. `uid` is the daemon's own user, `daemon` its name and
-    /// version. The error says which plugin that is required cannot be made, and why.
+    /// Makes the plugins that a daemon starts with, on the thread of its loop. `uid` is the daemon's own
+    /// user, `daemon` its name and version. `wake` is called, on other threads, when there is something to
+    /// be done here: something is prepared, or has been said. The error says which plugin that is required
+    /// cannot be made, and why.
     pub fn start(
         wanted: Vec<Wanted>,
         dir: &Path,
         daemon: &'static str,
         uid: u32,
         max_line_bytes: usize,
-    ) -> Result<Plugins, String> {
-        let workshop = Workshop::new(daemon, uid);
-        let made = workshop.make(wanted, &[], dir)?;
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Plugins, NotStarted> {
+        let wake = Wake { wake: Arc::new(wake), loop_thread: std::thread::current().id() };
         let mut plugins = Plugins {
             chain: Chain::new(max_line_bytes),
-            workshop: Arc::new(workshop),
+            workshop: Arc::new(Workshop::new(daemon, uid, wake.clone())),
             under_way: None,
-            voices: Vec::new(),
-            wake: Wake(Arc::new(|| {})),
+            wake,
+            maker: None,
             ending: Vec::new(),
             node_ids: Vec::new(),
         };
-        plugins.put_in_force(made);
-        Ok(plugins)
-    }
-
-    /// From now on `wake` is called, on other threads, when there is something to be done here: something
-    /// is prepared, or has been said.
-    pub fn wake_by(&mut self, wake: impl Fn() + Send + Sync + 'static) {
-        self.wake = Wake(Arc::new(wake));
+        match plugins.workshop.make(wanted, &[], dir) {
+            Ok(made) => {
+                plugins.put_in_force(made);
+                Ok(plugins)
+            }
+            Err(why) => Err(NotStarted { why, notes: plugins.take_notes() }),
+        }
     }
 
     /// Begins to make the plugins of a new configuration, on a thread of its own.
@@ -113,14 +138,14 @@ impl Plugins {
         let standing: Vec<_> = self.chain.slots.iter().map(Slot::standing).collect();
         let (workshop, wake, (tell, told)) = (self.workshop.clone(), self.wake.clone(), channel());
         self.under_way = Some(told);
-        self.ending.retain(|thread| !thread.is_finished());
+        self.ending.retain(|(_, thread)| !thread.is_finished());
         let thread = std::thread::Builder::new().name("plugins".to_owned()).spawn(move || {
             // Where nobody wants to know any more, they are ended here.
             let _ = tell.send(workshop.make(wanted, &standing, &dir));
-            (wake.0)();
+            (wake.wake)();
         });
         match thread {
-            Ok(thread) => self.ending.push(thread),
+            Ok(thread) => self.maker = Some(thread),
             // The channel is closed then, which is told as a failure.
             Err(error) => self.chain.note(
                 Level::Error,
@@ -128,6 +153,11 @@ impl Plugins {
                 &format!("there is no thread to make them on: {error}"),
             ),
         }
+    }
+
+    /// The plugin that is being made.
+    pub fn waits_for(&self) -> Option<String> {
+        self.workshop.making()
     }
 
     /// Puts what was prepared in force, where that is done and nothing has failed. To be called
@@ -152,14 +182,17 @@ impl Plugins {
             match made {
                 Made::Kept(at) => {
                     kept.push(slots.len());
-                    slots.extend(old.get_mut(at).and_then(Option::take));
+                    slots.extend(old.get_mut(at).and_then(Option::take).map(|slot| match slot.is_out {
+                        // It has been given up meanwhile: it has as many strikes as one made anew.
+                        true => Slot::new(slot.wanted, slot.version, slot.instance),
+                        false => slot,
+                    }));
                 }
                 Made::New(wanted, version, instance) => {
                     let Library { name, version: built, .. } = &*instance.library;
                     let text = format!("is in force ({name} {built}, from {})", wanted.path);
                     self.chain.note(Level::Notice, &wanted.name, &text);
                     fresh.push(slots.len());
-                    self.voices.push(instance.voice());
                     slots.push(Slot::new(wanted, version, *instance));
                 }
                 Made::Missing(name, why) => self.chain.note(Level::Warning, &name, &why),
@@ -169,26 +202,48 @@ impl Plugins {
         for at in kept {
             self.tell(at, &event(raw::RELOADED));
         }
-        let old: Vec<_> = old.into_iter().flatten().map(|slot| slot.instance).collect();
-        if !old.is_empty() {
-            // They may have much to write yet.
-            let wake = self.wake.clone();
-            let end = move || {
-                drop(old);
-                (wake.0)();
-            };
-            self.ending.extend(std::thread::Builder::new().spawn(end).ok());
+        for slot in old.into_iter().flatten() {
+            self.end_beside(slot.wanted.name, slot.instance);
         }
         Fresh(fresh)
     }
 
-    /// Ends all plugins, when they have written what they still have to write. Gives what they said at
-    /// their end, which none of them can write any more.
+    /// Ends what may take long on a thread of its own.
+    fn end_beside(&mut self, name: String, what: impl Send + 'static) {
+        let wake = self.wake.clone();
+        let end = move || {
+            drop(what);
+            (wake.wake)();
+        };
+        // Without a thread it has ended here.
+        self.ending.extend(std::thread::Builder::new().spawn(end).ok().map(|thread| (name, thread)));
+    }
+
+    /// Ends all plugins, when they have written what they still have to write, and leaves those behind that
+    /// take too long. Gives what they said at their end, which none of them can write any more.
     pub fn end(mut self) -> Vec<Note> {
-        self.chain.put(Vec::new());
-        for thread in self.ending.drain(..) {
-            // One that panicked has nothing to be waited for.
-            let _ = thread.join();
+        for slot in self.chain.put(Vec::new()) {
+            self.end_beside(slot.wanted.name, slot.instance);
+        }
+        // What is made from now on is ended by its maker.
+        if let Some(under_way) = self.under_way.take() {
+            self.end_beside("plugins".to_owned(), under_way);
+        }
+        let deadline = Instant::now() + END_MAX;
+        let is_finished = |thread: &JoinHandle<()>| {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            thread.is_finished()
+        };
+        for (name, thread) in self.ending.drain(..) {
+            if !is_finished(&thread) {
+                self.chain.note(Level::Error, &name, "does not end, and is left behind");
+            }
+        }
+        if self.maker.take().is_some_and(|maker| !is_finished(&maker)) {
+            let name = self.workshop.making().unwrap_or_else(|| "plugins".to_owned());
+            self.chain.note(Level::Error, &name, "is still being made, and is left behind");
         }
         self.take_notes()
     }
@@ -196,64 +251,6 @@ impl Plugins {
     /// Lines that a filter has changed may be so long from now on.
     pub fn set_max_line_bytes(&mut self, max_line_bytes: usize) {
         self.chain.call.set_max_line_bytes(max_line_bytes);
-    }
-
-    /// Whether a plugin takes the log's records.
-    pub fn has_log(&self) -> bool {
-        self.chain.slots.iter().any(|slot| slot.instance.is_log() && !slot.is_out)
-    }
-
-    /// Hands a record to the log plugins. False where none has taken it. `now` is since 1970.
-    pub fn record(&mut self, note: &Note, now: Duration) -> bool {
-        let mut taken = false;
-        for at in 0..self.chain.slots.len() {
-            let slot = &mut self.chain.slots[at];
-            // What a log plugin says while it is handed a record would lead to a record for ever.
-            let is_own = note.event == Event::Plugin && note.fields == chain::fields_of(&slot.wanted.name);
-            if !slot.instance.is_log() || slot.is_out || is_own {
-                continue;
-            }
-            match slot.instance.record(&record(note, now)) {
-                raw::OK => taken = true,
-                // Its disk is full, or its peer gone: it says so itself, and may take the next one.
-                raw::FAULT => {}
-                answer => self.chain.strike(at, &format!("{} a record of the log", failed_at(answer))),
-            }
-        }
-        taken
-    }
-
-    /// Tells the log plugins that these were all records of this turn.
-    pub fn flush(&mut self) {
-        for at in 0..self.chain.slots.len() {
-            let slot = &mut self.chain.slots[at];
-            if slot.instance.is_log() && !slot.is_out {
-                let answer = slot.instance.flush();
-                if answer != raw::OK && answer != raw::FAULT {
-                    self.chain.strike(at, &format!("{} writing the log", failed_at(answer)));
-                }
-            }
-        }
-    }
-
-    /// What there is to log of the plugins themselves.
-    pub fn take_notes(&mut self) -> Vec<Note> {
-        let chain = &mut self.chain;
-        self.voices.retain(|voice| {
-            // Looked at before what it said: behind that nothing more comes.
-            let is_over = voice.is_over();
-            if let Some(said) = voice.said() {
-                for (level, text) in said.records {
-                    chain.note(level_of(level), voice.name(), &text);
-                }
-                if said.lost > 0 {
-                    let text = format!("said {} more in one turn", said.lost);
-                    chain.note(Level::Warning, voice.name(), &text);
-                }
-            }
-            !is_over
-        });
-        std::mem::take(&mut chain.notes)
     }
 
     /// What plugins have emitted since this was asked last.
@@ -408,38 +405,6 @@ impl Gate for Plugins {
     }
 }
 
-/// A record, as a log plugin sees it; lives as long as the note.
-fn record(note: &Note, now: Duration) -> raw::Record {
-    raw::Record {
-        size: size_of::<raw::Record>() as u32,
-        level: match note.level {
-            Level::Error => raw::ERR,
-            Level::Warning => raw::WARNING,
-            Level::Notice => raw::NOTICE,
-            Level::Info => raw::INFO,
-            Level::Debug => raw::DEBUG,
-        },
-        time: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
-        event: Str::of(note.event.word()),
-        connection: note.about.number.unwrap_or(0),
-        node_id: Str::maybe(note.about.node_id.as_deref()),
-        uid: note.about.uid.map_or(-1, i64::from),
-        message: Str::of(&note.text),
-        fields: Str::of(&note.fields),
-    }
-}
-
-/// The level of a record of a plugin's own: what is worse than an error is one too.
-fn level_of(number: i32) -> Level {
-    match number {
-        ..=raw::ERR => Level::Error,
-        raw::WARNING => Level::Warning,
-        raw::NOTICE => Level::Notice,
-        raw::INFO => Level::Info,
-        _ => Level::Debug,
-    }
-}
-
 fn failed_at(answer: i32) -> String {
     match answer {
         raw::FAULT => "failed at".to_owned(),
@@ -460,5 +425,120 @@ fn event(kind: u32) -> raw::Event {
         topic: Str::NONE,
         group: Str::NONE,
         reason: Str::NONE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Builds a plugin that does its best to do nothing.
+    fn build(dir: &Path) {
+        use std::os::unix::fs::PermissionsExt;
+
+        const TEXT: &str = r#"
+#include <string.h>
+#include "telex_plugin.h"
+static int self;
+static void *create(const telex_host *host, telex_str config) { (void)host; (void)config; return &self; }
+static void destroy(void *instance) { (void)instance; }
+static int32_t event(void *instance, const telex_event *event, const telex_call *call) {
+    (void)instance; (void)event; (void)call; return TELEX_OK;
+}
+static uint64_t wants(void *instance) { (void)instance; return TELEX_WANTS(TELEX_RELOADED); }
+static const void *extension(void *instance, const char *id) {
+    static const telex_events events = {event, wants};
+    (void)instance;
+    return strcmp(id, TELEX_EVENTS) == 0 ? &events : NULL;
+}
+TELEX_EXPORT const telex_descriptor telex_plugin = {
+    TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), 0, "idle", "1", create, destroy, extension};
+"#;
+        let fresh = dir.join("fresh");
+        std::fs::write(dir.join("idle.c"), TEXT).unwrap();
+        let include = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/abi/include");
+        let mut cc = Command::new("cc");
+        cc.args(["-fPIC", "-shared", "-I", include, "-o"]).arg(&fresh).arg(dir.join("idle.c"));
+        assert!(cc.status().unwrap().success());
+        for path in [dir, &fresh] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        std::fs::rename(fresh, dir.join("idle.so")).unwrap();
+    }
+
+    fn wanted(name: &str) -> Wanted {
+        Wanted {
+            path: "idle".to_owned(),
+            name: name.to_owned(),
+            config: "{}".to_owned(),
+            required: true,
+            on_fault: OnFault::Deny,
+            budget: Duration::from_secs(1),
+            strikes: 2,
+        }
+    }
+
+    fn start(dir: &Path, names: &[&str]) -> Plugins {
+        let wanted = names.iter().map(|name| wanted(name)).collect();
+        Plugins::start(wanted, dir, "telexd", nix::unistd::geteuid().as_raw(), 1000, || {}).unwrap()
+    }
+
+    /// Reads the configuration again; `meanwhile` is what happens while its plugins are made.
+    fn reload(plugins: &mut Plugins, dir: &Path, names: &[&str], meanwhile: impl FnOnce(&mut Plugins)) {
+        plugins.prepare(names.iter().map(|name| wanted(name)).collect(), dir.to_owned());
+        meanwhile(plugins);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            match plugins.prepared() {
+                Some(Prepared::InForce(_)) => return,
+                Some(Prepared::Refused(why)) => panic!("{why}"),
+                None => assert!(Instant::now() < deadline, "it is never made"),
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn library(plugins: &Plugins, at: usize) -> Arc<Library> {
+        plugins.chain.slots[at].instance.library.clone()
+    }
+
+    #[test]
+    fn a_library_is_loaded_once_for_each_state_of_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        build(dir.path());
+        let mut plugins = start(dir.path(), &["a", "b"]);
+        let first = library(&plugins, 0);
+        assert!(Arc::ptr_eq(&first, &library(&plugins, 1)));
+        reload(&mut plugins, dir.path(), &["c"], |_| {});
+        assert!(Arc::ptr_eq(&first, &library(&plugins, 0)));
+        build(dir.path());
+        reload(&mut plugins, dir.path(), &["c"], |_| {});
+        assert!(!Arc::ptr_eq(&first, &library(&plugins, 0)));
+    }
+
+    #[test]
+    fn a_strike_is_forgiven_after_a_minute() {
+        let dir = tempfile::tempdir().unwrap();
+        build(dir.path());
+        let mut plugins = start(dir.path(), &["a"]);
+        let mut strike = |seconds| plugins.chain.slots[0].strike(Duration::from_secs(seconds), "failed").1;
+        assert_eq!([100, 161, 222, 282].map(&mut strike), [false, false, false, true]);
+    }
+
+    #[test]
+    fn one_that_is_given_up_during_a_reload_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        build(dir.path());
+        let mut plugins = start(dir.path(), &["a"]);
+        let is_out = |plugins: &Plugins| plugins.chain.slots[0].is_out;
+        reload(&mut plugins, dir.path(), &["a"], |plugins| {
+            (0..2).for_each(|_| plugins.chain.strike(0, "failed"));
+            assert!(is_out(plugins));
+        });
+        assert!(!is_out(&plugins));
+        plugins.chain.strike(0, "failed");
+        assert!(!is_out(&plugins));
     }
 }

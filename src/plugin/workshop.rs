@@ -4,9 +4,10 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::ffi::{Instance, Library};
+use super::Wake;
+use super::ffi::{Host, Instance, Library, Voice};
 use super::file::{PluginFile, Version, candidates};
 use super::slot::Wanted;
 
@@ -17,12 +18,16 @@ pub(super) struct Workshop {
     daemon: &'static str,
     /// Whose files are trusted, beside root's.
     uid: u32,
-    /// By path, the state of the file that was loaded last, or why it was not.
-    libraries: Mutex<HashMap<PathBuf, (Version, Loaded)>>,
+    /// By path, the state of the file that was loaded last. One that could not be loaded is tried anew: what
+    /// it lacks may be elsewhere.
+    libraries: Mutex<HashMap<PathBuf, (Version, Arc<Library>)>>,
+    /// What instances say, from before they are made until they have ended, whether they come into force or
+    /// not.
+    voices: Mutex<Vec<Voice>>,
+    /// The plugin that is being made.
+    making: Mutex<Option<String>>,
+    wake: Wake,
 }
-
-/// A library, or why it is none.
-type Loaded = Result<Arc<Library>, String>;
 
 /// What a plugin is that is in force.
 #[derive(Clone, Debug)]
@@ -45,11 +50,28 @@ pub(super) enum Made {
 }
 
 impl Workshop {
-    pub(super) fn new(daemon: &'static str, uid: u32) -> Workshop {
-        Workshop { daemon, uid, libraries: Mutex::default() }
+    pub(super) fn new(daemon: &'static str, uid: u32, wake: Wake) -> Workshop {
+        Workshop {
+            daemon,
+            uid,
+            libraries: Mutex::default(),
+            voices: Mutex::default(),
+            making: Mutex::default(),
+            wake,
+        }
     }
 
-    /// Makes all that is wanted, in its order, or says which required one cannot be made, and why.
+    /// What instances say.
+    pub(super) fn voices(&self) -> MutexGuard<'_, Vec<Voice>> {
+        lock(&self.voices)
+    }
+
+    /// The plugin that is being made.
+    pub(super) fn making(&self) -> Option<String> {
+        lock(&self.making).clone()
+    }
+
+    /// Makes all that is wanted, in its order, or says which one cannot be made that is needed, and why.
     /// `standing` are those that are in force.
     pub(super) fn make(
         &self,
@@ -62,6 +84,7 @@ impl Workshop {
 
     fn make_one(&self, wanted: Wanted, standing: &[Standing], dir: &Path) -> Result<Made, String> {
         let (name, path) = (wanted.name.clone(), wanted.path.clone());
+        *lock(&self.making) = Some(name.clone());
         let made = PluginFile::open(candidates(&path, dir), self.uid)
             .map_err(|why| why.to_string())
             .and_then(|file| {
@@ -73,25 +96,33 @@ impl Workshop {
                     return Ok(Made::Kept(at));
                 }
                 let library = self.load(file)?;
-                let instance = Instance::create(library, self.daemon, &wanted.name, &wanted.config)?;
+                let host = Host::new(self.daemon, &wanted.name, self.wake.clone());
+                self.voices().push(host.voice());
+                let instance = Instance::create(library, host, &wanted.config)?;
                 Ok(Made::New(wanted.clone(), version, Box::new(instance)))
             });
+        // What is in force must not be gone because of its next version, even if it need not be there.
+        let is_needed = wanted.required || standing.iter().any(|one| one.wanted.name == name);
         match made {
             Ok(made) => Ok(made),
-            Err(why) if wanted.required => Err(format!("plugin {name} ({path}): {why}")),
+            Err(why) if is_needed => Err(format!("plugin {name} ({path}): {why}")),
             Err(why) => Ok(Made::Missing(name, format!("is missing ({path}): {why}"))),
         }
     }
 
-    fn load(&self, mut file: PluginFile) -> Loaded {
-        let mut libraries = self.libraries.lock().unwrap_or_else(PoisonError::into_inner);
+    fn load(&self, mut file: PluginFile) -> Result<Arc<Library>, String> {
+        let mut libraries = lock(&self.libraries);
         if let Some((version, library)) = libraries.get(&file.path)
             && *version == file.version
         {
-            return library.clone();
+            return Ok(library.clone());
         }
-        let library = Library::load(&mut file).map(Arc::new);
+        let library = Arc::new(Library::load(&mut file)?);
         libraries.insert(file.path, (file.version, library.clone()));
-        library
+        Ok(library)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

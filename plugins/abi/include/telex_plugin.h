@@ -101,11 +101,12 @@ struct telex_host {
     /* The name that the configuration gives to this plugin. Lives as long as the instance. */
     telex_str name;
     /* Writes a record of the plugin's own to the daemon's log, under the event "plugin". On any thread,
-     * from the call of `create` to the return of `destroy`. It is copied, and is written with the
-     * daemon's next turn; of more than 1,000 between two turns the rest is counted. A message that is not
-     * there is an empty one; control characters in it become U+FFFD. A record that a log plugin writes
-     * goes to the other log plugins alone. What is written in `destroy` when the daemon ends goes to
-     * stderr. */
+     * from the call of `create` to the return of `destroy`, whether the instance comes into force or not.
+     * It is copied, and is written with the daemon's next turn; of more than 1,000 between two turns the
+     * rest is counted. A message that is not there is an empty one; control characters in it become
+     * U+FFFD. A record that a log plugin writes goes to the other log plugins alone, and what it writes
+     * in its calls of `record` and `flush` to stderr: they would drive each other for ever. What is
+     * written in `destroy` when the daemon ends goes to stderr. */
     void (*log)(const telex_host *host, int32_t level, telex_str message);
     /* Says why `create` is about to return null; copied, and the last one counts. In `create` alone. */
     void (*fail)(const telex_host *host, telex_str reason);
@@ -322,11 +323,11 @@ enum {
     /* And one less; not told of those that end with their connection. */
     TELEX_UNSUBSCRIBED = 5,
     /* A connection is gone (`peer`, `reason`), with all its node IDs (still named in `peer`) and
-     * subscriptions. */
+     * subscriptions. Not told at the daemon's end: TELEX_STOPPING. */
     TELEX_DISCONNECTED = 6,
     /* The daemon is about to serve; nobody is connected yet. Not told to an instance that comes later. */
     TELEX_STARTED = 7,
-    /* It is about to end; everybody is still connected. */
+    /* It is about to end; everybody is still connected, and is not told to be gone any more. */
     TELEX_STOPPING = 8,
     /* The configuration has been read again, and library and configuration of this plugin are as before.
      * Whoever wants this event goes on with the same instance; for all others a new one is made. */

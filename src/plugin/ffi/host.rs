@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use telex_plugin::raw::{self, Str};
 
 use super::text_of;
+use crate::plugin::Wake;
 
 /// Records of a plugin's own that are kept between two turns.
 const SAID_MAX: usize = 1000;
@@ -17,21 +18,24 @@ const TIMER_MIN: u64 = 10;
 
 /// What a plugin sees of the daemon, and what it has said to it.
 #[derive(Debug)]
-pub(super) struct Host {
+pub(in crate::plugin) struct Host {
     pub(super) raw: raw::Host,
     shared: Arc<Shared>,
 }
 
 impl Host {
     /// It stands still: plugins are given its address.
-    pub(super) fn new(daemon: &str, name: &str) -> Box<Host> {
+    pub(in crate::plugin) fn new(daemon: &str, name: &str, wake: Wake) -> Box<Host> {
         let shared = Shared {
             daemon: daemon.to_owned(),
             name: name.to_owned(),
             said: Mutex::default(),
             has_said: AtomicBool::new(false),
+            takes_log: AtomicBool::new(false),
+            echoes: Mutex::default(),
             reason: Mutex::default(),
             timer: AtomicU64::new(0),
+            wake,
         };
         let raw = raw::Host {
             size: size_of::<raw::Host>() as u32,
@@ -56,8 +60,14 @@ impl Host {
         lock(&self.shared.reason).take()
     }
 
-    pub(super) fn voice(&self) -> Voice {
+    /// What its plugin says.
+    pub(in crate::plugin) fn voice(&self) -> Voice {
         Voice(self.shared.clone())
+    }
+
+    /// It is handed records from now on, or no more.
+    pub(super) fn set_takes_log(&self, takes_log: bool) {
+        self.shared.takes_log.store(takes_log, Ordering::Relaxed);
     }
 
     /// How often the plugin wants to hear of its timer, in milliseconds; 0: never.
@@ -66,8 +76,8 @@ impl Host {
     }
 }
 
-/// What a plugin says, also while and after its instance is ended.
-#[derive(Clone, Debug)]
+/// What a plugin says, from before its instance is made until after it is ended.
+#[derive(Debug)]
 pub(in crate::plugin) struct Voice(Arc<Shared>);
 
 impl Voice {
@@ -76,7 +86,12 @@ impl Voice {
         &self.0.name
     }
 
-    /// What it has said since it was asked last.
+    /// What it has said about records that it was handed, since it was asked last.
+    pub(in crate::plugin) fn echoes(&self) -> Said {
+        std::mem::take(&mut *lock(&self.0.echoes))
+    }
+
+    /// What else it has said since it was asked last.
     pub(in crate::plugin) fn said(&self) -> Option<Said> {
         self.0.has_said.swap(false, Ordering::Acquire).then(|| std::mem::take(&mut *lock(&self.0.said)))
     }
@@ -94,10 +109,15 @@ struct Shared {
     said: Mutex<Said>,
     /// There is something in `said`: looked at in every turn.
     has_said: AtomicBool,
+    /// It is being handed records.
+    takes_log: AtomicBool,
+    /// What it says of them.
+    echoes: Mutex<Said>,
     /// Why `create` fails.
     reason: Mutex<Option<String>>,
     /// In milliseconds; 0: none.
     timer: AtomicU64,
+    wake: Wake,
 }
 
 /// What a plugin has said to the log since the last turn.
@@ -107,6 +127,15 @@ pub(in crate::plugin) struct Said {
     pub(in crate::plugin) records: Vec<(i32, String)>,
     /// How many more there were.
     pub(in crate::plugin) lost: usize,
+}
+
+impl Said {
+    fn add(&mut self, level: i32, message: String) {
+        match self.records.len() < SAID_MAX {
+            true => self.records.push((level, message)),
+            false => self.lost += 1,
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -123,12 +152,15 @@ unsafe fn shared<'a>(host: *const raw::Host) -> &'a Shared {
 unsafe extern "C" fn host_log(host: *const raw::Host, level: i32, message: Str) {
     // SAFETY: as the header promises.
     let (shared, message) = unsafe { (shared(host), text_of(message)) };
-    let mut said = lock(&shared.said);
-    match said.records.len() < SAID_MAX {
-        true => said.records.push((level, message.unwrap_or_default().into_owned())),
-        false => said.lost += 1,
+    let (is_on_loop, message) = (shared.wake.is_on_loop(), message.unwrap_or_default().into_owned());
+    if is_on_loop && shared.takes_log.load(Ordering::Relaxed) {
+        return lock(&shared.echoes).add(level, message);
     }
-    shared.has_said.store(true, Ordering::Release);
+    lock(&shared.said).add(level, message);
+    // A turn on the loop's own thread looks at its end by itself.
+    if !shared.has_said.swap(true, Ordering::Release) && !is_on_loop {
+        (shared.wake.wake)();
+    }
 }
 
 unsafe extern "C" fn host_fail(host: *const raw::Host, reason: Str) {

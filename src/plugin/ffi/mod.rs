@@ -6,6 +6,7 @@ mod call;
 mod host;
 
 use std::borrow::Cow;
+use std::error::Error;
 use std::ffi::{CStr, c_char, c_void};
 use std::os::fd::IntoRawFd;
 use std::ptr::NonNull;
@@ -17,8 +18,7 @@ use telex_plugin::raw::{self, Str};
 use super::file::{PluginFile, path_of};
 use super::interest::{Interest, Pattern};
 pub(super) use call::{Call, Replaced};
-use host::Host;
-pub(super) use host::Voice;
+pub(super) use host::{Host, Said, Voice};
 
 /// Interests of one filter.
 const INTERESTS_MAX: usize = 10_000;
@@ -43,18 +43,25 @@ impl Library {
     /// a library that means harm.
     pub(super) fn load(file: &mut PluginFile) -> Result<Library, String> {
         let copy = file.copy().map_err(|error| format!("it cannot be copied into memory: {error}"))?;
+        let path = path_of(&copy);
         // SAFETY: its constructors run; the file belongs to root or to the daemon's own user.
-        let library = unsafe { dl::Library::open(Some(path_of(&copy)), dl::RTLD_NOW | dl::RTLD_LOCAL) };
-        let library = library.map_err(|error| format!("it cannot be loaded: {error}"))?;
+        let library = unsafe { dl::Library::open(Some(&path), dl::RTLD_NOW | dl::RTLD_LOCAL) };
+        let library = library.map_err(|error| {
+            // What the loader said is behind it, with a path that nobody knows.
+            let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+            format!("it cannot be loaded: {}", why.trim_start_matches(&format!("{}: ", path.display())))
+        })?;
         // The loader takes another file under the same path for the same library. The path has the number of
         // the descriptor in it, so that must not be used again.
         let _ = copy.into_raw_fd();
         let library = std::mem::ManuallyDrop::new(library);
         // SAFETY: the type is that of any symbol: a pointer to it.
         let symbol = unsafe { library.get::<*const raw::Descriptor>(b"telex_plugin\0") };
-        let symbol = symbol.map_err(|_| "it has no symbol `telex_plugin`, so it is no plugin of telexd")?;
+        // A symbol may be there and have no address.
+        let descriptor = symbol.ok().map(|symbol| *symbol).filter(|descriptor| !descriptor.is_null());
+        let descriptor = descriptor.ok_or("it has no symbol `telex_plugin`, so it is no plugin of telexd")?;
         // SAFETY: the symbol is there, and what it is is found out field by field.
-        unsafe { Library::read(*symbol) }
+        unsafe { Library::read(descriptor) }
     }
 
     /// Reads a descriptor, each field only when those before it are right.
@@ -125,15 +132,8 @@ pub(super) struct Instance {
 unsafe impl Send for Instance {}
 
 impl Instance {
-    /// Makes an instance and asks it what it is. `name` is the plugin's in the configuration, `config` a JSON
-    /// object.
-    pub(super) fn create(
-        library: Arc<Library>,
-        daemon: &str,
-        name: &str,
-        config: &str,
-    ) -> Result<Instance, String> {
-        let host = Host::new(daemon, name);
+    /// Makes an instance and asks it what it is. `config` is a JSON object.
+    pub(super) fn create(library: Arc<Library>, host: Box<Host>, config: &str) -> Result<Instance, String> {
         let descriptor = &library.descriptor;
         let create = descriptor.create.ok_or("its descriptor has no `create`")?;
         // SAFETY: the descriptor is right, and host and config live until it returns, the host longer.
@@ -236,20 +236,22 @@ impl Instance {
 
     /// Hands it a record; gives its answer.
     pub(super) fn record(&mut self, record: &raw::Record) -> i32 {
-        match self.log.and_then(|log| log.record) {
-            // SAFETY: the table is the instance's, and the record lives until it returns.
-            Some(function) => unsafe { function(self.pointer.as_ptr(), record) },
-            None => raw::OK,
-        }
+        let Some(function) = self.log.and_then(|log| log.record) else { return raw::OK };
+        self.host.set_takes_log(true);
+        // SAFETY: the table is the instance's, and the record lives until it returns.
+        let answer = unsafe { function(self.pointer.as_ptr(), record) };
+        self.host.set_takes_log(false);
+        answer
     }
 
     /// Tells it that the turn's records are all there.
     pub(super) fn flush(&mut self) -> i32 {
-        match self.log.and_then(|log| log.flush) {
-            // SAFETY: the table is the instance's.
-            Some(function) => unsafe { function(self.pointer.as_ptr()) },
-            None => raw::OK,
-        }
+        let Some(function) = self.log.and_then(|log| log.flush) else { return raw::OK };
+        self.host.set_takes_log(true);
+        // SAFETY: the table is the instance's.
+        let answer = unsafe { function(self.pointer.as_ptr()) };
+        self.host.set_takes_log(false);
+        answer
     }
 
     /// Has it judge a message. What it has to say of it is in `call` afterwards.
@@ -271,11 +273,6 @@ impl Instance {
         let answer = unsafe { function(self.pointer.as_ptr(), event, &call.raw) };
         call.state.end();
         answer
-    }
-
-    /// What it says, beyond its end.
-    pub(super) fn voice(&self) -> Voice {
-        self.host.voice()
     }
 
     /// How often it wants to hear of its timer, in milliseconds; 0: never.

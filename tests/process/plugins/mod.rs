@@ -1,6 +1,8 @@
 //! Plugins, good and bad, in the real daemon. They are built by the C compiler here.
 
 mod contract;
+mod lifecycle;
+mod witness;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -21,7 +23,16 @@ fn build(dir: &Path, rogue: &str, version: &str) {
 fn compile(source: &str, defines: &[String], library: &Path) {
     let (here, fresh) = (Path::new(env!("CARGO_MANIFEST_DIR")), library.with_extension("fresh"));
     let built = Command::new("cc")
-        .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-fPIC", "-shared", "-Wno-unused-function"])
+        .args([
+            "-std=c99",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-fPIC",
+            "-shared",
+            "-Wno-unused-function",
+            "-pthread",
+        ])
         .args(defines)
         .arg("-I")
         .arg(here.join("plugins/abi/include"))
@@ -64,6 +75,7 @@ fn ask(client: &mut Client, to: &str) -> Value {
 fn what_is_no_plugin_is_refused_with_a_sentence() {
     for (rogue, told) in [
         ("NO_SYMBOL", "it has no symbol `telex_plugin`, so it is no plugin of telexd"),
+        ("NULL_SYMBOL", "it has no symbol `telex_plugin`, so it is no plugin of telexd"),
         ("WRONG_MAGIC", "its `telex_plugin` begins with 0x12345678, not with TELEX_MAGIC (0x584c4554)"),
         (
             "OTHER_VERSION",
@@ -77,14 +89,15 @@ fn what_is_no_plugin_is_refused_with_a_sentence() {
         ("MANY_INTERESTS", "its list of interests is not right"),
         ("FAILS_TO_CREATE", "it has no mind to"),
         ("FAILS_SILENTLY", "it could not be made, and it did not say why"),
-        ("UNDEFINED_IMPORT", "it cannot be loaded: "),
+        ("UNDEFINED_IMPORT", "it cannot be loaded: undefined symbol: nobody_has_this"),
     ] {
         let ran = starter(rogue, "").run();
         assert_eq!(ran.code, Some(1), "{rogue}: {}", ran.err);
         let expected = format!("loading plugins: plugin rogue (rogue): {told}");
         assert!(ran.err.contains(&expected), "{rogue}: {}", ran.err);
         let checked = starter(rogue, "").argument("--check").run();
-        assert_eq!((checked.code, &checked.err), (Some(1), &ran.err), "--check says the same");
+        assert_eq!(checked.code, Some(1));
+        assert_eq!(checked.err.lines().last(), ran.err.lines().last(), "--check says the same");
         // And where it need not be there, the daemon serves without it.
         let telexd = starter(rogue, "required = false").start();
         telexd.client().ping();

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
+#include <pthread.h>
 
 #include "telex_plugin.h"
 
@@ -34,8 +36,16 @@
 #define EMITS_AT_THE_END 24
 /* It says all that it hears; it does nothing bad. */
 #define TELLS_ALL 25
-#define EMITS_MUCH 26
-#define LENGTHENS 27
+#define EMITS_MUCH 31
+#define LENGTHENS 32
+#define NULL_SYMBOL 26
+/* They leave a file of this name where the daemon runs, and never come back. */
+#define HANGS_IN_CREATE 27
+#define HANGS_IN_DESTROY 28
+/* A thread of it speaks as soon as there is the file `speak`. */
+#define SPEAKS_ON_A_THREAD 29
+/* As TELLS_ALL, but it is slow to be made: it waits for the file `go_on`. */
+#define IS_MADE_SLOWLY 30
 
 #define STR(s) ((telex_str){(s), sizeof(s) - 1})
 
@@ -51,16 +61,48 @@ static int state;
 extern void nobody_has_this(void);
 #endif
 
+/* Waits until the test has made a file of this name. */
+static void wait_for(const char *name) {
+    while (access(name, F_OK) != 0)
+        nanosleep(&(struct timespec){0, 1000000}, NULL);
+}
+
+static void hang(const char *name) {
+    FILE *file = fopen(name, "w");
+    if (file)
+        fclose(file);
+    for (;;)
+        pause();
+}
+
+static void *speak(void *unused) {
+    (void)unused;
+    wait_for("speak");
+    host->log(host, TELEX_WARNING, STR("a word at night"));
+    return NULL;
+}
+
 static void *create(const telex_host *the_host, telex_str config) {
     (void)config;
     host = the_host;
 #if ROGUE == FAILS_TO_CREATE
+    host->log(host, TELEX_WARNING, STR("tried"));
     host->fail(host, STR("it has no mind to"));
     return NULL;
 #elif ROGUE == FAILS_SILENTLY
     return NULL;
 #elif ROGUE == UNDEFINED_IMPORT
     nobody_has_this();
+#elif ROGUE == HANGS_IN_CREATE
+    hang("hangs");
+#elif ROGUE == SPEAKS_ON_A_THREAD
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, speak, NULL) != 0)
+        return NULL;
+    pthread_detach(thread);
+#elif ROGUE == IS_MADE_SLOWLY
+    host->log(host, TELEX_WARNING, STR("being made"));
+    wait_for("go_on");
 #elif ROGUE == TELLS_ALL
     host->log(host, TELEX_WARNING, STR("made"));
     if (host->set_timer(host, 20) != TELEX_OK)
@@ -71,6 +113,9 @@ static void *create(const telex_host *the_host, telex_str config) {
 
 static void destroy(void *instance) {
     (void)instance;
+#if ROGUE == HANGS_IN_DESTROY
+    hang("hangs");
+#endif
 #if ROGUE == KEEPS_A_POINTER
     if (kept && kept->emit(kept, STR("b"), (telex_str){NULL, 0}, STR("{}")) == TELEX_NOT_NOW)
         host->log(host, TELEX_NOTICE, STR("too late"));
@@ -212,7 +257,10 @@ static const void *extension(void *instance, const char *id) {
     return NULL;
 }
 
-#if ROGUE == NO_SYMBOL
+#if ROGUE == NULL_SYMBOL
+__asm__(".globl telex_plugin\n.set telex_plugin, 0\n");
+const telex_descriptor another_name = {
+#elif ROGUE == NO_SYMBOL
 const telex_descriptor another_name = {
 #else
 TELEX_EXPORT const telex_descriptor telex_plugin = {

@@ -1,0 +1,152 @@
+//! How plugins come into force, go on, and end, also those that do not come back.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use super::{ask, build, compile, configure, starter};
+use crate::support::wait_until;
+
+/// Nothing would judge, although nobody has asked for that.
+#[test]
+fn one_that_is_in_force_is_not_lost_by_a_reload() {
+    let telexd = starter("GOOD", "required = false").start();
+    let mut client = telexd.node("a");
+    for (rogue, why) in [(Some("FAILS_TO_CREATE"), "it has no mind to"), (None, "there is no such file")] {
+        match rogue {
+            Some(rogue) => build(telexd.dir(), rogue, "2"),
+            None => fs::remove_file(telexd.dir().join("librogue.so")).expect("removed"),
+        }
+        let told = client.ask("reload", Value::Null);
+        assert!(told["error"].as_str().is_some_and(|error| error.contains(why)), "{told}");
+        assert_eq!(ask(&mut client, "a")["body"]["error"], json!("version 1"));
+    }
+    // One that was not there before may be missing.
+    configure(telexd.dir(), "name = \"new\"\nrequired = false");
+    let told = client.ask("reload", Value::Null);
+    assert_eq!(told["error"], Value::Null);
+    telexd.wait_for_log("plugin new: is missing (rogue): there is no such file");
+}
+
+#[test]
+fn one_that_lacked_a_library_is_loaded_when_that_is_there() {
+    let starter = starter("GOOD", "required = false");
+    let dir = starter.dir().to_owned();
+    let needed = dir.join("libneeded.so");
+    compile("rogue.c", &["-DROGUE=GOOD".to_owned()], &needed);
+    let link = |option: &str| format!("{option}{}", dir.display());
+    let defines = [
+        "-DROGUE=GOOD".to_owned(),
+        "-Wl,--no-as-needed".to_owned(),
+        link("-Wl,-rpath,"),
+        link("-L"),
+        "-lneeded".to_owned(),
+    ];
+    compile("rogue.c", &defines, &dir.join("librogue.so"));
+    let elsewhere = dir.join("elsewhere");
+    fs::rename(&needed, &elsewhere).expect("renamed");
+    let telexd = starter.start();
+    telexd.wait_for_log("is missing (rogue): it cannot be loaded: libneeded.so: cannot open");
+    fs::rename(&elsewhere, &needed).expect("renamed");
+    telexd.reload();
+    assert_eq!(ask(&mut telexd.node("a"), "a")["body"]["error"], json!("version 1"));
+}
+
+/// Nothing else begins before it is made, and nobody asks for signals meanwhile.
+#[test]
+fn a_start_that_hangs_can_be_ended() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut telexd = starter("HANGS_IN_CREATE", "").start_silently();
+        let hangs = telexd.dir().join("hangs");
+        wait_until("a plugin that hangs", || hangs.exists());
+        telexd.signal(Signal::SIGHUP);
+        telexd.signal(signal);
+        assert_eq!(telexd.wait().signal(), Some(signal as i32));
+    }
+}
+
+#[test]
+fn a_reload_that_hangs_is_told_of_and_left_behind() {
+    let mut telexd = starter("GOOD", "").start();
+    build(telexd.dir(), "HANGS_IN_CREATE", "2");
+    telexd.signal(Signal::SIGHUP);
+    telexd.wait_for_log("the new configuration is still waiting for the plugin rogue");
+    assert_eq!(ask(&mut telexd.node("a"), "a")["body"]["error"], json!("version 1"));
+    telexd.stop();
+    let log = telexd.log();
+    assert!(log.contains("plugin rogue: is still being made, and is left behind"), "{log}");
+    assert!(log.contains("plugin rogue: destroyed 1"), "{log}");
+}
+
+/// It keeps no other one from its end.
+#[test]
+fn an_end_that_hangs_is_told_of_and_left_behind() {
+    let starter = starter("HANGS_IN_DESTROY", "[[plugin]]\npath = \"good\"");
+    compile("rogue.c", &["-DROGUE=GOOD".to_owned()], &starter.dir().join("good.so"));
+    let mut telexd = starter.start();
+    telexd.stop();
+    let log = telexd.log();
+    assert!(log.contains("plugin rogue: does not end, and is left behind"), "{log}");
+    assert!(log.contains("plugin good: destroyed 1"), "{log}");
+}
+
+/// At a reload and at the start: of what is made for nothing and of what fails.
+#[test]
+fn what_does_not_come_into_force_is_heard() {
+    const LINES: [&str; 3] =
+        ["warning: plugin rogue: made", "warning: plugin rogue: ended", "warning: plugin bad: tried"];
+    let prepared = || {
+        let starter = starter("TELLS_ALL", "[[plugin]]\npath = \"bad\"");
+        compile("rogue.c", &["-DROGUE=FAILS_TO_CREATE".to_owned()], &starter.dir().join("bad.so"));
+        starter
+    };
+    let ran = prepared().run();
+    assert_eq!(ran.code, Some(1));
+    LINES.iter().for_each(|line| assert!(ran.err.contains(line), "{line}:\n{}", ran.err));
+    let starter = prepared();
+    let config = starter.dir().join("telexd.toml");
+    let wanted = fs::read_to_string(&config).expect("the configuration");
+    fs::write(&config, "").expect("an empty one");
+    let telexd = starter.start();
+    fs::write(&config, wanted).expect("the configuration");
+    telexd.reload();
+    LINES.iter().for_each(|line| telexd.wait_for_log(line));
+}
+
+/// What an ordered end finds half made does not come into force.
+#[test]
+fn a_reload_that_is_under_way_at_the_end_comes_to_nothing() {
+    let starter = starter("GOOD", "").set("drain_timeout=30s");
+    let mut telexd = starter.start();
+    // Somebody does not read, so that the end takes its time.
+    let mut slow = telexd.node("slow");
+    let mut client = telexd.client();
+    for _ in 0..3 {
+        client.send(&json!({"message_type": "signal", "to": "slow", "body": "x".repeat(500_000)}));
+    }
+    client.ping();
+    build(telexd.dir(), "IS_MADE_SLOWLY", "2");
+    telexd.signal(Signal::SIGHUP);
+    telexd.wait_for_log("plugin rogue: being made");
+    telexd.signal(Signal::SIGTERM);
+    telexd.wait_for_log("stopping");
+    // And none is begun any more.
+    telexd.signal(Signal::SIGHUP);
+    fs::write(telexd.dir().join("go_on"), "").expect("a file");
+    slow.rest();
+    telexd.wait();
+    let log = telexd.log();
+    assert_eq!(log.matches("is in force").count(), 1, "{log}");
+    assert!(!log.contains("configuration read again"), "{log}");
+    assert!(log.contains("plugin rogue: destroyed 2"), "{log}");
+}
+
+#[test]
+fn what_a_thread_says_is_heard_at_once() {
+    let telexd = starter("SPEAKS_ON_A_THREAD", "").start();
+    telexd.wait_for_log("is in force");
+    fs::write(telexd.dir().join("speak"), "").expect("a file");
+    telexd.wait_for_log("plugin rogue: a word at night");
+}
