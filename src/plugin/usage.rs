@@ -5,14 +5,15 @@
 use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
 /// The time as of the kernel's last tick, a few milliseconds ago (`CLOCK_MONOTONIC_COARSE`, clock_gettime(2)). Two
 /// looks at this clock cost half of one at the exact one, and every message that is judged needs them.
 #[inline]
-pub(super) fn last_tick() -> Duration {
+pub(super) fn last_tick() -> TimeSpec {
     // It fails only for want of a right argument.
-    clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).map(Duration::from).unwrap_or_default()
+    clock_gettime(ClockId::CLOCK_MONOTONIC_COARSE).unwrap_or(TimeSpec::new(0, 0))
 }
 
 /// What the calling thread has used since it began.
