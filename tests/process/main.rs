@@ -8,6 +8,7 @@
 
 mod bad_peers;
 mod crowd;
+mod fairness;
 mod limits;
 mod plugins;
 mod real_lines;
