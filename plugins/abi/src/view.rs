@@ -267,58 +267,57 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A record of the daemon's log.
-#[derive(Debug)]
-pub struct Record<'a>(&'a raw::Record);
+/// A record of the daemon's log. By default it is an empty one about nothing, of the level
+/// [`Level::Info`].
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// How much it matters.
+    pub level: Level,
+    /// Nanoseconds since 1970.
+    pub time: i64,
+    /// What happened, as one fixed word.
+    pub event: &'a str,
+    /// The number of the connection that it is about.
+    pub connection: Option<u64>,
+    /// The first node ID of that connection.
+    pub node_id: Option<&'a str>,
+    /// Its user id.
+    pub uid: Option<u32>,
+    /// For people, on one line.
+    pub message: &'a str,
+    /// What else belongs to the event: a JSON object on one line.
+    pub fields: &'a str,
+}
+
+impl Default for Record<'_> {
+    fn default() -> Self {
+        Record {
+            level: Level::Info,
+            time: 0,
+            event: "daemon",
+            connection: None,
+            node_id: None,
+            uid: None,
+            message: "",
+            fields: "{}",
+        }
+    }
+}
 
 impl<'a> Record<'a> {
     pub(crate) fn new(raw: &'a raw::Record) -> Record<'a> {
-        Record(raw)
-    }
-
-    /// How much it matters.
-    pub fn level(&self) -> Level {
-        Level::from_number(self.0.level)
-    }
-
-    /// Nanoseconds since 1970.
-    pub fn time(&self) -> i64 {
-        self.0.time
-    }
-
-    /// What happened, as one fixed word.
-    pub fn event(&self) -> &'a str {
-        self.text(self.0.event).unwrap_or_default()
-    }
-
-    /// The number of the connection that it is about.
-    pub fn connection(&self) -> Option<u64> {
-        Some(self.0.connection).filter(|number| *number != 0)
-    }
-
-    /// The first node ID of that connection.
-    pub fn node_id(&self) -> Option<&'a str> {
-        self.text(self.0.node_id)
-    }
-
-    /// Its user id.
-    pub fn uid(&self) -> Option<u32> {
-        u32::try_from(self.0.uid).ok()
-    }
-
-    /// For people, on one line.
-    pub fn message(&self) -> &'a str {
-        self.text(self.0.message).unwrap_or_default()
-    }
-
-    /// What else belongs to the event: a JSON object on one line.
-    pub fn fields(&self) -> &'a str {
-        self.text(self.0.fields).unwrap_or("{}")
-    }
-
-    fn text(&self, field: Str) -> Option<&'a str> {
-        // SAFETY: it lives as long as the record.
-        unsafe { text(field) }
+        // SAFETY: each lives as long as the record.
+        let text = |field| unsafe { text::<'a>(field) };
+        Record {
+            level: Level::from_number(raw.level),
+            time: raw.time,
+            event: text(raw.event).unwrap_or_default(),
+            connection: Some(raw.connection).filter(|number| *number != 0),
+            node_id: text(raw.node_id),
+            uid: u32::try_from(raw.uid).ok(),
+            message: text(raw.message).unwrap_or_default(),
+            fields: text(raw.fields).unwrap_or("{}"),
+        }
     }
 }
 

@@ -114,17 +114,17 @@ impl Log for Parrot {
     fn record(&mut self, record: &Record<'_>) -> Result<(), Fault> {
         let said = format!(
             "{:?} {} {} {:?} {:?} {:?} {} {}",
-            record.level(),
-            record.time(),
-            record.event(),
-            record.connection(),
-            record.node_id(),
-            record.uid(),
-            record.message(),
-            record.fields()
+            record.level,
+            record.time,
+            record.event,
+            record.connection,
+            record.node_id,
+            record.uid,
+            record.message,
+            record.fields
         );
         self.0.log(Level::Info, &said);
-        if record.message().is_empty() { Err(Fault) } else { Ok(()) }
+        if record.message.is_empty() { Err(Fault) } else { Ok(()) }
     }
 }
 
@@ -272,9 +272,9 @@ fn an_event_is_what_the_test_says() {
 #[test]
 fn a_record_is_what_the_test_says() {
     let mut daemon = start();
-    assert_eq!(daemon.record(&testing::Record::default()), Err(Fault));
+    assert_eq!(daemon.record(&Record::default()), Err(Fault));
     assert_eq!(said(&mut daemon), "Info 0 daemon None None None  {}");
-    let record = testing::Record {
+    let record = Record {
         level: Level::Warning,
         time: 7,
         event: "left",

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use log_file::LogFile;
 use serde_json::json;
-use telex_log::Entry;
-use telex_plugin::Level;
+use telex_plugin::{Level, Record};
 
 const RECORDS: u32 = 1_000_000;
 /// So many of them come in one turn of the loop.
@@ -29,8 +28,8 @@ fn main() {
     }
 }
 
-fn alice() -> Entry<'static> {
-    Entry {
+fn alice() -> Record<'static> {
+    Record {
         level: Level::Info,
         time: 1_793_448_000_123_000_000,
         event: "left",

@@ -6,7 +6,7 @@ mod line;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use telex_log::{Entry, Format, MaxLevel, MaxQueueBytes, Queue, Tell, options};
+use telex_log::{Format, MaxLevel, MaxQueueBytes, Queue, Tell, options};
 use telex_plugin::{Call, Event, Events, Fault, Heard, Host, Kind, Log, Plugin, Record};
 
 use crate::file::LineFile;
@@ -69,8 +69,8 @@ impl LogFile {
     }
 
     /// Takes a record.
-    pub fn write(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
-        if self.level.takes(entry) { self.queue.add(entry) } else { Ok(()) }
+    pub fn write(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+        if self.level.takes(record) { self.queue.add(record) } else { Ok(()) }
     }
 
     /// Has what was taken written.
@@ -92,7 +92,7 @@ impl Plugin for LogFile {
 
 impl Log for LogFile {
     fn record(&mut self, record: &Record<'_>) -> Result<(), Fault> {
-        self.write(&record.into())
+        self.write(record)
     }
 
     fn flush(&mut self) -> Result<(), Fault> {

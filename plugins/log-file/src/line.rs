@@ -3,39 +3,40 @@
 
 use std::io::Write;
 
-use telex_log::Entry;
+use telex_log::Line;
+use telex_plugin::Record;
 use time::OffsetDateTime;
 
 /// Appends a record as a JSON object; what a record does not have has no member.
-pub(crate) fn write_json(entry: &Entry<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_json(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(br#"{"time":""#);
-    write_time(entry.time, out);
-    let _ = write!(out, r#"","level":"{}","event":"#, entry.level.word());
-    write_string(entry.event, out);
-    if let Some(number) = entry.connection {
+    write_time(record.time, out);
+    let _ = write!(out, r#"","level":"{}","event":"#, record.level.word());
+    write_string(record.event, out);
+    if let Some(number) = record.connection {
         let _ = write!(out, r#","connection":{number}"#);
     }
-    if let Some(node_id) = entry.node_id {
+    if let Some(node_id) = record.node_id {
         out.extend_from_slice(br#","node_id":"#);
         write_string(node_id, out);
     }
-    if let Some(uid) = entry.uid {
+    if let Some(uid) = record.uid {
         let _ = write!(out, r#","uid":{uid}"#);
     }
     out.extend_from_slice(br#","message":"#);
-    write_string(entry.message, out);
-    if entry.fields != "{}" {
+    write_string(record.message, out);
+    if record.fields != "{}" {
         out.extend_from_slice(br#","fields":"#);
         // A control character in JSON can only be white space, so a space says the same on one line.
-        out.extend(entry.fields.bytes().map(|byte| byte.max(b' ')));
+        out.extend(record.fields.bytes().map(|byte| byte.max(b' ')));
     }
     out.extend_from_slice(b"}\n");
 }
 
 /// Appends a record as text for people: `TIME LEVEL EVENT :7 is alice`.
-pub(crate) fn write_text(entry: &Entry<'_>, out: &mut Vec<u8>) {
-    write_time(entry.time, out);
-    let _ = writeln!(out, " {} {} {}", entry.level.word(), entry.event, entry.line());
+pub(crate) fn write_text(record: &Record<'_>, out: &mut Vec<u8>) {
+    write_time(record.time, out);
+    let _ = writeln!(out, " {} {} {}", record.level.word(), record.event, Line(record));
 }
 
 fn write_string(text: &str, out: &mut Vec<u8>) {
@@ -65,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    const ALICE: Entry<'_> = Entry {
+    const ALICE: Record<'_> = Record {
         level: Level::Info,
         time: 1_793_448_000_123_999_999,
         event: "registered",
@@ -76,7 +77,7 @@ mod tests {
         fields: r#"{"since":1.5}"#,
     };
 
-    fn json(entry: &Entry<'_>) -> String {
+    fn json(entry: &Record<'_>) -> String {
         let mut out = Vec::new();
         write_json(entry, &mut out);
         String::from_utf8(out).unwrap()
@@ -90,7 +91,7 @@ mod tests {
              \"connection\":7,\"node_id\":\"alice\",\"uid\":1000,\"message\":\"is alice\",\
              \"fields\":{\"since\":1.5}}\n"
         );
-        let bare = Entry { connection: None, node_id: None, uid: None, fields: "{}", ..ALICE };
+        let bare = Record { connection: None, node_id: None, uid: None, fields: "{}", ..ALICE };
         assert_eq!(
             json(&bare),
             "{\"time\":\"2026-10-31T12:00:00.123Z\",\"level\":\"info\",\"event\":\"registered\",\
@@ -122,7 +123,7 @@ mod tests {
     #[test]
     fn nobody_forges_a_record() {
         let forged = "is \"a\"\n2026-10-31T12:00:00.123Z error left :1 root\u{1b}[2J\u{85}";
-        let entry = Entry { node_id: Some("a\nb"), message: forged, fields: "{\n\"a\":\r1}", ..ALICE };
+        let entry = Record { node_id: Some("a\nb"), message: forged, fields: "{\n\"a\":\r1}", ..ALICE };
         let line = json(&entry);
         assert_eq!(line.matches('\n').count(), 1, "{line}");
         let read: serde_json::Value = serde_json::from_str(&line).unwrap();

@@ -17,8 +17,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
-use telex_log::Entry;
-use telex_plugin::{Fault, Level};
+use telex_plugin::{Fault, Level, Record};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -35,8 +34,8 @@ fn refused(config: &Value) -> String {
     LogFile::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err()
 }
 
-fn entry(message: &str) -> Entry<'_> {
-    Entry {
+fn entry(message: &str) -> Record<'_> {
+    Record {
         level: Level::Info,
         time: 1_793_448_000_123_000_000,
         event: "registered",
@@ -146,7 +145,7 @@ fn what_is_below_the_level_is_not_written() {
         let path = dir.path().join("log");
         let (mut log, _told) = start(&json!({"path": path, "level": level}));
         for level in [Level::Error, Level::Warning, Level::Notice, Level::Info, Level::Debug] {
-            log.write(&Entry { level, ..entry(level.word()) }).unwrap();
+            log.write(&Record { level, ..entry(level.word()) }).unwrap();
         }
         drop(log);
         assert_eq!(lines(&path).len(), count, "{level}");

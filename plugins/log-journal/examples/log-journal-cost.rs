@@ -9,8 +9,7 @@ use std::time::Instant;
 
 use log_journal::LogJournal;
 use serde_json::json;
-use telex_log::Entry;
-use telex_plugin::Level;
+use telex_plugin::{Level, Record};
 
 const RECORDS: u32 = 100_000;
 
@@ -38,8 +37,8 @@ fn measure(what: &str, path: &Path) {
     }
 }
 
-fn alice(fields: &str) -> Entry<'_> {
-    Entry {
+fn alice(fields: &str) -> Record<'_> {
+    Record {
         level: Level::Info,
         time: 0,
         event: "registered",

@@ -6,7 +6,7 @@ mod native;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use telex_log::{Entry, LocalSocket, MaxLevel, MaxQueueBytes, Tell, options};
+use telex_log::{LocalSocket, MaxLevel, MaxQueueBytes, Tell, options};
 use telex_plugin::{Call, Event, Events, Fault, Heard, Host, Kind, Log, Plugin, Record};
 
 pub use crate::native::MESSAGE_IDS;
@@ -55,8 +55,8 @@ impl LogJournal {
     }
 
     /// Takes a record.
-    pub fn write(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
-        if self.level.takes(entry) { self.socket.add(entry) } else { Ok(()) }
+    pub fn write(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+        if self.level.takes(record) { self.socket.add(record) } else { Ok(()) }
     }
 
     /// Has what was taken sent.
@@ -73,7 +73,7 @@ impl Plugin for LogJournal {
 
 impl Log for LogJournal {
     fn record(&mut self, record: &Record<'_>) -> Result<(), Fault> {
-        self.write(&record.into())
+        self.write(record)
     }
 
     fn flush(&mut self) -> Result<(), Fault> {

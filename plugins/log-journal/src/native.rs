@@ -4,7 +4,8 @@
 use std::io::Write;
 
 use serde_json::{Map, Value};
-use telex_log::Entry;
+use telex_log::Line;
+use telex_plugin::Record;
 
 /// The `MESSAGE_ID` of each event, by which `journalctl` and programs find it. They never change.
 pub const MESSAGE_IDS: &[(&str, &str)] = &[
@@ -34,26 +35,26 @@ const PREFIX: &str = "TELEX_";
 const RESERVED: &[&str] = &["TELEX_EVENT", "TELEX_CONNECTION", "TELEX_NODE_ID", "TELEX_UID"];
 
 /// Appends records, as of a program that is called `identifier`.
-pub(crate) fn format(identifier: String) -> impl Fn(&Entry<'_>, &mut Vec<u8>) + Send + Sync + 'static {
-    move |entry, out| {
-        write_field(out, "MESSAGE", &entry.line().to_string());
-        write_number(out, "PRIORITY", entry.level.number());
+pub(crate) fn format(identifier: String) -> impl Fn(&Record<'_>, &mut Vec<u8>) + Send + Sync + 'static {
+    move |record, out| {
+        write_field(out, "MESSAGE", &Line(record).to_string());
+        write_number(out, "PRIORITY", record.level.number());
         write_field(out, "SYSLOG_IDENTIFIER", &identifier);
-        if let Some((_, id)) = MESSAGE_IDS.iter().find(|(event, _)| *event == entry.event) {
+        if let Some((_, id)) = MESSAGE_IDS.iter().find(|(event, _)| *event == record.event) {
             write_field(out, "MESSAGE_ID", id);
         }
-        write_field(out, "TELEX_EVENT", entry.event);
-        if let Some(number) = entry.connection {
+        write_field(out, "TELEX_EVENT", record.event);
+        if let Some(number) = record.connection {
             write_number(out, "TELEX_CONNECTION", number);
         }
-        if let Some(node_id) = entry.node_id {
+        if let Some(node_id) = record.node_id {
             write_field(out, "TELEX_NODE_ID", node_id);
         }
-        if let Some(uid) = entry.uid {
+        if let Some(uid) = record.uid {
             write_number(out, "TELEX_UID", uid);
         }
-        if entry.fields != "{}" {
-            write_members(out, entry.fields);
+        if record.fields != "{}" {
+            write_members(out, record.fields);
         }
     }
 }
@@ -108,7 +109,7 @@ mod tests {
 
     use super::*;
 
-    const ALICE: Entry<'_> = Entry {
+    const ALICE: Record<'_> = Record {
         level: Level::Info,
         time: 0,
         event: "registered",
@@ -119,13 +120,13 @@ mod tests {
         fields: "{}",
     };
 
-    fn bytes(entry: &Entry<'_>) -> Vec<u8> {
+    fn bytes(entry: &Record<'_>) -> Vec<u8> {
         let mut out = Vec::new();
         format("telexd".to_owned())(entry, &mut out);
         out
     }
 
-    fn text(entry: &Entry<'_>) -> String {
+    fn text(entry: &Record<'_>) -> String {
         String::from_utf8(bytes(entry)).unwrap()
     }
 
@@ -137,7 +138,7 @@ mod tests {
              TELEX_EVENT=registered\nTELEX_CONNECTION=7\nTELEX_NODE_ID=alice\nTELEX_UID=1000\n"
         );
         assert_eq!(text(&ALICE), right);
-        let bare = Entry { event: "new", connection: None, node_id: None, uid: None, ..ALICE };
+        let bare = Record { event: "new", connection: None, node_id: None, uid: None, ..ALICE };
         assert_eq!(text(&bare), "MESSAGE=is alice\nPRIORITY=6\nSYSLOG_IDENTIFIER=telexd\nTELEX_EVENT=new\n");
     }
 
@@ -145,7 +146,7 @@ mod tests {
     fn members_are_fields_of_their_own() {
         let fields =
             r#"{"reason":"lost","open requests":3,"node_ids":["a","b"],"größe":null,"uid":0,"Event":"x"}"#;
-        let text = text(&Entry { fields, ..ALICE });
+        let text = text(&Record { fields, ..ALICE });
         let members = text.split_once("TELEX_UID=1000\n").unwrap().1;
         let mut members: Vec<_> = members.lines().collect();
         members.sort_unstable();
@@ -157,7 +158,7 @@ mod tests {
         ];
         assert_eq!(members, right);
         let long = format!("{{\"{}\":1}}", "x".repeat(100));
-        let bytes = bytes(&Entry { fields: &long, ..ALICE });
+        let bytes = bytes(&Record { fields: &long, ..ALICE });
         assert!(String::from_utf8(bytes).unwrap().ends_with(&format!("\nTELEX_{}=1\n", "X".repeat(58))));
     }
 
@@ -165,7 +166,7 @@ mod tests {
     fn nobody_forges_a_field() {
         let forged = "is a\nPRIORITY=0\nMESSAGE=root";
         let fields = r#"{"why":"x\n_UID=0","x\ny=1":"z"}"#;
-        let entry = Entry { message: forged, node_id: Some("a\n_UID=0"), fields, ..ALICE };
+        let entry = Record { message: forged, node_id: Some("a\n_UID=0"), fields, ..ALICE };
         let out = bytes(&entry);
         let has = |part: &[u8]| out.windows(part.len()).any(|window| window == part);
         assert!(

@@ -16,8 +16,7 @@ use nix::cmsg_space;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
-use telex_log::Entry;
-use telex_plugin::{Fault, Level};
+use telex_plugin::{Fault, Level, Record};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -30,8 +29,8 @@ fn start(config: &Value) -> (LogJournal, Receiver<String>) {
     (LogJournal::start(&config.to_string(), tell).unwrap(), told)
 }
 
-fn entry(message: &str) -> Entry<'_> {
-    Entry {
+fn entry(message: &str) -> Record<'_> {
+    Record {
         level: Level::Info,
         time: 0,
         event: "registered",
@@ -142,7 +141,7 @@ fn a_record_is_sent_at_once_with_all_its_fields() {
     let journal = Journal::bind(&path);
     journal.0.set_nonblocking(true).unwrap();
     let (mut log, _told) = start(&json!({"path": path, "identifier": "exchange"}));
-    let alice = Entry {
+    let alice = Record {
         level: Level::Notice,
         connection: Some(7),
         node_id: Some("alice"),
@@ -189,7 +188,7 @@ fn what_is_below_the_level_is_not_sent() {
     let journal = Journal::bind(&path);
     let (mut log, _told) = start(&json!({"path": path, "level": "warning"}));
     for level in [Level::Debug, Level::Info, Level::Notice, Level::Warning] {
-        log.write(&Entry { level, ..entry(level.word()) }).unwrap();
+        log.write(&Record { level, ..entry(level.word()) }).unwrap();
     }
     assert_eq!(journal.messages(1), ["warning"]);
 }

@@ -9,8 +9,7 @@ use std::time::Instant;
 
 use log_syslog::LogSyslog;
 use serde_json::{Value, json};
-use telex_log::Entry;
-use telex_plugin::Level;
+use telex_plugin::{Level, Record};
 
 const RECORDS: u32 = 100_000;
 /// So many of them come in one turn of the loop.
@@ -44,8 +43,8 @@ fn measure(what: &str, config: &Value) {
     println!("{what}: {:?} per record", began.elapsed() / RECORDS);
 }
 
-fn alice() -> Entry<'static> {
-    Entry {
+fn alice() -> Record<'static> {
+    Record {
         level: Level::Info,
         time: 0,
         event: "registered",

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use telex_log::{Entry, LocalSocket, MaxLevel, MaxQueueBytes, Queue, Tell, options};
+use telex_log::{LocalSocket, MaxLevel, MaxQueueBytes, Queue, Tell, options};
 use telex_plugin::{Call, Event, Events, Fault, Heard, Host, Kind, Log, Plugin, Record};
 
 use crate::message::Origin;
@@ -76,11 +76,11 @@ impl LogSyslog {
     }
 
     /// Takes a record.
-    pub fn write(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
+    pub fn write(&mut self, record: &Record<'_>) -> Result<(), Fault> {
         match &mut self.way {
-            _ if !self.level.takes(entry) => Ok(()),
-            Way::Local(socket) => socket.add(entry),
-            Way::Remote(queue) => queue.add(entry),
+            _ if !self.level.takes(record) => Ok(()),
+            Way::Local(socket) => socket.add(record),
+            Way::Remote(queue) => queue.add(record),
         }
     }
 
@@ -112,7 +112,7 @@ impl Plugin for LogSyslog {
 
 impl Log for LogSyslog {
     fn record(&mut self, record: &Record<'_>) -> Result<(), Fault> {
-        self.write(&record.into())
+        self.write(record)
     }
 
     fn flush(&mut self) -> Result<(), Fault> {

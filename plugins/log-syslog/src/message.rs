@@ -2,8 +2,8 @@
 //! Never: where it goes.
 
 use syslog::{Facility, Formatter3164, Formatter5424, LogFormat, Severity};
-use telex_log::Entry;
-use telex_plugin::Level;
+use telex_log::Line;
+use telex_plugin::{Level, Record};
 
 /// Where receivers of syslog cut at the latest, as far as they are left at their defaults.
 const MESSAGE_BYTES_MAX: usize = 8 << 10;
@@ -36,17 +36,17 @@ impl Origin {
     }
 
     /// For the socket of this machine, whose daemons know this form only, and the host themselves.
-    pub(crate) fn rfc_3164(self) -> impl Fn(&Entry<'_>, &mut Vec<u8>) + Send + Sync + 'static {
+    pub(crate) fn rfc_3164(self) -> impl Fn(&Record<'_>, &mut Vec<u8>) + Send + Sync + 'static {
         let formatter = Formatter3164 {
             facility: self.facility,
             hostname: None,
             process: self.tag,
             pid: std::process::id(),
         };
-        move |entry, out| {
+        move |record, out| {
             let begin = out.len();
             // Writing to a Vec cannot fail.
-            let _ = formatter.format(out, severity(entry.level), entry.line());
+            let _ = formatter.format(out, severity(record.level), Line(record));
             cut(out, begin);
         }
     }
@@ -55,13 +55,13 @@ impl Origin {
     pub(crate) fn rfc_5424(
         self,
         is_stream: bool,
-    ) -> impl Fn(&Entry<'_>, &mut Vec<u8>) + Send + Sync + 'static {
+    ) -> impl Fn(&Record<'_>, &mut Vec<u8>) + Send + Sync + 'static {
         // The name of this machine is known to its default.
         let formatter =
             Formatter5424 { facility: self.facility, process: self.tag, ..Formatter5424::default() };
-        move |entry, out| {
+        move |record, out| {
             let begin = out.len();
-            let _ = formatter.format(out, severity(entry.level), (0, Default::default(), entry.line()));
+            let _ = formatter.format(out, severity(record.level), (0, Default::default(), Line(record)));
             cut(out, begin);
             if is_stream {
                 out.push(b'\n');
@@ -99,8 +99,8 @@ fn cut(out: &mut Vec<u8>, begin: usize) {
 mod tests {
     use super::*;
 
-    fn entry(message: &str) -> Entry<'_> {
-        Entry {
+    fn entry(message: &str) -> Record<'_> {
+        Record {
             level: Level::Warning,
             time: 0,
             event: "stalled",
@@ -112,7 +112,7 @@ mod tests {
         }
     }
 
-    fn text(format: impl Fn(&Entry<'_>, &mut Vec<u8>), message: &str) -> String {
+    fn text(format: impl Fn(&Record<'_>, &mut Vec<u8>), message: &str) -> String {
         let mut out = b"before".to_vec();
         format(&entry(message), &mut out);
         String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned()

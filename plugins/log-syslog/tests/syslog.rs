@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 
 use log_syslog::LogSyslog;
 use serde_json::{Value, json};
-use telex_log::Entry;
-use telex_plugin::{Fault, Level};
+use telex_plugin::{Fault, Level, Record};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -26,8 +25,8 @@ fn start(config: &Value) -> (LogSyslog, Receiver<String>) {
     (LogSyslog::start(&config.to_string(), tell).unwrap(), told)
 }
 
-fn entry(message: &str) -> Entry<'_> {
-    Entry {
+fn entry(message: &str) -> Record<'_> {
+    Record {
         level: Level::Info,
         time: 0,
         event: "registered",
@@ -125,7 +124,7 @@ fn a_record_is_sent_at_once() {
     let syslog = DevLog::bind(&path);
     let (mut log, _told) = start(&json!({"path": path, "facility": "local3", "tag": "exchange"}));
     syslog.socket.set_nonblocking(true).unwrap();
-    log.write(&Entry { connection: Some(7), ..entry("is alice") }).unwrap();
+    log.write(&Record { connection: Some(7), ..entry("is alice") }).unwrap();
     let text = syslog.text();
     assert!(text.starts_with("<158>"), "local3 is 19, info is 6: {text}");
     assert!(text.ends_with(&format!(" exchange[{}]: :7 is alice", std::process::id())), "{text}");
@@ -137,7 +136,7 @@ fn what_is_below_the_level_is_not_sent() {
     let syslog = DevLog::bind(&path);
     let (mut log, _told) = start(&json!({"path": path, "level": "warning"}));
     for level in [Level::Debug, Level::Info, Level::Notice, Level::Warning] {
-        log.write(&Entry { level, ..entry(level.word()) }).unwrap();
+        log.write(&Record { level, ..entry(level.word()) }).unwrap();
     }
     assert_eq!(syslog.messages(1), ["warning"]);
 }

@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::{Path, PathBuf};
 
-use telex_plugin::Fault;
+use telex_plugin::{Fault, Record};
 
-use crate::{Batch, Entry, Format, Queue, STEP, Sink, Tell};
+use crate::{Batch, Format, Queue, STEP, Sink, Tell};
 
 /// How a record is sent.
 type Send = fn(&UnixDatagram, &Path, &[u8]) -> io::Result<()>;
@@ -50,8 +50,8 @@ impl LocalSocket {
     }
 
     /// Sends a record, or has it wait.
-    pub fn add(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
-        self.queue.add_unless(entry, |record| (self.send)(&self.socket, &self.path, record).is_ok())
+    pub fn add(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+        self.queue.add_unless(record, |bytes| (self.send)(&self.socket, &self.path, bytes).is_ok())
     }
 
     /// Wakes the thread for what waits.

@@ -4,9 +4,7 @@
 use serde::de::{DeserializeOwned, Deserializer, Error};
 use serde::{Deserialize, de};
 use serde_json::Value;
-use telex_plugin::Level;
-
-use crate::Entry;
+use telex_plugin::{Level, Record};
 
 /// Reads a plugin's `config`. The error names the option and says what would be right.
 pub fn options<T: DeserializeOwned>(config: &str) -> Result<T, String> {
@@ -24,8 +22,8 @@ pub struct MaxLevel(pub Level);
 
 impl MaxLevel {
     /// Whether a record is one of those.
-    pub fn takes(self, entry: &Entry<'_>) -> bool {
-        entry.level <= self.0
+    pub fn takes(self, record: &Record<'_>) -> bool {
+        record.level <= self.0
     }
 }
 

@@ -6,11 +6,9 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use telex_plugin::{Fault, Level};
-
-use crate::Entry;
+use telex_plugin::{Fault, Level, Record};
 
 /// The longest that [`Sink::write`] waits for somebody to read.
 pub const STEP: Duration = Duration::from_millis(100);
@@ -27,7 +25,7 @@ const LAST: Duration = Duration::from_secs(2);
 /// Tells the daemon's log what became of a sink.
 pub type Tell = Box<dyn Fn(Level, &str) + Send>;
 /// Appends a record as it is to be written.
-pub type Format = Box<dyn Fn(&Entry<'_>, &mut Vec<u8>) + Send + Sync>;
+pub type Format = Box<dyn Fn(&Record<'_>, &mut Vec<u8>) + Send + Sync>;
 
 /// Where records go, from the queue's thread.
 pub trait Sink: Send + 'static {
@@ -150,11 +148,25 @@ impl Shared {
             state.is_busy = true;
             batch.lost = std::mem::take(&mut state.lost);
             if batch.lost > 0 {
-                Entry::lost(batch.lost, |entry| (self.format)(entry, &mut batch.bytes));
+                self.write_lost(batch.lost, &mut batch.bytes);
                 batch.ends.push(batch.bytes.len());
             }
         }
         (std::mem::take(&mut state.reopen), state.end)
+    }
+
+    /// The record that stands where `count` others are missing.
+    fn write_lost(&self, count: u64, out: &mut Vec<u8>) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let record = Record {
+            level: Level::Warning,
+            time: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
+            event: "lost",
+            message: &format!("{count} records lost"),
+            fields: &format!("{{\"records\":{count}}}"),
+            ..Record::default()
+        };
+        (self.format)(&record, out);
     }
 }
 
@@ -198,12 +210,12 @@ impl Queue {
 
     /// Adds a record. A fault where it is lost while the sink fails, or for ever: the daemon may know a
     /// better place for it.
-    pub fn add(&mut self, entry: &Entry<'_>) -> Result<(), Fault> {
-        self.add_unless(entry, |_| false)
+    pub fn add(&mut self, record: &Record<'_>) -> Result<(), Fault> {
+        self.add_unless(record, |_| false)
     }
 
     /// Adds a record unless none waits, and `send` sends it at once.
-    pub fn add_unless(&mut self, entry: &Entry<'_>, send: impl FnOnce(&[u8]) -> bool) -> Result<(), Fault> {
+    pub fn add_unless(&mut self, record: &Record<'_>, send: impl FnOnce(&[u8]) -> bool) -> Result<(), Fault> {
         if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(Fault);
         }
@@ -213,7 +225,7 @@ impl Queue {
         // tells of it.
         if state.lost == 0 {
             let begin = state.waiting.bytes.len();
-            (self.shared.format)(entry, &mut state.waiting.bytes);
+            (self.shared.format)(record, &mut state.waiting.bytes);
             let end = state.waiting.bytes.len();
             let is_sent = is_idle && send(&state.waiting.bytes);
             if !is_sent && end <= self.max_bytes {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use telex_log::{Batch, Entry, Queue, STEP, Sink};
-use telex_plugin::{Fault, Level};
+use telex_log::{Batch, Queue, STEP, Sink};
+use telex_plugin::{Fault, Level, Record};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -59,7 +59,7 @@ impl Fake {
             // A queue may outlive the interest in what it tells.
             let _ = tell.send(format!("{}: {text}", level.word()));
         });
-        let format = |entry: &Entry<'_>, out: &mut Vec<u8>| {
+        let format = |entry: &Record<'_>, out: &mut Vec<u8>| {
             out.extend_from_slice(entry.message.as_bytes());
             out.push(b'\n');
         };
@@ -104,8 +104,8 @@ impl Sink for Fake {
     }
 }
 
-fn entry(message: &str) -> Entry<'_> {
-    Entry {
+fn entry(message: &str) -> Record<'_> {
+    Record {
         level: Level::Info,
         time: 0,
         event: "test",

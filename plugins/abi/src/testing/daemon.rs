@@ -12,9 +12,9 @@ use std::time::Duration;
 use super::call::{self, Phase, State};
 use super::host::{self, Told, lock};
 use super::json::{self, find, value};
-use super::{Emitted, Event, Peer, Record, owned};
+use super::{Emitted, Event, Peer, owned};
 use crate::raw::{self, Str};
-use crate::{Descriptor, Fault, Heard, Kind, Level, Replacement, Transport, Verdict, matches};
+use crate::{Descriptor, Fault, Heard, Kind, Level, Record, Replacement, Transport, Verdict, matches};
 
 /// A daemon with nothing but one instance of one plugin, which it calls as telexd would: through the
 /// descriptor that the library exports.

@@ -13,7 +13,7 @@ pub use daemon::FakeDaemon;
 pub use library::load;
 
 use crate::raw::Str;
-use crate::{Kind, Level, Transport, view};
+use crate::{Kind, Transport, view};
 
 /// A connection. By default it is `:1`, over a Unix socket, of the user 1000 and registered as `alice`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,43 +74,6 @@ impl Event<'_> {
     /// One that is about nothing yet: the rest follows by `..Event::new(kind)`.
     pub fn new(kind: Kind) -> Self {
         Event { kind, replayed: false, peer: None, node_id: None, topic: None, group: None, reason: None }
-    }
-}
-
-/// A record of the daemon's log. By default it is an empty one about nothing, of the level
-/// [`Level::Info`].
-#[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
-    /// How much it matters.
-    pub level: Level,
-    /// Nanoseconds since 1970.
-    pub time: i64,
-    /// What happened, as one fixed word.
-    pub event: &'a str,
-    /// The number of the connection that it is about.
-    pub connection: Option<u64>,
-    /// The first node ID of that connection.
-    pub node_id: Option<&'a str>,
-    /// Its user id.
-    pub uid: Option<u32>,
-    /// For people, on one line.
-    pub message: &'a str,
-    /// What else belongs to the event: a JSON object on one line.
-    pub fields: &'a str,
-}
-
-impl Default for Record<'_> {
-    fn default() -> Self {
-        Record {
-            level: Level::Info,
-            time: 0,
-            event: "daemon",
-            connection: None,
-            node_id: None,
-            uid: None,
-            message: "",
-            fields: "{}",
-        }
     }
 }
 
