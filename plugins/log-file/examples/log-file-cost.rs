@@ -4,7 +4,6 @@
 
 use std::time::Instant;
 
-use log_file::LogFile;
 use serde_json::json;
 use telex_plugin::{Level, Record};
 
@@ -16,10 +15,10 @@ fn main() {
     for format in ["json", "text"] {
         let dir = tempfile::tempdir().unwrap();
         let config = json!({"path": dir.path().join("log"), "format": format, "max_queue_bytes": "1GiB"});
-        let mut log = LogFile::start(&config.to_string(), Box::new(|_, _| {})).unwrap();
+        let mut log = log_file::start(&config.to_string(), Box::new(|_, _| {})).unwrap();
         let began = Instant::now();
         for number in 0..RECORDS {
-            log.write(&alice()).unwrap();
+            log.record(&alice()).unwrap();
             if number % IN_A_TURN == 0 {
                 log.flush();
             }

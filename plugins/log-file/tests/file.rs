@@ -10,28 +10,28 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
-use log_file::LogFile;
 use nix::fcntl::OFlag;
 use nix::mount::{MsFlags, mount, umount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
+use telex_log::Logger;
 use telex_plugin::{Fault, Level, Record};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn start(config: &Value) -> (LogFile, Receiver<String>) {
+fn start(config: &Value) -> (Logger, Receiver<String>) {
     let (tell, told) = channel();
     let tell = Box::new(move |level: Level, text: &str| {
         // A plugin may outlive the interest in what it tells.
         let _ = tell.send(format!("{}: {text}", level.word()));
     });
-    (LogFile::start(&config.to_string(), tell).unwrap(), told)
+    (log_file::start(&config.to_string(), tell).unwrap(), told)
 }
 
 fn refused(config: &Value) -> String {
-    LogFile::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err()
+    log_file::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err()
 }
 
 fn entry(message: &str) -> Record<'_> {
@@ -47,9 +47,9 @@ fn entry(message: &str) -> Record<'_> {
     }
 }
 
-fn write(log: &mut LogFile, numbers: std::ops::Range<usize>) {
+fn write(log: &mut Logger, numbers: std::ops::Range<usize>) {
     for number in numbers {
-        log.write(&entry(&format!("is {number}"))).unwrap();
+        log.record(&entry(&format!("is {number}"))).unwrap();
     }
     log.flush();
 }
@@ -117,7 +117,7 @@ fn records_are_lines_of_json() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let (mut log, _told) = start(&json!({"path": path}));
-    log.write(&entry("is alice")).unwrap();
+    log.record(&entry("is alice")).unwrap();
     log.flush();
     wait_until("it is written while the plugin lives", || count(&path) == 1);
     let right = json!({
@@ -132,7 +132,7 @@ fn records_are_lines_of_text() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let (mut log, _told) = start(&json!({"path": path, "format": "text"}));
-    log.write(&entry("is alice")).unwrap();
+    log.record(&entry("is alice")).unwrap();
     drop(log);
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text, "2026-10-31T12:00:00.123Z info registered :7 is alice\n");
@@ -145,7 +145,7 @@ fn what_is_below_the_level_is_not_written() {
         let path = dir.path().join("log");
         let (mut log, _told) = start(&json!({"path": path, "level": level}));
         for level in [Level::Error, Level::Warning, Level::Notice, Level::Info, Level::Debug] {
-            log.write(&Record { level, ..entry(level.word()) }).unwrap();
+            log.record(&Record { level, ..entry(level.word()) }).unwrap();
         }
         drop(log);
         assert_eq!(lines(&path).len(), count, "{level}");
@@ -251,7 +251,7 @@ fn a_full_device_is_told_of_once_and_blocks_nobody() {
     let (log, faults) = without_waiting(move || {
         write(&mut log, 0..1);
         let results = (0..10_000).map(|_| {
-            let result = log.write(&entry("is alice"));
+            let result = log.record(&entry("is alice"));
             log.flush();
             result
         });
@@ -299,7 +299,7 @@ fn on_a_full_disk_records_wait_and_no_line_is_torn() {
     let mut count = 0;
     let deadline = Instant::now() + PATIENCE;
     // The disk is full when the daemon is told so, and the queue when records are faults.
-    while log.write(&entry(&format!("is {count}"))).is_ok() {
+    while log.record(&entry(&format!("is {count}"))).is_ok() {
         log.flush();
         count += 1;
         sleep(Duration::from_micros(100));
@@ -382,7 +382,7 @@ fn nobody_waits_for_a_reader_who_does_not_read() {
     let (mut log, told) = start(&json!({"path": path, "max_queue_bytes": "64KiB"}));
     let mut log = without_waiting(move || {
         for number in 0..20_000 {
-            log.write(&entry(&format!("is {number}"))).unwrap();
+            log.record(&entry(&format!("is {number}"))).unwrap();
             log.flush();
         }
         log

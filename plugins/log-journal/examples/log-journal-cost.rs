@@ -7,7 +7,6 @@ use std::path::Path;
 use std::thread::spawn;
 use std::time::Instant;
 
-use log_journal::LogJournal;
 use serde_json::json;
 use telex_plugin::{Level, Record};
 
@@ -26,11 +25,11 @@ fn main() {
 
 fn measure(what: &str, path: &Path) {
     let config = json!({"path": path, "max_queue_bytes": "1GiB"});
-    let mut log = LogJournal::start(&config.to_string(), Box::new(|_, _| {})).unwrap();
+    let mut log = log_journal::start(&config.to_string(), Box::new(|_, _| {})).unwrap();
     for fields in ["{}", r#"{"reason":"lost"}"#] {
         let began = Instant::now();
         for _ in 0..RECORDS {
-            log.write(&alice(fields)).unwrap();
+            log.record(&alice(fields)).unwrap();
             log.flush();
         }
         println!("{what}, fields {fields}: {:?} per record", began.elapsed() / RECORDS);

@@ -11,22 +11,23 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::spawn;
 use std::time::Duration;
 
-use log_journal::{LogJournal, MESSAGE_IDS};
+use log_journal::MESSAGE_IDS;
 use nix::cmsg_space;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
+use telex_log::Logger;
 use telex_plugin::{Fault, Level, Record};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn start(config: &Value) -> (LogJournal, Receiver<String>) {
+fn start(config: &Value) -> (Logger, Receiver<String>) {
     let (tell, told) = channel();
     let tell = Box::new(move |level: Level, text: &str| {
         // A plugin may outlive the interest in what it tells.
         let _ = tell.send(format!("{}: {text}", level.word()));
     });
-    (LogJournal::start(&config.to_string(), tell).unwrap(), told)
+    (log_journal::start(&config.to_string(), tell).unwrap(), told)
 }
 
 fn entry(message: &str) -> Record<'_> {
@@ -42,9 +43,9 @@ fn entry(message: &str) -> Record<'_> {
     }
 }
 
-fn write(log: &mut LogJournal, numbers: std::ops::Range<usize>) {
+fn write(log: &mut Logger, numbers: std::ops::Range<usize>) {
     for number in numbers {
-        log.write(&entry(&format!("record {number}"))).unwrap();
+        log.record(&entry(&format!("record {number}"))).unwrap();
     }
     log.flush();
 }
@@ -150,7 +151,7 @@ fn a_record_is_sent_at_once_with_all_its_fields() {
         fields: r#"{"reason":"lost","node_ids":["alice"]}"#,
         ..entry("left (lost): alice")
     };
-    log.write(&alice).unwrap();
+    log.record(&alice).unwrap();
     let (_, id) = MESSAGE_IDS.iter().find(|(event, _)| *event == "left").unwrap();
     let right = [
         ("MESSAGE", ":7 left (lost): alice"),
@@ -174,8 +175,8 @@ fn a_large_record_is_handed_over_as_a_sealed_file() {
     let journal = Journal::bind(&path);
     let (mut log, _told) = start(&json!({"path": path}));
     let large = "x".repeat(700_000);
-    log.write(&entry(&large)).unwrap();
-    log.write(&entry("is alice")).unwrap();
+    log.record(&entry(&large)).unwrap();
+    log.record(&entry("is alice")).unwrap();
     log.flush();
     let (fields, is_file) = journal.record();
     assert!(is_file && fields["MESSAGE"] == large && fields["TELEX_EVENT"] == "registered");
@@ -188,7 +189,7 @@ fn what_is_below_the_level_is_not_sent() {
     let journal = Journal::bind(&path);
     let (mut log, _told) = start(&json!({"path": path, "level": "warning"}));
     for level in [Level::Debug, Level::Info, Level::Notice, Level::Warning] {
-        log.write(&Record { level, ..entry(level.word()) }).unwrap();
+        log.record(&Record { level, ..entry(level.word()) }).unwrap();
     }
     assert_eq!(journal.messages(1), ["warning"]);
 }
@@ -199,7 +200,7 @@ fn a_journal_that_appears_later_gets_what_waited() {
     let (mut log, told) = start(&json!({"path": path}));
     write(&mut log, 0..3);
     let large = "x".repeat(400_000);
-    log.write(&entry(&large)).unwrap();
+    log.record(&entry(&large)).unwrap();
     log.flush();
     let trouble = told.recv_timeout(PATIENCE).unwrap();
     let name = path.display();
@@ -237,15 +238,15 @@ fn a_journal_that_does_not_read_holds_nobody_up_and_is_told_what_is_lost() {
     let mut log = without_waiting(move || {
         let mut log = log;
         for number in 0..5_000 {
-            assert_eq!(log.write(&entry(&format!("record {number}"))), Ok(()));
-            log.write(&entry(&large)).unwrap();
+            assert_eq!(log.record(&entry(&format!("record {number}"))), Ok(()));
+            log.record(&entry(&large)).unwrap();
             log.flush();
         }
         log
     });
     let trouble = told.recv_timeout(PATIENCE).unwrap();
     assert!(trouble.contains("nobody has read for 5 s"), "{trouble}");
-    let more = (1..1000).find(|_| log.write(&entry("one more")) == Err(Fault));
+    let more = (1..1000).find(|_| log.record(&entry("one more")) == Err(Fault));
     let count = 10_000 + more.expect("a fault where there is no room");
     let (mut received, mut lost) = (0, 0);
     while received + lost < count {
@@ -271,7 +272,7 @@ fn a_wrong_configuration_is_refused_with_what_would_be_right() {
         (json!({"identifier": 7}), "identifier: invalid type: integer `7`, expected a string"),
         (json!({"tag": "a"}), "tag: unknown field `tag`, expected one of `path`, `identifier`"),
     ] {
-        let refused = LogJournal::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err();
+        let refused = log_journal::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err();
         assert!(refused.starts_with(told), "{config}: {refused}");
     }
 }

@@ -7,7 +7,6 @@ use std::os::unix::net::UnixDatagram;
 use std::thread::spawn;
 use std::time::Instant;
 
-use log_syslog::LogSyslog;
 use serde_json::{Value, json};
 use telex_plugin::{Level, Record};
 
@@ -32,10 +31,10 @@ fn main() {
 fn measure(what: &str, config: &Value) {
     let mut config = config.clone();
     config["max_queue_bytes"] = json!("1GiB");
-    let mut log = LogSyslog::start(&config.to_string(), Box::new(|_, _| {})).unwrap();
+    let mut log = log_syslog::start(&config.to_string(), Box::new(|_, _| {})).unwrap();
     let began = Instant::now();
     for number in 0..RECORDS {
-        log.write(&alice()).unwrap();
+        log.record(&alice()).unwrap();
         if number % IN_A_TURN == 0 {
             log.flush();
         }

@@ -10,19 +10,19 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
-use log_syslog::LogSyslog;
 use serde_json::{Value, json};
+use telex_log::Logger;
 use telex_plugin::{Fault, Level, Record};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn start(config: &Value) -> (LogSyslog, Receiver<String>) {
+fn start(config: &Value) -> (Logger, Receiver<String>) {
     let (tell, told) = channel();
     let tell = Box::new(move |level: Level, text: &str| {
         // A plugin may outlive the interest in what it tells.
         let _ = tell.send(format!("{}: {text}", level.word()));
     });
-    (LogSyslog::start(&config.to_string(), tell).unwrap(), told)
+    (log_syslog::start(&config.to_string(), tell).unwrap(), told)
 }
 
 fn entry(message: &str) -> Record<'_> {
@@ -38,9 +38,9 @@ fn entry(message: &str) -> Record<'_> {
     }
 }
 
-fn write(log: &mut LogSyslog, numbers: std::ops::Range<usize>) {
+fn write(log: &mut Logger, numbers: std::ops::Range<usize>) {
     for number in numbers {
-        log.write(&entry(&format!("record {number}"))).unwrap();
+        log.record(&entry(&format!("record {number}"))).unwrap();
     }
     log.flush();
 }
@@ -124,7 +124,7 @@ fn a_record_is_sent_at_once() {
     let syslog = DevLog::bind(&path);
     let (mut log, _told) = start(&json!({"path": path, "facility": "local3", "tag": "exchange"}));
     syslog.socket.set_nonblocking(true).unwrap();
-    log.write(&Record { connection: Some(7), ..entry("is alice") }).unwrap();
+    log.record(&Record { connection: Some(7), ..entry("is alice") }).unwrap();
     let text = syslog.text();
     assert!(text.starts_with("<158>"), "local3 is 19, info is 6: {text}");
     assert!(text.ends_with(&format!(" exchange[{}]: :7 is alice", std::process::id())), "{text}");
@@ -136,7 +136,7 @@ fn what_is_below_the_level_is_not_sent() {
     let syslog = DevLog::bind(&path);
     let (mut log, _told) = start(&json!({"path": path, "level": "warning"}));
     for level in [Level::Debug, Level::Info, Level::Notice, Level::Warning] {
-        log.write(&Record { level, ..entry(level.word()) }).unwrap();
+        log.record(&Record { level, ..entry(level.word()) }).unwrap();
     }
     assert_eq!(syslog.messages(1), ["warning"]);
 }
@@ -182,7 +182,7 @@ fn who_does_not_read_holds_nobody_up_and_is_told_what_is_lost() {
     let mut log = without_waiting(move || {
         let mut log = log;
         for number in 0..10_000 {
-            assert_eq!(log.write(&entry(&format!("record {number}"))), Ok(()));
+            assert_eq!(log.record(&entry(&format!("record {number}"))), Ok(()));
             log.flush();
         }
         log
@@ -215,7 +215,7 @@ fn in_a_flood_all_is_received_or_counted() {
     let mut lasts = 0;
     wait_until("there is room for a last one", || {
         lasts += 1;
-        log.write(&entry(&format!("last {lasts}"))).unwrap();
+        log.record(&entry(&format!("last {lasts}"))).unwrap();
         log.flush();
         sleep(Duration::from_millis(100));
         reader.is_finished()
@@ -231,7 +231,7 @@ fn what_waits_while_nobody_is_there_is_bounded_and_a_fault_where_it_is_lost() {
     let (mut log, told) = start(&json!({"path": path, "max_queue_bytes": "4KiB"}));
     write(&mut log, 0..1);
     told.recv_timeout(PATIENCE).unwrap();
-    let results: Vec<_> = (1..1000).map(|number| log.write(&entry(&format!("record {number}")))).collect();
+    let results: Vec<_> = (1..1000).map(|number| log.record(&entry(&format!("record {number}")))).collect();
     let taken = results.iter().take_while(|result| result.is_ok()).count();
     assert!((10..200).contains(&taken), "{taken}");
     assert!(results[taken..].iter().all(|result| *result == Err(Fault)));
@@ -259,8 +259,8 @@ fn nobody_forges_a_record() {
     let syslog = DevLog::bind(&path);
     let (mut log, _told) = start(&json!({"path": path}));
     let forged = "is a\n<24>Oct 31 12:00:00 su[1]: root\r\0\u{1b}[2J\u{85}";
-    log.write(&entry(forged)).unwrap();
-    log.write(&entry("is b")).unwrap();
+    log.record(&entry(forged)).unwrap();
+    log.record(&entry("is b")).unwrap();
     let text = syslog.text();
     assert!(!text.contains(char::is_control), "{text}");
     assert_eq!(syslog.messages(1), ["is b"], "it was one datagram");
@@ -277,7 +277,7 @@ fn a_wrong_configuration_is_refused_with_what_would_be_right() {
         (json!({"tag": "a b"}), "tag: \"a b\" is no name of a program"),
         (json!({"host": "a"}), "host: unknown field `host`, expected one of `path`, `server`"),
     ] {
-        let refused = LogSyslog::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err();
+        let refused = log_syslog::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err();
         assert!(refused.starts_with(told), "{config}: {refused}");
     }
 }
@@ -407,7 +407,7 @@ fn a_server_of_tcp_that_does_not_read_holds_nobody_up() {
     let long = "x".repeat(8000);
     let log = without_waiting(move || {
         for _ in 0..5000 {
-            log.write(&entry(&long)).unwrap();
+            log.record(&entry(&long)).unwrap();
             log.flush();
         }
         log
