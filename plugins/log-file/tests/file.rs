@@ -6,8 +6,8 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread::{sleep, spawn};
+use std::sync::mpsc::Receiver;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
@@ -17,41 +17,11 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use serde_json::{Value, json};
 use telex_log::Logger;
+use telex_log::testing::{self, ALICE, PATIENCE, messages, path, record, wait_until, without_waiting, write};
 use telex_plugin::{Fault, Level, Record};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
 fn start(config: &Value) -> (Logger, Receiver<String>) {
-    let (tell, told) = channel();
-    let tell = Box::new(move |level: Level, text: &str| {
-        // A plugin may outlive the interest in what it tells.
-        let _ = tell.send(format!("{}: {text}", level.word()));
-    });
-    (log_file::start(&config.to_string(), tell).unwrap(), told)
-}
-
-fn refused(config: &Value) -> String {
-    log_file::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err()
-}
-
-fn entry(message: &str) -> Record<'_> {
-    Record {
-        level: Level::Info,
-        time: 1_793_448_000_123_000_000,
-        event: "registered",
-        connection: Some(7),
-        node_id: Some("alice"),
-        uid: Some(1000),
-        message,
-        fields: "{}",
-    }
-}
-
-fn write(log: &mut Logger, numbers: std::ops::Range<usize>) {
-    for number in numbers {
-        log.record(&entry(&format!("is {number}"))).unwrap();
-    }
-    log.flush();
+    testing::start(log_file::start, config)
 }
 
 /// How many lines have been written, of which the next may be under way.
@@ -62,35 +32,19 @@ fn count(path: &Path) -> usize {
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap();
     assert!(text.is_empty() || text.ends_with('\n'), "{text}");
-    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+    text.lines().map(parse).collect()
 }
 
-fn messages(path: &Path) -> Vec<String> {
+fn parse(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))
+}
+
+fn written(path: &Path) -> Vec<String> {
     lines(path).iter().map(|line| line["message"].as_str().unwrap().to_owned()).collect()
 }
 
-fn numbered(numbers: std::ops::Range<usize>) -> Vec<String> {
-    numbers.map(|number| format!("is {number}")).collect()
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        sleep(Duration::from_millis(5));
-    }
-}
-
-/// Runs what must not wait for anybody; where it does, the test fails instead of hanging.
-fn without_waiting<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, result) = channel();
-    spawn(move || done.send(run()));
-    result.recv_timeout(PATIENCE).expect("nothing of this may block")
-}
-
 fn fifo() -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("fifo");
+    let (dir, path) = path();
     mkfifo(&path, Mode::from_bits_truncate(0o600)).unwrap();
     (dir, path)
 }
@@ -114,10 +68,9 @@ fn read_until(fifo: &mut File, what: &str, mut is_so: impl FnMut(&str) -> bool) 
 
 #[test]
 fn records_are_lines_of_json() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("log");
+    let (_dir, path) = path();
     let (mut log, _told) = start(&json!({"path": path}));
-    log.record(&entry("is alice")).unwrap();
+    log.record(&ALICE).unwrap();
     log.flush();
     wait_until("it is written while the plugin lives", || count(&path) == 1);
     let right = json!({
@@ -129,10 +82,9 @@ fn records_are_lines_of_json() {
 
 #[test]
 fn records_are_lines_of_text() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("log");
+    let (_dir, path) = path();
     let (mut log, _told) = start(&json!({"path": path, "format": "text"}));
-    log.record(&entry("is alice")).unwrap();
+    log.record(&ALICE).unwrap();
     drop(log);
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text, "2026-10-31T12:00:00.123Z info registered :7 is alice\n");
@@ -141,11 +93,10 @@ fn records_are_lines_of_text() {
 #[test]
 fn what_is_below_the_level_is_not_written() {
     for (level, count) in [("error", 1), ("notice", 3), ("debug", 5)] {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("log");
+        let (_dir, path) = path();
         let (mut log, _told) = start(&json!({"path": path, "level": level}));
         for level in [Level::Error, Level::Warning, Level::Notice, Level::Info, Level::Debug] {
-            log.record(&Record { level, ..entry(level.word()) }).unwrap();
+            log.record(&Record { level, ..record(level.word()) }).unwrap();
         }
         drop(log);
         assert_eq!(lines(&path).len(), count, "{level}");
@@ -170,8 +121,7 @@ fn the_mode_is_that_of_a_new_file_whatever_the_umask() {
 
 #[test]
 fn a_file_that_is_there_goes_on_and_a_torn_line_is_ended() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("log");
+    let (_dir, path) = path();
     fs::write(&path, "{\"message\":\"old\"}\n{\"mess").unwrap();
     for number in 0..2 {
         let (mut log, _told) = start(&json!({"path": path}));
@@ -181,14 +131,14 @@ fn a_file_that_is_there_goes_on_and_a_torn_line_is_ended() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[..2], ["{\"message\":\"old\"}", "{\"mess"]);
     assert_eq!(lines.len(), 4, "{text}");
-    assert!(lines[2].ends_with("\"is 0\"}") && lines[3].ends_with("\"is 1\"}"), "{text}");
+    assert!(lines[2].ends_with("\"record 0\"}") && lines[3].ends_with("\"record 1\"}"), "{text}");
 }
 
 #[test]
 fn a_wrong_configuration_is_refused_with_what_would_be_right() {
     let dir = tempfile::tempdir().unwrap();
     let (here, gone) = (dir.path(), dir.path().join("gone/log"));
-    for (config, told) in [
+    let wrong = [
         (json!({}), "path: \"\" is no absolute path, such as \"/var/log/telexd.log\"".to_owned()),
         (json!({"path": "log"}), "path: \"log\" is no absolute path".to_owned()),
         (json!({"path": here}), format!("cannot open {}: Is a directory", here.display())),
@@ -204,10 +154,8 @@ fn a_wrong_configuration_is_refused_with_what_would_be_right() {
             "format: unknown variant `xml`, expected `json` or".to_owned(),
         ),
         (json!({"path": "/x", "colour": true}), "colour: unknown field `colour`, expected one of".to_owned()),
-    ] {
-        let refused = refused(&config);
-        assert!(refused.starts_with(&told), "{config}: {refused}");
-    }
+    ];
+    testing::assert_refused(log_file::start, wrong);
 }
 
 #[test]
@@ -224,7 +172,7 @@ fn a_file_that_was_renamed_is_opened_anew() {
     wait_until("the new file is there before there is a record for it", || path.exists());
     write(&mut log, 200..300);
     drop(log);
-    assert_eq!((messages(&old), messages(&path)), (numbered(0..200), numbered(200..300)));
+    assert_eq!((written(&old), written(&path)), (messages(0..200), messages(200..300)));
     assert_eq!(told.iter().collect::<Vec<_>>(), [""; 0]);
 }
 
@@ -242,7 +190,7 @@ fn a_file_that_cannot_be_opened_anew_is_told_of_and_comes_later() {
     write(&mut log, 0..3);
     fs::create_dir(&folder).unwrap();
     wait_until("the records that waited are written", || count(&path) == 3);
-    assert_eq!(messages(&moved.join("log")), [""; 0]);
+    assert_eq!(written(&moved.join("log")), [""; 0]);
 }
 
 #[test]
@@ -251,7 +199,7 @@ fn a_full_device_is_told_of_once_and_blocks_nobody() {
     let (log, faults) = without_waiting(move || {
         write(&mut log, 0..1);
         let results = (0..10_000).map(|_| {
-            let result = log.record(&entry("is alice"));
+            let result = log.record(&ALICE);
             log.flush();
             result
         });
@@ -299,7 +247,7 @@ fn on_a_full_disk_records_wait_and_no_line_is_torn() {
     let mut count = 0;
     let deadline = Instant::now() + PATIENCE;
     // The disk is full when the daemon is told so, and the queue when records are faults.
-    while log.record(&entry(&format!("is {count}"))).is_ok() {
+    while log.record(&record(&format!("record {count}"))).is_ok() {
         log.flush();
         count += 1;
         sleep(Duration::from_micros(100));
@@ -322,7 +270,7 @@ fn on_a_full_disk_records_wait_and_no_line_is_torn() {
     // The fault was a record of its own, beside those that were counted here.
     assert_eq!(written.count() + missing, count + 2);
     assert!(missing > 0);
-    assert_eq!(lines.last().unwrap()["message"], format!("is {count}"));
+    assert_eq!(lines.last().unwrap()["message"], format!("record {count}"));
 }
 
 #[test]
@@ -342,7 +290,10 @@ fn a_line_that_a_reader_has_left_half_read_begins_anew_for_the_next() {
     let (_dir, path) = fifo();
     let mut first = reader(&path);
     let (mut log, told) = start(&json!({"path": path}));
-    write(&mut log, 0..3000);
+    // More than a FIFO holds, also once it has been read empty.
+    let long = "x".repeat(300_000);
+    log.record(&record(&long)).unwrap();
+    log.flush();
     let other = OpenOptions::new().write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&path).unwrap();
     wait_until("the FIFO is full", || {
         poll(&mut [PollFd::new(other.as_fd(), PollFlags::POLLOUT)], PollTimeout::ZERO).unwrap() == 0
@@ -353,12 +304,12 @@ fn a_line_that_a_reader_has_left_half_read_begins_anew_for_the_next() {
     drop(first);
     let trouble = told.recv_timeout(PATIENCE).unwrap();
     assert!(trouble.contains("Broken pipe"), "{trouble}");
-    write(&mut log, 3000..3001);
+    write(&mut log, 0..1);
     let mut next = reader(&path);
-    let text = read_until(&mut next, "the next reader gets the rest", |text| text.contains("is 3000\"}\n"));
-    for line in text.lines() {
-        serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}"));
-    }
+    let text =
+        read_until(&mut next, "the next reader gets the rest", |text| text.ends_with("\"record 0\"}\n"));
+    let messages: Vec<_> = text.lines().map(|line| parse(line)["message"].clone()).collect();
+    assert_eq!(messages, [long.as_str(), "record 0"]);
 }
 
 #[test]
@@ -382,7 +333,7 @@ fn nobody_waits_for_a_reader_who_does_not_read() {
     let (mut log, told) = start(&json!({"path": path, "max_queue_bytes": "64KiB"}));
     let mut log = without_waiting(move || {
         for number in 0..20_000 {
-            log.record(&entry(&format!("is {number}"))).unwrap();
+            log.record(&record(&format!("record {number}"))).unwrap();
             log.flush();
         }
         log

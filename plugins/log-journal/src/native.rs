@@ -105,20 +105,9 @@ fn write_field(out: &mut Vec<u8>, name: &str, value: &str) {
 mod tests {
     use std::collections::BTreeSet;
 
-    use telex_plugin::Level;
+    use telex_log::testing::ALICE;
 
     use super::*;
-
-    const ALICE: Record<'_> = Record {
-        level: Level::Info,
-        time: 0,
-        event: "registered",
-        connection: Some(7),
-        node_id: Some("alice"),
-        uid: Some(1000),
-        message: "is alice",
-        fields: "{}",
-    };
 
     fn bytes(entry: &Record<'_>) -> Vec<u8> {
         let mut out = Vec::new();

@@ -2,14 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{IoSliceMut, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread::spawn;
-use std::time::Duration;
+use std::sync::mpsc::Receiver;
 
 use log_journal::MESSAGE_IDS;
 use nix::cmsg_space;
@@ -17,41 +14,11 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 use serde_json::{Value, json};
 use telex_log::Logger;
+use telex_log::testing::{self, ALICE, PATIENCE, bind, messages, path, record, without_waiting, write};
 use telex_plugin::{Fault, Level, Record};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
 fn start(config: &Value) -> (Logger, Receiver<String>) {
-    let (tell, told) = channel();
-    let tell = Box::new(move |level: Level, text: &str| {
-        // A plugin may outlive the interest in what it tells.
-        let _ = tell.send(format!("{}: {text}", level.word()));
-    });
-    (log_journal::start(&config.to_string(), tell).unwrap(), told)
-}
-
-fn entry(message: &str) -> Record<'_> {
-    Record {
-        level: Level::Info,
-        time: 0,
-        event: "registered",
-        connection: None,
-        node_id: None,
-        uid: None,
-        message,
-        fields: "{}",
-    }
-}
-
-fn write(log: &mut Logger, numbers: std::ops::Range<usize>) {
-    for number in numbers {
-        log.record(&entry(&format!("record {number}"))).unwrap();
-    }
-    log.flush();
-}
-
-fn records(numbers: std::ops::Range<usize>) -> Vec<String> {
-    numbers.map(|number| format!("record {number}")).collect()
+    testing::start(log_journal::start, config)
 }
 
 /// The fields of a record, as the journal reads them.
@@ -79,14 +46,6 @@ fn fields(mut record: &[u8]) -> BTreeMap<String, String> {
 struct Journal(UnixDatagram);
 
 impl Journal {
-    fn bind(path: &Path) -> Journal {
-        // A journal that is started again replaces the socket.
-        let _ = fs::remove_file(path);
-        let socket = UnixDatagram::bind(path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Journal(socket)
-    }
-
     /// A record, and whether it came as a file.
     fn record(&self) -> (BTreeMap<String, String>, bool) {
         let mut bytes = vec![0; 1 << 20];
@@ -123,33 +82,18 @@ impl Journal {
     }
 }
 
-fn dir() -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("socket");
-    (dir, path)
-}
-
-/// Runs what must not wait for anybody; where it does, the test fails instead of hanging.
-fn without_waiting<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, result) = channel();
-    spawn(move || done.send(run()));
-    result.recv_timeout(PATIENCE).expect("nothing of this may block")
-}
-
 #[test]
 fn a_record_is_sent_at_once_with_all_its_fields() {
-    let (_dir, path) = dir();
-    let journal = Journal::bind(&path);
+    let (_dir, path) = path();
+    let journal = Journal(bind(&path));
     journal.0.set_nonblocking(true).unwrap();
     let (mut log, _told) = start(&json!({"path": path, "identifier": "exchange"}));
     let alice = Record {
         level: Level::Notice,
-        connection: Some(7),
-        node_id: Some("alice"),
-        uid: Some(1000),
         event: "left",
+        message: "left (lost): alice",
         fields: r#"{"reason":"lost","node_ids":["alice"]}"#,
-        ..entry("left (lost): alice")
+        ..ALICE
     };
     log.record(&alice).unwrap();
     let (_, id) = MESSAGE_IDS.iter().find(|(event, _)| *event == "left").unwrap();
@@ -171,12 +115,12 @@ fn a_record_is_sent_at_once_with_all_its_fields() {
 
 #[test]
 fn a_large_record_is_handed_over_as_a_sealed_file() {
-    let (_dir, path) = dir();
-    let journal = Journal::bind(&path);
+    let (_dir, path) = path();
+    let journal = Journal(bind(&path));
     let (mut log, _told) = start(&json!({"path": path}));
     let large = "x".repeat(700_000);
-    log.record(&entry(&large)).unwrap();
-    log.record(&entry("is alice")).unwrap();
+    log.record(&record(&large)).unwrap();
+    log.record(&record("is alice")).unwrap();
     log.flush();
     let (fields, is_file) = journal.record();
     assert!(is_file && fields["MESSAGE"] == large && fields["TELEX_EVENT"] == "registered");
@@ -185,68 +129,68 @@ fn a_large_record_is_handed_over_as_a_sealed_file() {
 
 #[test]
 fn what_is_below_the_level_is_not_sent() {
-    let (_dir, path) = dir();
-    let journal = Journal::bind(&path);
+    let (_dir, path) = path();
+    let journal = Journal(bind(&path));
     let (mut log, _told) = start(&json!({"path": path, "level": "warning"}));
     for level in [Level::Debug, Level::Info, Level::Notice, Level::Warning] {
-        log.record(&Record { level, ..entry(level.word()) }).unwrap();
+        log.record(&Record { level, ..record(level.word()) }).unwrap();
     }
     assert_eq!(journal.messages(1), ["warning"]);
 }
 
 #[test]
 fn a_journal_that_appears_later_gets_what_waited() {
-    let (_dir, path) = dir();
+    let (_dir, path) = path();
     let (mut log, told) = start(&json!({"path": path}));
     write(&mut log, 0..3);
     let large = "x".repeat(400_000);
-    log.record(&entry(&large)).unwrap();
+    log.record(&record(&large)).unwrap();
     log.flush();
     let trouble = told.recv_timeout(PATIENCE).unwrap();
     let name = path.display();
     assert!(trouble.starts_with(&format!("error: cannot write to {name}: No such file")), "{trouble}");
-    let journal = Journal::bind(&path);
-    assert_eq!(journal.messages(4), [records(0..3), vec![large]].concat());
+    let journal = Journal(bind(&path));
+    assert_eq!(journal.messages(4), [messages(0..3), vec![large]].concat());
     write(&mut log, 3..4);
-    assert_eq!(journal.messages(1), records(3..4));
+    assert_eq!(journal.messages(1), messages(3..4));
     let well = told.recv_timeout(PATIENCE).unwrap();
     assert_eq!(well, format!("notice: {name} is written to again"));
 }
 
 #[test]
 fn a_journal_that_is_restarted_gets_all() {
-    let (_dir, path) = dir();
-    let journal = Journal::bind(&path);
+    let (_dir, path) = path();
+    let journal = Journal(bind(&path));
     let (mut log, told) = start(&json!({"path": path}));
     write(&mut log, 0..3);
-    assert_eq!(journal.messages(3), records(0..3));
+    assert_eq!(journal.messages(3), messages(0..3));
     drop(journal);
     write(&mut log, 3..6);
     let trouble = told.recv_timeout(PATIENCE).unwrap();
     assert!(trouble.contains("Connection refused"), "{trouble}");
-    let journal = Journal::bind(&path);
+    let journal = Journal(bind(&path));
     write(&mut log, 6..9);
-    assert_eq!(journal.messages(6), records(3..9), "in the order in which they came");
+    assert_eq!(journal.messages(6), messages(3..9), "in the order in which they came");
 }
 
 #[test]
 fn a_journal_that_does_not_read_holds_nobody_up_and_is_told_what_is_lost() {
-    let (_dir, path) = dir();
-    let journal = Journal::bind(&path);
+    let (_dir, path) = path();
+    let journal = Journal(bind(&path));
     let (log, told) = start(&json!({"path": path, "max_queue_bytes": "4KiB"}));
     let large = "x".repeat(700_000);
     let mut log = without_waiting(move || {
         let mut log = log;
         for number in 0..5_000 {
-            assert_eq!(log.record(&entry(&format!("record {number}"))), Ok(()));
-            log.record(&entry(&large)).unwrap();
+            assert_eq!(log.record(&record(&format!("record {number}"))), Ok(()));
+            log.record(&record(&large)).unwrap();
             log.flush();
         }
         log
     });
     let trouble = told.recv_timeout(PATIENCE).unwrap();
     assert!(trouble.contains("nobody has read for 5 s"), "{trouble}");
-    let more = (1..1000).find(|_| log.record(&entry("one more")) == Err(Fault));
+    let more = (1..1000).find(|_| log.record(&record("one more")) == Err(Fault));
     let count = 10_000 + more.expect("a fault where there is no room");
     let (mut received, mut lost) = (0, 0);
     while received + lost < count {
@@ -261,18 +205,16 @@ fn a_journal_that_does_not_read_holds_nobody_up_and_is_told_what_is_lost() {
     }
     assert!(received >= 10 && lost > 1000, "{received} received, {lost} lost");
     write(&mut log, 0..1);
-    assert_eq!(journal.messages(1), records(0..1));
+    assert_eq!(journal.messages(1), messages(0..1));
     without_waiting(move || drop(log));
 }
 
 #[test]
 fn a_wrong_configuration_is_refused_with_what_would_be_right() {
-    for (config, told) in [
+    let wrong = [
         (json!({"path": "x".repeat(108)}), "path: xxxxx"),
         (json!({"identifier": 7}), "identifier: invalid type: integer `7`, expected a string"),
         (json!({"tag": "a"}), "tag: unknown field `tag`, expected one of `path`, `identifier`"),
-    ] {
-        let refused = log_journal::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err();
-        assert!(refused.starts_with(told), "{config}: {refused}");
-    }
+    ];
+    testing::assert_refused(log_journal::start, wrong);
 }

@@ -97,24 +97,13 @@ fn cut(out: &mut Vec<u8>, begin: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use telex_log::testing::ALICE;
 
-    fn entry(message: &str) -> Record<'_> {
-        Record {
-            level: Level::Warning,
-            time: 0,
-            event: "stalled",
-            connection: Some(7),
-            node_id: None,
-            uid: None,
-            message,
-            fields: "{}",
-        }
-    }
+    use super::*;
 
     fn text(format: impl Fn(&Record<'_>, &mut Vec<u8>), message: &str) -> String {
         let mut out = b"before".to_vec();
-        format(&entry(message), &mut out);
+        format(&Record { level: Level::Warning, message, ..ALICE }, &mut out);
         String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned()
     }
 

@@ -1,52 +1,22 @@
 //! The plugin against a socket in place of `/dev/log`, and servers of UDP and TCP, without the daemon.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use telex_log::Logger;
+use telex_log::testing::{
+    self, ALICE, PATIENCE, bind, messages, path, record, wait_until, without_waiting, write,
+};
 use telex_plugin::{Fault, Level, Record};
 
-const PATIENCE: Duration = Duration::from_secs(20);
-
 fn start(config: &Value) -> (Logger, Receiver<String>) {
-    let (tell, told) = channel();
-    let tell = Box::new(move |level: Level, text: &str| {
-        // A plugin may outlive the interest in what it tells.
-        let _ = tell.send(format!("{}: {text}", level.word()));
-    });
-    (log_syslog::start(&config.to_string(), tell).unwrap(), told)
-}
-
-fn entry(message: &str) -> Record<'_> {
-    Record {
-        level: Level::Info,
-        time: 0,
-        event: "registered",
-        connection: None,
-        node_id: None,
-        uid: None,
-        message,
-        fields: "{}",
-    }
-}
-
-fn write(log: &mut Logger, numbers: std::ops::Range<usize>) {
-    for number in numbers {
-        log.record(&entry(&format!("record {number}"))).unwrap();
-    }
-    log.flush();
-}
-
-fn records(numbers: std::ops::Range<usize>) -> Vec<String> {
-    numbers.map(|number| format!("record {number}")).collect()
+    testing::start(log_syslog::start, config)
 }
 
 /// What stands behind the head of a message.
@@ -56,23 +26,12 @@ fn message(text: &str) -> String {
 }
 
 /// A socket in place of `/dev/log`.
-struct DevLog {
-    path: PathBuf,
-    socket: UnixDatagram,
-}
+struct DevLog(UnixDatagram);
 
 impl DevLog {
-    fn bind(path: &Path) -> DevLog {
-        // A daemon of syslog that is started again replaces the socket.
-        let _ = fs::remove_file(path);
-        let socket = UnixDatagram::bind(path).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        DevLog { path: path.to_owned(), socket }
-    }
-
     fn text(&self) -> String {
         let mut bytes = [0; 65536];
-        let count = self.socket.recv(&mut bytes).unwrap();
+        let count = self.0.recv(&mut bytes).unwrap();
         String::from_utf8(bytes[..count].to_vec()).unwrap()
     }
 
@@ -97,34 +56,13 @@ impl DevLog {
     }
 }
 
-fn dir() -> (tempfile::TempDir, PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("log");
-    (dir, path)
-}
-
-/// Runs what must not wait for anybody; where it does, the test fails instead of hanging.
-fn without_waiting<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
-    let (done, result) = channel();
-    spawn(move || done.send(run()));
-    result.recv_timeout(PATIENCE).expect("nothing of this may block")
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn a_record_is_sent_at_once() {
-    let (_dir, path) = dir();
-    let syslog = DevLog::bind(&path);
+    let (_dir, path) = path();
+    let syslog = DevLog(bind(&path));
     let (mut log, _told) = start(&json!({"path": path, "facility": "local3", "tag": "exchange"}));
-    syslog.socket.set_nonblocking(true).unwrap();
-    log.record(&Record { connection: Some(7), ..entry("is alice") }).unwrap();
+    syslog.0.set_nonblocking(true).unwrap();
+    log.record(&ALICE).unwrap();
     let text = syslog.text();
     assert!(text.starts_with("<158>"), "local3 is 19, info is 6: {text}");
     assert!(text.ends_with(&format!(" exchange[{}]: :7 is alice", std::process::id())), "{text}");
@@ -132,57 +70,56 @@ fn a_record_is_sent_at_once() {
 
 #[test]
 fn what_is_below_the_level_is_not_sent() {
-    let (_dir, path) = dir();
-    let syslog = DevLog::bind(&path);
+    let (_dir, path) = path();
+    let syslog = DevLog(bind(&path));
     let (mut log, _told) = start(&json!({"path": path, "level": "warning"}));
     for level in [Level::Debug, Level::Info, Level::Notice, Level::Warning] {
-        log.record(&Record { level, ..entry(level.word()) }).unwrap();
+        log.record(&Record { level, ..record(level.word()) }).unwrap();
     }
     assert_eq!(syslog.messages(1), ["warning"]);
 }
 
 #[test]
 fn a_socket_that_appears_later_gets_what_waited() {
-    let (_dir, path) = dir();
+    let (_dir, path) = path();
     let (mut log, told) = start(&json!({"path": path}));
     write(&mut log, 0..3);
     let trouble = told.recv_timeout(PATIENCE).unwrap();
     let name = path.display();
     assert!(trouble.starts_with(&format!("error: cannot write to {name}: No such file")), "{trouble}");
-    let syslog = DevLog::bind(&path);
-    assert_eq!(syslog.messages(3), records(0..3));
+    let syslog = DevLog(bind(&path));
+    assert_eq!(syslog.messages(3), messages(0..3));
     write(&mut log, 3..4);
-    assert_eq!(syslog.messages(1), records(3..4));
+    assert_eq!(syslog.messages(1), messages(3..4));
     let well = told.recv_timeout(PATIENCE).unwrap();
     assert_eq!(well, format!("notice: {name} is written to again"));
 }
 
 #[test]
 fn a_socket_that_is_restarted_gets_all() {
-    let (_dir, path) = dir();
-    let syslog = DevLog::bind(&path);
+    let (_dir, path) = path();
+    let syslog = DevLog(bind(&path));
     let (mut log, told) = start(&json!({"path": path}));
     write(&mut log, 0..3);
-    assert_eq!(syslog.messages(3), records(0..3));
-    let path = syslog.path.clone();
-    drop(syslog.socket);
+    assert_eq!(syslog.messages(3), messages(0..3));
+    drop(syslog);
     write(&mut log, 3..6);
     let trouble = told.recv_timeout(PATIENCE).unwrap();
     assert!(trouble.contains("Connection refused"), "{trouble}");
-    let syslog = DevLog::bind(&path);
+    let syslog = DevLog(bind(&path));
     write(&mut log, 6..9);
-    assert_eq!(syslog.messages(6), records(3..9), "in the order in which they came");
+    assert_eq!(syslog.messages(6), messages(3..9), "in the order in which they came");
 }
 
 #[test]
 fn who_does_not_read_holds_nobody_up_and_is_told_what_is_lost() {
-    let (_dir, path) = dir();
-    let syslog = DevLog::bind(&path);
+    let (_dir, path) = path();
+    let syslog = DevLog(bind(&path));
     let (log, _told) = start(&json!({"path": path, "max_queue_bytes": "4KiB"}));
     let mut log = without_waiting(move || {
         let mut log = log;
         for number in 0..10_000 {
-            assert_eq!(log.record(&entry(&format!("record {number}"))), Ok(()));
+            assert_eq!(log.record(&record(&format!("record {number}"))), Ok(()));
             log.flush();
         }
         log
@@ -200,13 +137,13 @@ fn who_does_not_read_holds_nobody_up_and_is_told_what_is_lost() {
     }
     assert!(received > 10 && lost > 1000, "{received} received, {lost} lost");
     write(&mut log, 10_000..10_001);
-    assert_eq!(syslog.messages(1), records(10_000..10_001));
+    assert_eq!(syslog.messages(1), messages(10_000..10_001));
 }
 
 #[test]
 fn in_a_flood_all_is_received_or_counted() {
-    let (_dir, path) = dir();
-    let syslog = DevLog::bind(&path);
+    let (_dir, path) = path();
+    let syslog = DevLog(bind(&path));
     let reader = spawn(move || syslog.read_to_last());
     let (mut log, _told) = start(&json!({"path": path, "max_queue_bytes": "64KiB"}));
     for hundred in 0..200 {
@@ -215,7 +152,7 @@ fn in_a_flood_all_is_received_or_counted() {
     let mut lasts = 0;
     wait_until("there is room for a last one", || {
         lasts += 1;
-        log.record(&entry(&format!("last {lasts}"))).unwrap();
+        log.record(&record(&format!("last {lasts}"))).unwrap();
         log.flush();
         sleep(Duration::from_millis(100));
         reader.is_finished()
@@ -227,23 +164,23 @@ fn in_a_flood_all_is_received_or_counted() {
 
 #[test]
 fn what_waits_while_nobody_is_there_is_bounded_and_a_fault_where_it_is_lost() {
-    let (_dir, path) = dir();
+    let (_dir, path) = path();
     let (mut log, told) = start(&json!({"path": path, "max_queue_bytes": "4KiB"}));
     write(&mut log, 0..1);
     told.recv_timeout(PATIENCE).unwrap();
-    let results: Vec<_> = (1..1000).map(|number| log.record(&entry(&format!("record {number}")))).collect();
+    let results: Vec<_> = (1..1000).map(|number| log.record(&record(&format!("record {number}")))).collect();
     let taken = results.iter().take_while(|result| result.is_ok()).count();
     assert!((10..200).contains(&taken), "{taken}");
     assert!(results[taken..].iter().all(|result| *result == Err(Fault)));
-    let syslog = DevLog::bind(&path);
-    assert_eq!(syslog.messages(taken + 1), records(0..taken + 1));
+    let syslog = DevLog(bind(&path));
+    assert_eq!(syslog.messages(taken + 1), messages(0..taken + 1));
     assert_eq!(syslog.messages(1), [format!("{} records lost", 999 - taken)]);
 }
 
 #[test]
 fn the_end_does_not_wait_for_ever() {
-    let (_dir, path) = dir();
-    let _syslog = DevLog::bind(&path);
+    let (_dir, path) = path();
+    let _syslog = DevLog(bind(&path));
     let (mut log, told) = start(&json!({"path": path}));
     write(&mut log, 0..1000);
     let begun = Instant::now();
@@ -255,12 +192,12 @@ fn the_end_does_not_wait_for_ever() {
 
 #[test]
 fn nobody_forges_a_record() {
-    let (_dir, path) = dir();
-    let syslog = DevLog::bind(&path);
+    let (_dir, path) = path();
+    let syslog = DevLog(bind(&path));
     let (mut log, _told) = start(&json!({"path": path}));
     let forged = "is a\n<24>Oct 31 12:00:00 su[1]: root\r\0\u{1b}[2J\u{85}";
-    log.record(&entry(forged)).unwrap();
-    log.record(&entry("is b")).unwrap();
+    log.record(&record(forged)).unwrap();
+    log.record(&record("is b")).unwrap();
     let text = syslog.text();
     assert!(!text.contains(char::is_control), "{text}");
     assert_eq!(syslog.messages(1), ["is b"], "it was one datagram");
@@ -268,7 +205,7 @@ fn nobody_forges_a_record() {
 
 #[test]
 fn a_wrong_configuration_is_refused_with_what_would_be_right() {
-    for (config, told) in [
+    let wrong = [
         (json!({"path": "/dev/log", "server": "udp://a:1"}), "path and server: it takes only one of them"),
         (json!({"path": "x".repeat(108)}), "path: xxxxx"),
         (json!({"path": 7}), "path: invalid type: integer `7`"),
@@ -276,10 +213,8 @@ fn a_wrong_configuration_is_refused_with_what_would_be_right() {
         (json!({"facility": "deamon"}), "facility: \"deamon\" is none; it takes kern, user"),
         (json!({"tag": "a b"}), "tag: \"a b\" is no name of a program"),
         (json!({"host": "a"}), "host: unknown field `host`, expected one of `path`, `server`"),
-    ] {
-        let refused = log_syslog::start(&config.to_string(), Box::new(|_, _| {})).unwrap_err();
-        assert!(refused.starts_with(told), "{config}: {refused}");
-    }
+    ];
+    testing::assert_refused(log_syslog::start, wrong);
 }
 
 fn udp(at: SocketAddr) -> UdpSocket {
@@ -311,7 +246,7 @@ fn a_server_of_udp_may_go_away_and_come_back() {
         received.extend(datagram(&server));
         received.len() == 3
     });
-    assert_eq!(received, records(0..3));
+    assert_eq!(received, messages(0..3));
     drop(server);
     let mut count = 3;
     let mut write_for = |time: Duration| {
@@ -376,7 +311,7 @@ fn a_server_of_tcp_may_go_away_and_come_back() {
     let (mut log, told) = start(&json!({"server": format!("tcp://{address}")}));
     write(&mut log, 0..3);
     let mut accepted = Accepted::at(&server);
-    assert_eq!(accepted.messages(3), records(0..3));
+    assert_eq!(accepted.messages(3), messages(0..3));
     drop((server, accepted));
     write(&mut log, 3..6);
     wait_until("it is told that nobody is there", || {
@@ -384,7 +319,7 @@ fn a_server_of_tcp_may_go_away_and_come_back() {
     });
     let server = TcpListener::bind(address).unwrap();
     write(&mut log, 6..9);
-    assert_eq!(Accepted::at(&server).messages(6), records(3..9));
+    assert_eq!(Accepted::at(&server).messages(6), messages(3..9));
     assert!(told.recv_timeout(PATIENCE).unwrap().ends_with(" is written to again"));
 }
 
@@ -394,7 +329,7 @@ fn a_server_of_tcp_that_hangs_up_while_nothing_is_sent_costs_nothing() {
     let (mut log, _told) = start(&json!({"server": format!("tcp://{}", server.local_addr().unwrap())}));
     for round in 0..3 {
         write(&mut log, round..round + 1);
-        assert_eq!(Accepted::at(&server).messages(1), records(round..round + 1));
+        assert_eq!(Accepted::at(&server).messages(1), messages(round..round + 1));
     }
 }
 
@@ -407,7 +342,7 @@ fn a_server_of_tcp_that_does_not_read_holds_nobody_up() {
     let long = "x".repeat(8000);
     let log = without_waiting(move || {
         for _ in 0..5000 {
-            log.record(&entry(&long)).unwrap();
+            log.record(&record(&long)).unwrap();
             log.flush();
         }
         log
@@ -423,8 +358,8 @@ fn a_reload_connects_anew() {
     let (mut log, _told) = start(&json!({"server": format!("tcp://{}", server.local_addr().unwrap())}));
     write(&mut log, 0..1);
     let mut first = Accepted::at(&server);
-    assert_eq!(first.messages(1), records(0..1));
+    assert_eq!(first.messages(1), messages(0..1));
     log.reopen();
     write(&mut log, 1..2);
-    assert_eq!(Accepted::at(&server).messages(1), records(1..2));
+    assert_eq!(Accepted::at(&server).messages(1), messages(1..2));
 }

@@ -8,6 +8,8 @@ mod local;
 mod logger;
 mod options;
 mod queue;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use line::Line;
 pub use local::LocalSocket;

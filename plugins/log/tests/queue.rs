@@ -2,15 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use std::io;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use telex_log::testing::{PATIENCE, record, tell, wait_until};
 use telex_log::{Batch, Queue, STEP, Sink};
-use telex_plugin::{Fault, Level, Record};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use telex_plugin::{Fault, Record};
 
 /// What the sink does when it is called.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,11 +53,7 @@ impl Fake {
     }
 
     fn queue(&self, max_bytes: usize) -> (Queue, Receiver<String>) {
-        let (tell, told) = channel();
-        let tell = Box::new(move |level: Level, text: &str| {
-            // A queue may outlive the interest in what it tells.
-            let _ = tell.send(format!("{}: {text}", level.word()));
-        });
+        let (tell, told) = tell();
         let format = |entry: &Record<'_>, out: &mut Vec<u8>| {
             out.extend_from_slice(entry.message.as_bytes());
             out.push(b'\n');
@@ -104,36 +99,15 @@ impl Sink for Fake {
     }
 }
 
-fn entry(message: &str) -> Record<'_> {
-    Record {
-        level: Level::Info,
-        time: 0,
-        event: "test",
-        connection: None,
-        node_id: None,
-        uid: None,
-        message,
-        fields: "{}",
-    }
-}
-
 /// Adds `count` records of ten bytes each.
 fn add(queue: &mut Queue, numbers: std::ops::Range<usize>) -> Vec<Result<(), Fault>> {
-    let added = numbers.map(|number| queue.add(&entry(&format!("record{number:03}")))).collect();
+    let added = numbers.map(|number| queue.add(&record(&format!("record{number:03}")))).collect();
     queue.flush();
     added
 }
 
 fn records(numbers: std::ops::Range<usize>) -> Vec<String> {
     numbers.map(|number| format!("record{number:03}")).collect()
-}
-
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !is_so() {
-        assert!(Instant::now() < deadline, "{what}");
-        sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]
@@ -158,7 +132,7 @@ fn what_finds_no_room_is_counted_and_told_of_in_its_place() {
     // The thread has the first one in hand; ten more have room.
     wait_until("the thread takes the first", || !format!("{queue:?}").contains("1 records left"));
     assert_eq!(add(&mut queue, 1..17), [Ok(()); 16]);
-    queue.add(&entry("few")).unwrap();
+    queue.add(&record("few")).unwrap();
     fake.does(Does::TakeAll);
     wait_until("what waited is written", || fake.lines().len() == 12);
     add(&mut queue, 17..18);
@@ -260,7 +234,7 @@ fn what_can_be_sent_at_once_does_not_wait_and_keeps_its_place() {
         sent.len() < 3
     };
     for number in 0..5 {
-        queue.add_unless(&entry(&format!("record{number:03}")), &mut send).unwrap();
+        queue.add_unless(&record(&format!("record{number:03}")), &mut send).unwrap();
     }
     assert_eq!(sent, ["record000\n", "record001\n", "record002\n"], "the third finds nobody");
     fake.does(Does::TakeAll);
@@ -269,7 +243,7 @@ fn what_can_be_sent_at_once_does_not_wait_and_keeps_its_place() {
     wait_until("nothing waits any more", || {
         let mut is_sent = false;
         queue
-            .add_unless(&entry("at once"), |_| {
+            .add_unless(&record("at once"), |_| {
                 is_sent = true;
                 true
             })
