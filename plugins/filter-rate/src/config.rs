@@ -180,10 +180,7 @@ pub(crate) fn read(config: &str) -> Result<Vec<Limit>, String> {
 }
 
 fn read_limit(value: Value, n: usize) -> Result<Limit, String> {
-    let written: Written = serde_path_to_error::deserialize(value).map_err(|error| {
-        let at = error.path().to_string();
-        if at == "." { error.into_inner().to_string() } else { format!("{at}: {}", error.inner()) }
-    })?;
+    let written: Written = serde_path_to_error::deserialize(value).map_err(|error| error.to_string())?;
     let messages = (written.messages_per_second.map(|it| it.0), written.burst_messages.map(|it| it.0));
     let bytes = (written.bytes_per_second.map(|it| it.0), written.burst_bytes.map(|it| it.0));
     if (messages.0, bytes.0) == (None, None) {

@@ -92,10 +92,7 @@ const REASON_CHARS_MAX: usize = 500;
 
 impl Rule {
     fn read(rule: Value) -> Result<Rule, String> {
-        let written: Written = serde_path_to_error::deserialize(rule).map_err(|error| {
-            let at = error.path().to_string();
-            if at == "." { error.into_inner().to_string() } else { format!("{at}: {}", error.inner()) }
-        })?;
+        let written: Written = serde_path_to_error::deserialize(rule).map_err(|error| error.to_string())?;
         let Written { message_type, to, topic, schema, schema_file } = written;
         if (&message_type, &to, &topic) == (&None, &None, &None) {
             return Err(
