@@ -6,8 +6,8 @@
 //!
 //! The stories have a gate, which is told what to do with a message by the member `gate` of its body:
 //! `"drop"`, `"reject"` (the reason is who sent it, as the gate sees him), what is to be replaced
-//! (`{"to":"b","topic":"t","message_type":"ask","body":{}}`, each where it is to be another), or the whole line
-//! that is to go on (`{"line":"…"}`), right or not. Of such messages alone it keeps count.
+//! (`{"to":"b","topic":"t","message_type":"ask","body":{}}`, each where it is to be another), or the whole
+//! line that is to go on (`{"line":"…"}`), right or not. Of such messages alone it keeps count.
 
 mod stage;
 

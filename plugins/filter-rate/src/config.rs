@@ -122,7 +122,10 @@ impl TryFrom<Value> for Bytes {
         };
         let bytes = bytes.filter(|bytes| (1..=1 << 40).contains(bytes));
         bytes.map(|bytes| Bytes(bytes as f64)).ok_or_else(|| {
-            format!("is {value}; it must be a number of bytes from 1 to 1TiB, such as 65536, \"64KiB\" or \"1MiB\"")
+            format!(
+                "is {value}; it must be a number of bytes from 1 to 1TiB, such as 65536, \"64KiB\" or \
+                 \"1MiB\""
+            )
         })
     }
 }

@@ -53,7 +53,9 @@ impl Rules {
     pub(crate) fn read(config: &str) -> Result<Rules, String> {
         let config: Config = serde_json::from_str(config).map_err(|error| error.to_string())?;
         if config.rules.is_empty() {
-            return Err("there are no rules; rules = [{ message_type = \"heat\", schema_file = \"/etc/telexd/heat.json\" }] would be one".into());
+            return Err("there are no rules; rules = [{ message_type = \"heat\", schema_file = \
+                 \"/etc/telexd/heat.json\" }] would be one"
+                .into());
         }
         let rules = config.rules.into_iter().zip(1..);
         let rules = rules.map(|(rule, n)| Rule::read(rule).map_err(|error| format!("rule {n}: {error}")));
