@@ -1,6 +1,7 @@
 //! How the daemon ends, and how it reads its configuration again.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -199,22 +200,29 @@ fn a_peer_that_closes_with_data_on_its_way_does_not_kill() {
     telexd.stop();
 }
 
-#[test]
-fn the_configuration_is_read_again() {
+/// Starts the daemon with a configuration, of which the file can be written anew.
+fn start_with(text: &str) -> (Telexd, PathBuf) {
     let starter = Starter::new();
     let config = starter.dir().join("telexd.toml");
-    let write = |text: &str| fs::write(&config, text).expect("the configuration");
-    write("max_names = 2\n");
-    let telexd = starter.argument("--config").argument(&config).start();
+    fs::write(&config, text).expect("the configuration");
+    (starter.argument("--config").argument(&config).start(), config)
+}
+
+/// One of the limits that are in force.
+fn limit(client: &mut Client, name: &str) -> Value {
+    client.ask_well("whoami", json!({}))["daemon"]["limits"][name].clone()
+}
+
+#[test]
+fn the_configuration_is_read_again() {
+    let (telexd, config) = start_with("max_names = 2\n");
     let mut client = telexd.client();
-    let limit = |client: &mut Client, name: &str| {
-        client.ask_well("whoami", json!({}))["daemon"]["limits"][name].clone()
-    };
     client.register("one");
     client.register("two");
     assert_eq!(client.ask("register", json!({"node_id": "three"}))["code"], json!("too_many_names"));
 
-    write("max_names = 3\ndrain_timeout = \"3s\"\nhost = \"beta\"\nsocket_mode = \"0600\"\n");
+    fs::write(&config, "max_names = 3\ndrain_timeout = \"3s\"\nhost = \"beta\"\nsocket_mode = \"0600\"\n")
+        .unwrap();
     telexd.reload();
     client.register("three");
     assert_eq!(limit(&mut client, "max_names"), json!(3));
@@ -233,7 +241,7 @@ fn the_configuration_is_read_again() {
     let changes = client.ask_well("reload", json!({}));
     assert_eq!((&changes["applied"], &changes["restart"]), (&json!([]), &json!(["host", "socket_mode"])));
 
-    write("max_names = 9\nmax_queue_bytes = \"lots\"\n");
+    fs::write(&config, "max_names = 9\nmax_queue_bytes = \"lots\"\n").unwrap();
     telexd.reload();
     assert_eq!(limit(&mut client, "max_names"), json!(3), "all or nothing");
     let log = telexd.log();
@@ -241,7 +249,7 @@ fn the_configuration_is_read_again() {
     assert!(told.contains(&format!("{}:2", config.display())) && told.contains("max_queue_bytes"), "{told}");
 
     // What is not in force yet is told again, until it is.
-    write("max_names = 3\ndrain_timeout = \"3s\"\nhost = \"beta\"\n");
+    fs::write(&config, "max_names = 3\ndrain_timeout = \"3s\"\nhost = \"beta\"\n").unwrap();
     telexd.reload();
     let log = telexd.log();
     let (_, later) = log.lines().last().unwrap().split_once("after a restart").expect("a word on it");
@@ -255,21 +263,16 @@ fn the_configuration_is_read_again() {
 
 #[test]
 fn clients_ask_for_a_reload() {
-    let starter = Starter::new();
-    let config = starter.dir().join("telexd.toml");
-    let write = |text: &str| fs::write(&config, text).expect("the configuration");
-    write("max_names = 2\n");
-    let telexd = starter.argument("--config").argument(&config).start();
+    let (telexd, config) = start_with("max_names = 2\n");
     let mut client = telexd.client();
-    write("max_names = 3\nstall_timeout = \"3s\"\nhost = \"beta\"\n");
+    fs::write(&config, "max_names = 3\nstall_timeout = \"3s\"\nhost = \"beta\"\n").unwrap();
     let changes = client.ask_well("reload", json!({}));
     assert_eq!(changes["applied"], json!(["max_names", "stall_timeout"]));
     assert_eq!(changes["restart"], json!(["host"]));
-    let limit = client.ask_well("whoami", json!({}))["daemon"]["limits"]["max_names"].clone();
-    assert_eq!(limit, json!(3), "it is in force when the answer comes");
+    assert_eq!(limit(&mut client, "max_names"), json!(3), "it is in force when the answer comes");
     assert!(telexd.log().contains("configuration read again"));
     // Several at once are each answered.
-    write("max_names = 4\n");
+    fs::write(&config, "max_names = 4\n").unwrap();
     let ask = |id: u64| format!("{}\n", json!({"message_type": "reload", "message_id": id}));
     client.write((1..=3).map(ask).collect::<String>().as_bytes());
     let answers: Vec<_> = (1..=3).map(|_| client.message()["body"].clone()).collect();
@@ -277,7 +280,7 @@ fn clients_ask_for_a_reload() {
     assert!(ids == [1, 2, 3] && answers.iter().all(|body| body["error"].is_null()), "{answers:?}");
     assert!(answers[0]["applied"].as_array().is_some_and(|names| names.contains(&json!("max_names"))));
     // All or nothing.
-    write("max_names = 9\nmax_queue_bytes = \"lots\"\n");
+    fs::write(&config, "max_names = 9\nmax_queue_bytes = \"lots\"\n").unwrap();
     let refused = client.ask("reload", json!({}));
     let error = refused["error"].as_str().unwrap_or_default();
     assert_eq!(refused["code"], json!("bad_field"));
@@ -285,16 +288,13 @@ fn clients_ask_for_a_reload() {
         error.contains(&format!("{}:2", config.display())) && error.contains("max_queue_bytes"),
         "{error}"
     );
-    assert_eq!(client.ask_well("whoami", json!({}))["daemon"]["limits"]["max_names"], json!(4));
+    assert_eq!(limit(&mut client, "max_names"), json!(4));
 }
 
 #[test]
 fn a_longer_stall_timeout_counts_for_those_who_wait_already() {
-    let starter = Starter::new();
-    let config = starter.dir().join("telexd.toml");
     let limits = "max_line_bytes = \"16KiB\"\nmax_queue_bytes = \"64KiB\"\n";
-    fs::write(&config, format!("{limits}stall_timeout = \"500ms\"\n")).unwrap();
-    let telexd = starter.argument("--config").argument(&config).start();
+    let (telexd, config) = start_with(&format!("{limits}stall_timeout = \"500ms\"\n"));
     let _slow = telexd.node("slow");
     let mut sender = telexd.client();
     let line = format!("{}\n", json!({"message_type": "signal", "to": "slow", "body": "x".repeat(10_000)}));
@@ -309,13 +309,9 @@ fn a_longer_stall_timeout_counts_for_those_who_wait_already() {
 
 #[test]
 fn new_limits_hold_for_what_is_under_way() {
-    let starter = Starter::new();
-    let config = starter.dir().join("telexd.toml");
-    let write = |line: &str, queue: &str| {
-        fs::write(&config, format!("max_line_bytes = \"{line}\"\nmax_queue_bytes = \"{queue}\"\n")).unwrap();
-    };
-    write("16KiB", "64KiB");
-    let telexd = starter.argument("--config").argument(&config).start();
+    let limits =
+        |line: &str, queue: &str| format!("max_line_bytes = \"{line}\"\nmax_queue_bytes = \"{queue}\"\n");
+    let (telexd, config) = start_with(&limits("16KiB", "64KiB"));
     let _slow = telexd.node("slow");
     let mut sender = telexd.client();
     let line = format!("{}\n", json!({"message_type": "signal", "to": "slow", "body": "x".repeat(10_000)}));
@@ -330,7 +326,7 @@ fn new_limits_hold_for_what_is_under_way() {
     wait_until("a sender that is paused", || other.stats()["paused"] == 1);
 
     // With more room a sender that waits goes on, and so does who asks without reading.
-    write("16KiB", "64MiB");
+    fs::write(&config, limits("16KiB", "64MiB")).unwrap();
     telexd.reload();
     wait_until("a sender that goes on", || other.stats()["paused"] == 0);
     sender.write(&line.repeat(200).as_bytes()[wrote % line.len()..]);
@@ -338,7 +334,7 @@ fn new_limits_hold_for_what_is_under_way() {
     mute.write(&pings.as_bytes()[asked..]);
 
     // A line that was short enough when it began need not be so at its end.
-    write("1KiB", "64MiB");
+    fs::write(&config, limits("1KiB", "64MiB")).unwrap();
     telexd.reload();
     half.write(b"{\"message_type\":\"ping\"}\n{\"message_type\":\"ping\"}\n");
     assert_eq!(half.message()["body"]["code"], json!("line_too_long"));

@@ -41,6 +41,14 @@ pub(crate) enum Heard {
     Nothing,
 }
 
+/// Has all stories played that can be told over Unix sockets, or over TCP.
+pub(crate) fn play_all(tcp: bool, play: impl Fn(&Transcript, bool) -> Result<(), String>) {
+    let stories = Transcript::all();
+    let stories = stories.iter().filter(|story| !(tcp && story.unix_only));
+    let failures: Vec<_> = stories.filter_map(|story| play(story, tcp).err()).collect();
+    assert!(failures.is_empty(), "{} stories failed\n\n{}", failures.len(), failures.join("\n"));
+}
+
 /// Plays the story; the error says where it went wrong, and how.
 pub(crate) fn play(story: &Transcript, stage: &mut dyn Stage) -> Result<(), String> {
     let mut names = Names::default();

@@ -49,7 +49,8 @@ fn library(message: &str) -> Option<(String, PathBuf)> {
     Some((target["name"].as_str()?.to_owned(), library.into()))
 }
 
-/// Puts the library of a plugin, such as `log-file`, into a directory, as an installation would; gives its path.
+/// Puts the library of a plugin, such as `log-file`, into a directory, as an installation would; gives its
+/// path.
 pub(crate) fn install(plugin: &str, dir: &Path) -> PathBuf {
     let name = plugin.replace('-', "_");
     let library =

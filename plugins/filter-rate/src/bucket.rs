@@ -13,8 +13,8 @@ pub(crate) struct Rate {
 
 impl Rate {
     pub(crate) fn new(per_second: f64, burst: f64) -> Rate {
-        // Costs are rounded down and this is rounded up, so that a burst passes whole, however it is divided. A century is enough
-        // for it, and leaves room for sums.
+        // Costs are rounded down and this is rounded up, so that a burst passes whole, however it is
+        // divided. A century is enough for it, and leaves room for sums.
         let burst = (burst / per_second * 1e9).ceil() as u64;
         Rate { per_second, burst: burst.min(1 << 61) }
     }

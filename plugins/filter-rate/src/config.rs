@@ -122,7 +122,10 @@ impl TryFrom<Value> for Bytes {
         };
         let bytes = bytes.filter(|bytes| (1..=1 << 40).contains(bytes));
         bytes.map(|bytes| Bytes(bytes as f64)).ok_or_else(|| {
-            format!("is {value}; it must be a number of bytes from 1 to 1TiB, such as 65536, \"64KiB\" or \"1MiB\"")
+            format!(
+                "is {value}; it must be a number of bytes from 1 to 1TiB, such as 65536, \"64KiB\" or \
+                 \"1MiB\""
+            )
         })
     }
 }
@@ -180,10 +183,7 @@ pub(crate) fn read(config: &str) -> Result<Vec<Limit>, String> {
 }
 
 fn read_limit(value: Value, n: usize) -> Result<Limit, String> {
-    let written: Written = serde_path_to_error::deserialize(value).map_err(|error| {
-        let at = error.path().to_string();
-        if at == "." { error.into_inner().to_string() } else { format!("{at}: {}", error.inner()) }
-    })?;
+    let written: Written = serde_path_to_error::deserialize(value).map_err(|error| error.to_string())?;
     let messages = (written.messages_per_second.map(|it| it.0), written.burst_messages.map(|it| it.0));
     let bytes = (written.bytes_per_second.map(|it| it.0), written.burst_bytes.map(|it| it.0));
     if (messages.0, bytes.0) == (None, None) {

@@ -53,7 +53,9 @@ impl Rules {
     pub(crate) fn read(config: &str) -> Result<Rules, String> {
         let config: Config = serde_json::from_str(config).map_err(|error| error.to_string())?;
         if config.rules.is_empty() {
-            return Err("there are no rules; rules = [{ message_type = \"heat\", schema_file = \"/etc/telexd/heat.json\" }] would be one".into());
+            return Err("there are no rules; rules = [{ message_type = \"heat\", schema_file = \
+                 \"/etc/telexd/heat.json\" }] would be one"
+                .into());
         }
         let rules = config.rules.into_iter().zip(1..);
         let rules = rules.map(|(rule, n)| Rule::read(rule).map_err(|error| format!("rule {n}: {error}")));
@@ -92,10 +94,7 @@ const REASON_CHARS_MAX: usize = 500;
 
 impl Rule {
     fn read(rule: Value) -> Result<Rule, String> {
-        let written: Written = serde_path_to_error::deserialize(rule).map_err(|error| {
-            let at = error.path().to_string();
-            if at == "." { error.into_inner().to_string() } else { format!("{at}: {}", error.inner()) }
-        })?;
+        let written: Written = serde_path_to_error::deserialize(rule).map_err(|error| error.to_string())?;
         let Written { message_type, to, topic, schema, schema_file } = written;
         if (&message_type, &to, &topic) == (&None, &None, &None) {
             return Err(

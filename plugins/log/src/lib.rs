@@ -1,7 +1,7 @@
-//! What the log plugins share: a [`Logger`] is what each of them is, and [`export`] exports it. It has options
-//! ([`options`], [`MaxLevel`], [`MaxQueueBytes`]) and a [`Queue`] with a thread behind it, which writes what
-//! the daemon's loop must not wait for; [`LocalSocket`] is one that does without the thread while nobody
-//! makes it wait. [`Line`] is what a record tells people.
+//! What the log plugins share: a [`Logger`] is what each of them is, and [`export!`] exports it. It has
+//! options ([`options`], [`MaxLevel`], [`MaxQueueBytes`]) and a [`Queue`] with a thread behind it, which
+//! writes what the daemon's loop must not wait for; [`LocalSocket`] is one that does without the thread
+//! while nobody makes it wait. [`Line`] is what a record tells people.
 
 mod line;
 mod local;
