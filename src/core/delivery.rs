@@ -124,8 +124,8 @@ impl Core {
 
     /// Says a line of the daemon's own, which `write` writes without its LF; says whether it is on its
     /// way. What is owed may be due all at once, to one who reads: beyond the second count it is said
-    /// too, and whoever reads it too slowly then is ended. There is no end to it: who asks without reading is not
-    /// read, and nobody is owed more than he has open, or than happens.
+    /// too, and whoever reads it too slowly then is ended. There is no end to it: who asks without reading
+    /// is not read, and nobody is owed more than he has open, or than happens.
     pub(super) fn say(&mut self, to: SessionKey, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         let Some(session) = self.sessions.get(to) else { return false };
         if session.broke {

@@ -74,7 +74,8 @@ pub enum Effect {
     Reload(Token),
     /// Something that an administrator may want to read.
     Note(Note),
-    /// Something that plugins may want to know ([`Core::tell_happenings`](crate::core::Core::tell_happenings)).
+    /// Something that plugins may want to know
+    /// ([`Core::tell_happenings`](crate::core::Core::tell_happenings)).
     Happened(Box<Happened>),
 }
 

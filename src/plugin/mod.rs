@@ -1,4 +1,5 @@
-//! Knows the plugins: where they are, how they are loaded, called and replaced, and what their faults lead to.
+//! Knows the plugins: where they are, how they are loaded, called and replaced, and what their faults lead
+//! to.
 //! Never: where a message goes.
 //!
 //! The shell calls [`Plugins`] on its one thread: it is the core's [`Gate`], takes the records of the log,

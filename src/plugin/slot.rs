@@ -119,8 +119,8 @@ impl Slot {
         has_passed
     }
 
-    /// Counts a fault or a late call. Gives what there is to log of it, and whether it was one too many. `now`
-    /// is monotonic.
+    /// Counts a fault or a late call. Gives what there is to log of it, and whether it was one too many.
+    /// `now` is monotonic.
     pub(super) fn strike(&mut self, now: Duration, what: &str) -> (Option<String>, bool) {
         self.counters.strikes += 1;
         if self.struck_at.is_some_and(|at| now > at + FORGIVEN_AFTER) {

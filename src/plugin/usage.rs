@@ -1,5 +1,5 @@
-//! Knows how long a call takes, and what the thread has used of the machine meanwhile, so that one that is slow
-//! is told from one that others held up.
+//! Knows how long a call takes, and what the thread has used of the machine meanwhile, so that one that is
+//! slow is told from one that others held up.
 //! Never: whose call it was.
 
 use std::time::Duration;
@@ -8,8 +8,9 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
-/// The time as of the kernel's last tick, a few milliseconds ago (`CLOCK_MONOTONIC_COARSE`, clock_gettime(2)). Two
-/// looks at this clock cost half of one at the exact one, and every message that is judged needs them.
+/// The time as of the kernel's last tick, a few milliseconds ago (`CLOCK_MONOTONIC_COARSE`,
+/// clock_gettime(2)). Two looks at this clock cost half of one at the exact one, and every message that is
+/// judged needs them.
 #[inline]
 pub(super) fn last_tick() -> TimeSpec {
     // It fails only for want of a right argument.
@@ -40,7 +41,8 @@ impl Usage {
     }
 
     /// Whether what has been done since `before`, which took longer than `budget`, did so by itself: by
-    /// working, or by waiting. What it did not is to be laid at the door of those who had the processor meanwhile.
+    /// working, or by waiting. What it did not is to be laid at the door of those who had the processor
+    /// meanwhile.
     pub(super) fn is_to_blame(self, before: Usage, budget: Duration) -> bool {
         self.waits > before.waits || self.processor.saturating_sub(before.processor) > budget
     }

@@ -11,7 +11,8 @@ use super::ffi::{Host, Instance, Library, Voice};
 use super::file::{PluginFile, Version, candidates};
 use super::slot::Wanted;
 
-/// Makes plugins, and keeps what is loaded: nothing is ever unloaded, so what is the same is not loaded again.
+/// Makes plugins, and keeps what is loaded: nothing is ever unloaded, so what is the same is not loaded
+/// again.
 #[derive(Debug)]
 pub(super) struct Workshop {
     /// What plugins are told that the daemon is: `telexd 0.1.0`.
