@@ -208,19 +208,6 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// What one reading of the clock takes, in nanoseconds.
-fn clock_ns() -> f64 {
-    const READINGS: u32 = 1000;
-    let sample = |_| {
-        let began = Instant::now();
-        for _ in 0..READINGS {
-            std::hint::black_box(Instant::now());
-        }
-        began.elapsed().as_nanos() as f64 / f64::from(READINGS)
-    };
-    median((0..101).map(sample).collect())
-}
-
 fn main() {
     let (dir, lines) = (filters(), lines());
     let mut arrangements = [
@@ -241,8 +228,7 @@ fn main() {
             }
         }
     }
-    println!("ns for each line of {} bytes, median of {ROUNDS} rounds", lines.len() / LINES);
-    println!("(one reading of the clock, which every call of a filter needs: {:.0} ns)\n", clock_ns());
+    println!("ns for each line of {} bytes, median of {ROUNDS} rounds\n", lines.len() / LINES);
     println!("{:28}{:>24}{:>24}   {:>10}", "", format!("{LINES} lines a read"), "a line a read", "target");
     let mut bases = None;
     for arrangement in arrangements {

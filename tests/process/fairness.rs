@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{Client, PATIENCE, Telexd, wait_until};
 
 /// What the daemon reads of one connection at most before it turns to the next.
-const READ_BYTES: usize = 128 * 1024;
+const READ_BYTES: usize = 256 * 1024;
 /// The least that may be set.
 const TURN_BYTES: usize = 64 * 1024;
 

@@ -25,16 +25,22 @@ struct Wanted {
     time: Duration,
     /// A part of the names of the rows that are wanted.
     rows: String,
+    /// The same of columns.
+    columns: String,
     servers: Vec<Server>,
     /// Where to be the relay, instead.
     relay: Option<Address>,
 }
+
+const WHAT_THERE_IS: &str =
+    "--quick, --rounds N, --rows PART, --columns PART, --with mosquitto, --beside ANOTHER-TELEXD";
 
 fn wanted() -> Result<Wanted, lexopt::Error> {
     let mut wanted = Wanted {
         rounds: 5,
         time: Duration::from_millis(500),
         rows: String::new(),
+        columns: String::new(),
         servers: Server::USUAL.to_vec(),
         relay: None,
     };
@@ -43,6 +49,12 @@ fn wanted() -> Result<Wanted, lexopt::Error> {
         match argument {
             Arg::Long("quick") => (wanted.rounds, wanted.time) = (1, Duration::from_millis(100)),
             Arg::Long("rows") => wanted.rows = parser.value()?.string()?,
+            Arg::Long("columns") => wanted.columns = parser.value()?.string()?,
+            Arg::Long("rounds") => wanted.rounds = parser.value()?.parse()?,
+            Arg::Long("beside") => {
+                server::set_beside(parser.value()?.into());
+                wanted.servers.extend(Server::BESIDE);
+            }
             Arg::Long("with") => match parser.value()?.string()?.as_str() {
                 "mosquitto" => wanted.servers.push(Server::MOSQUITTO),
                 strange => return Err(format!("no server that is known: {strange}").into()),
@@ -63,7 +75,7 @@ fn main() -> ExitCode {
     let wanted = match wanted() {
         Ok(wanted) => wanted,
         Err(error) => {
-            eprintln!("{error}; what there is: --quick, --rows PART-OF-A-NAME, --with mosquitto");
+            eprintln!("{error}; what there is: {WHAT_THERE_IS}");
             return ExitCode::from(2);
         }
     };
@@ -78,6 +90,7 @@ fn main() -> ExitCode {
     rows.retain(|row| row.name.contains(&wanted.rows));
     let mut table = Table::default();
     let mut turns = wanted.servers.clone();
+    turns.retain(|server| server.name().contains(&wanted.columns));
     for round in 1..=wanted.rounds {
         for row in &rows {
             eprintln!("round {round} of {}: {}", wanted.rounds, row.name);

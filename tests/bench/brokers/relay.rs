@@ -17,7 +17,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use crate::server::Address;
 
 /// As much as telexd reads at once.
-const READ_BYTES: usize = 128 * 1024;
+const READ_BYTES: usize = 256 * 1024;
 const LISTENER: u64 = u64::MAX;
 
 enum Listener {

@@ -100,7 +100,7 @@ pub(crate) fn rows() -> Vec<Row> {
 impl Row {
     /// Whether it has anything to say of a server.
     pub(crate) fn has(&self, server: Server) -> bool {
-        server.0 == Program::Telexd || !self.telexd_alone
+        matches!(server.0, Program::Telexd | Program::Beside) || !self.telexd_alone
     }
 
     /// Measures it with a server of its own. The error says what did not arrive as it should have.

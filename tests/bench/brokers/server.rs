@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_setaffinity};
@@ -32,6 +33,16 @@ pub(crate) enum Program {
     Nats,
     Redis,
     Mosquitto,
+    /// Another build of telexd.
+    Beside,
+}
+
+/// Where that is.
+static BESIDE: OnceLock<PathBuf> = OnceLock::new();
+
+pub(crate) fn set_beside(program: PathBuf) {
+    // Of two the first one is it.
+    let _ = BESIDE.set(program);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +68,9 @@ impl Server {
 
     pub(crate) const MOSQUITTO: Server = Server(Program::Mosquitto, Transport::Unix);
 
+    pub(crate) const BESIDE: [Server; 2] =
+        [Server(Program::Beside, Transport::Unix), Server(Program::Beside, Transport::Tcp)];
+
     pub(crate) fn name(self) -> String {
         let program = match self.0 {
             Program::Telexd => "telexd",
@@ -64,6 +78,7 @@ impl Server {
             Program::Nats => "nats",
             Program::Redis => "redis",
             Program::Mosquitto => "mosquitto",
+            Program::Beside => "beside",
         };
         let transport = match self.1 {
             Transport::Unix => "unix",
@@ -74,7 +89,7 @@ impl Server {
 
     pub(crate) fn dialect(self) -> &'static dyn Dialect {
         match self.0 {
-            Program::Telexd => &Telex,
+            Program::Telexd | Program::Beside => &Telex,
             Program::Relay => &Relay,
             Program::Nats => &Nats,
             Program::Redis => &Redis,
@@ -90,6 +105,7 @@ impl Server {
             Program::Nats => "nats-server",
             Program::Redis => "redis-server",
             Program::Mosquitto => "mosquitto",
+            Program::Beside => return BESIDE.get().cloned(),
         };
         let path = std::env::var_os("PATH")?;
         // Debian has servers where only root's path leads to.
@@ -123,7 +139,7 @@ impl Server {
     fn arguments(self, address: &Address, dir: &Path) -> Vec<String> {
         let arguments = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
         match (self.0, address) {
-            (Program::Telexd, _) => {
+            (Program::Telexd | Program::Beside, _) => {
                 let state = dir.join("state").display().to_string();
                 arguments(&["--listen", &address.to_string(), "--state-dir", &state])
             }
