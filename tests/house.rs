@@ -38,6 +38,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("slotmap", &["core", "daemon"]),
     ("telex_plugin", &["plugin"]),
     ("toml", &["config"]),
+    ("wide", &["wire"]),
 ];
 
 /// Crates whose rooms are not built yet: nobody has their keys.

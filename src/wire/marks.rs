@@ -2,6 +2,8 @@
 //! (a quote, a backslash, or a control character, which has no place in one).
 //! Never: what it means there.
 
+use wide::u8x16;
+
 /// Bytes that are looked at in one go: one bit each.
 const BLOCK_BYTES: usize = 64;
 /// A run of this length is likely to be a much longer one.
@@ -82,16 +84,12 @@ fn block_at(bytes: &[u8], from: usize) -> u64 {
 /// One bit for each byte of a block.
 #[inline(always)]
 fn marks_of(block: &[u8; BLOCK_BYTES]) -> u64 {
-    // Each byte by itself, which the compiler makes vectors of.
-    let mut marked = [0; BLOCK_BYTES];
-    for (mark, &byte) in marked.iter_mut().zip(block) {
-        *mark = u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\');
-    }
     let mut bits = 0;
-    for (at, word) in marked.as_chunks().0.iter().enumerate() {
-        // Gathers the lowest bits of eight bytes in the highest byte.
-        let gathered = u64::from_le_bytes(*word).wrapping_mul(0x0102_0408_1020_4080) >> 56;
-        bits |= gathered << (8 * at);
+    for (at, part) in block.as_chunks().0.iter().enumerate() {
+        let bytes = u8x16::new(*part);
+        let is_control = bytes.min(u8x16::splat(0x1f)).simd_eq(bytes);
+        let marked = is_control | bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'));
+        bits |= u64::from(marked.to_bitmask()) << (16 * at);
     }
     bits
 }
