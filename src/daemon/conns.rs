@@ -15,6 +15,8 @@ pub(super) struct Conn {
     pub(super) stream: Stream,
     pub(super) readable: bool,
     pub(super) writable: bool,
+    /// The poller tells when it is writable again.
+    pub(super) awaits_room: bool,
     /// The end of what the peer sends is near: reading goes on until it is seen.
     pub(super) ends: bool,
     /// It has been seen.
@@ -33,6 +35,7 @@ impl Conn {
             stream,
             readable: true,
             writable: true,
+            awaits_room: false,
             ends: false,
             ended: false,
             broke: false,

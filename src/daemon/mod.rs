@@ -66,7 +66,8 @@ const READ_BYTES: usize = 256 * 1024;
 /// Tokens of what is no connection. Connections have those of their sessions, which are larger.
 const SIGNALS: usize = 0;
 const WAKER: usize = 1;
-const LISTENERS: usize = 2;
+const ALARM: usize = 2;
+const LISTENERS: usize = 3;
 /// What plugins are told that the daemon is.
 const NAME: &str = concat!("telexd ", env!("CARGO_PKG_VERSION"));
 
@@ -79,7 +80,7 @@ impl Daemon {
             log.warn(&format!("cannot raise the limit of open files: {error}"));
         }
         let mut signals = Signals::take().map_err(Fatal::doing("taking signals"))?;
-        let poller = Poller::new().map_err(Fatal::doing("making a poller"))?;
+        let poller = Poller::new(ALARM).map_err(Fatal::doing("making a poller"))?;
         poller.watch(signals.source(), SIGNALS).map_err(Fatal::doing("watching for signals"))?;
         let waker = poller.waker(WAKER).map_err(Fatal::doing("making a waker"))?;
         let wake = move || {

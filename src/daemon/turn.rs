@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::clock::Now;
 use crate::core::{Effect, Input, SessionKey};
-use crate::daemon::conns::session_of;
-use crate::daemon::{Daemon, Fatal, LISTENERS, SIGNALS, WAKER};
+use crate::daemon::conns::{session_of, token_of};
+use crate::daemon::{ALARM, Daemon, Fatal, LISTENERS, SIGNALS, WAKER};
+use crate::net::Taken;
 use crate::sys::{self, Signal};
 
 /// Pieces written in one system call.
@@ -15,8 +16,9 @@ const SLICES: usize = 64;
 
 impl Daemon {
     pub(super) fn turn(&mut self) -> Result<(), Fatal> {
-        let timeout = self.timeout();
-        self.poller.wait(timeout).map_err(Fatal::doing("waiting for events"))?;
+        let now = self.clock.now().mono;
+        let deadline = self.deadline(now);
+        self.poller.wait(deadline, now).map_err(Fatal::doing("waiting for events"))?;
         let now = self.clock.now();
         self.core.handle(Input::TimePassed, now, &mut self.plugins);
         self.plugins.tick(now.mono);
@@ -41,16 +43,15 @@ impl Daemon {
         self.stop_at.is_some_and(|at| self.clock.now().mono >= at || self.core.is_drained())
     }
 
-    fn timeout(&mut self) -> Option<Duration> {
+    /// When the next turn begins at the latest.
+    fn deadline(&mut self, now: Duration) -> Option<Duration> {
         if !self.ready.is_empty() || self.plugins.has_notes() {
-            return Some(Duration::ZERO);
+            return Some(now);
         }
-        let now = self.clock.now().mono;
         let timer = self.plugins.next_deadline(now);
         let reload = self.reloading.as_ref().and_then(|reloading| reloading.tell_at);
         let deadlines = [self.core.next_deadline(), self.accepting.deadline(), self.stop_at, timer, reload];
-        let next = deadlines.into_iter().flatten().min()?;
-        Some(next.saturating_sub(now))
+        deadlines.into_iter().flatten().min()
     }
 
     fn take_events(&mut self, now: Now) {
@@ -60,7 +61,7 @@ impl Daemon {
                 self.take_signals(now);
                 continue;
             }
-            if event.token == WAKER {
+            if event.token == WAKER || event.token == ALARM {
                 continue;
             }
             let Some(session) = session_of(event.token) else {
@@ -78,8 +79,8 @@ impl Daemon {
             }
             if event.broke {
                 self.broke(session, now);
-            } else if event.writable {
-                self.flush(session, now);
+            } else if event.writable && !self.flush(session, now) {
+                self.await_room(session, false, now);
             }
             if event.readable || event.broke {
                 self.enqueue(session);
@@ -232,8 +233,9 @@ impl Daemon {
     fn discard(&mut self, session: SessionKey) -> usize {
         let Some(conn) = self.conns.get_mut(session).filter(|conn| conn.readable) else { return 0 };
         // Of an error, writing will learn too.
-        let count = conn.stream.read(&mut self.buffer).unwrap_or(0);
-        conn.readable = count > 0 && (count == self.buffer.len() || conn.ends);
+        let nothing = Taken { count: 0, is_all: true };
+        let Taken { count, is_all } = conn.stream.read(&mut self.buffer).unwrap_or(nothing);
+        conn.readable = count > 0 && (!is_all || conn.ends);
         if conn.readable {
             self.enqueue(session);
         }
@@ -244,16 +246,15 @@ impl Daemon {
         let Some(conn) = self.conns.get_mut(session) else { return 0 };
         let most = self.buffer.len().min(self.core.read_bytes_max());
         match conn.stream.read(&mut self.buffer[..most]) {
-            Ok(0) => {
+            Ok(Taken { count: 0, .. }) => {
                 conn.readable = false;
                 conn.ended = true;
                 self.core.handle(Input::Ended { session }, now, &mut self.plugins);
                 0
             }
-            Ok(count) => {
-                // What is less than was asked for is all there is (epoll(7)), but for an end that
-                // has been told already and will not be told again.
-                conn.readable = count == most || conn.ends;
+            Ok(Taken { count, is_all }) => {
+                // An end that has been told already will not be told again.
+                conn.readable = !is_all || conn.ends;
                 let bytes = &self.buffer[..count];
                 self.core.handle(Input::Received { session, bytes }, now, &mut self.plugins);
                 count + self.core.effort_bytes()
@@ -300,20 +301,35 @@ impl Daemon {
         }
     }
 
-    /// Writes what a session is owed, as much as its socket takes.
-    fn flush(&mut self, session: SessionKey, now: Now) {
-        let Some(conn) = self.conns.get_mut(session) else { return };
-        while conn.writable && !conn.broke {
+    /// Writes what a session is owed, as much as its socket takes. Says whether there was anything.
+    fn flush(&mut self, session: SessionKey, now: Now) -> bool {
+        let mut was_owed = false;
+        while let Some(conn) = self.conns.get_mut(session).filter(|conn| conn.writable && !conn.broke) {
             let mut slices = [IoSlice::new(b""); SLICES];
             let filled = self.core.transmit(session, &mut slices);
             if filled == 0 {
-                return;
+                break;
             }
+            was_owed = true;
             match conn.stream.write(&slices[..filled]) {
                 Ok(count) => self.core.wrote(session, count, now),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => conn.writable = false,
-                Err(_) => return self.broke(session, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    conn.writable = false;
+                    self.await_room(session, true, now);
+                }
+                Err(_) => self.broke(session, now),
             }
+        }
+        was_owed
+    }
+
+    fn await_room(&mut self, session: SessionKey, awaited: bool, now: Now) {
+        if let Some(conn) = self.conns.get_mut(session)
+            && std::mem::replace(&mut conn.awaits_room, awaited) != awaited
+            && self.poller.await_room(&mut conn.stream, token_of(session), awaited).is_err()
+        {
+            // It would never be written to again.
+            self.broke(session, now);
         }
     }
 }

@@ -6,8 +6,10 @@ use std::io;
 use std::time::Duration;
 
 pub use mio::Waker;
+use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
+use crate::net::alarm::Alarm;
 use crate::net::{Listener, Stream};
 
 /// Waits for sockets. Tokens are the caller's, and come back as they were given.
@@ -15,6 +17,7 @@ use crate::net::{Listener, Stream};
 pub struct Poller {
     poll: Poll,
     events: Events,
+    alarm: Alarm,
 }
 
 /// What has become of one socket.
@@ -24,7 +27,7 @@ pub struct Event {
     pub token: usize,
     /// There is something to read or to accept, or an end to be seen.
     pub readable: bool,
-    /// There is room to write.
+    /// There is room to write, where that is awaited.
     pub writable: bool,
     /// The peer writes no more: reading will come to an end.
     pub ends: bool,
@@ -33,10 +36,12 @@ pub struct Event {
 }
 
 impl Poller {
-    /// A poller of nothing.
-    pub fn new() -> io::Result<Poller> {
+    /// A poller of nothing but the time, with a token for the end of a wait by it.
+    pub fn new(alarm_token: usize) -> io::Result<Poller> {
         const EVENTS: usize = 1024;
-        Ok(Poller { poll: Poll::new()?, events: Events::with_capacity(EVENTS) })
+        let (poll, alarm) = (Poll::new()?, Alarm::new()?);
+        poll.registry().register(&mut SourceFd(&alarm.fd()), Token(alarm_token), Interest::READABLE)?;
+        Ok(Poller { poll, events: Events::with_capacity(EVENTS), alarm })
     }
 
     /// Watches a listener for connections.
@@ -44,9 +49,17 @@ impl Poller {
         self.poll.registry().register(listener.source(), Token(token), Interest::READABLE)
     }
 
-    /// Watches a connection for everything, once and for all.
+    /// Watches a connection for everything but room to write.
     pub fn watch_stream(&self, stream: &mut Stream, token: usize) -> io::Result<()> {
-        self.poll.registry().register(stream.source(), Token(token), Interest::READABLE | Interest::WRITABLE)
+        self.poll.registry().register(stream.source(), Token(token), Interest::READABLE)
+    }
+
+    /// Watches it also for room to write, or not any more: a Unix socket tells of room at each read of its
+    /// peer, also where it has never been without. Room that there is already is told of.
+    pub fn await_room(&self, stream: &mut Stream, token: usize, awaited: bool) -> io::Result<()> {
+        let room = awaited.then_some(Interest::WRITABLE);
+        let interests = room.map_or(Interest::READABLE, |room| Interest::READABLE | room);
+        self.poll.registry().reregister(stream.source(), Token(token), interests)
     }
 
     /// Watches something else that can be read.
@@ -59,9 +72,17 @@ impl Poller {
         Waker::new(self.poll.registry(), Token(token))
     }
 
-    /// Waits until something is ready or the time is over (none: for ever). A signal may end it
-    /// early. Linux waits in whole milliseconds, which are rounded up.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    /// Waits until something is ready or it is `deadline` (none: for ever), by the clock that it is `now`.
+    /// A signal may end it early, and so may a deadline of a wait before.
+    pub fn wait(&mut self, deadline: Option<Duration>, now: Duration) -> io::Result<()> {
+        let timeout = match deadline {
+            Some(deadline) if deadline <= now => Some(Duration::ZERO),
+            Some(deadline) => {
+                self.alarm.ring_at(deadline, now)?;
+                None
+            }
+            None => None,
+        };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(()),
@@ -77,5 +98,36 @@ impl Poller {
             ends: event.is_read_closed(),
             broke: event.is_write_closed() || event.is_error(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_wait_ends_at_its_deadline() {
+        const SOON: Duration = Duration::from_millis(20);
+        const LATE: Duration = Duration::from_secs(20);
+        let mut poller = Poller::new(0).expect("a poller");
+        let began = Instant::now();
+        let mut wait = |deadline| {
+            let now = began.elapsed();
+            poller.wait(deadline, now).expect("a wait");
+            began.elapsed()
+        };
+        assert!(wait(Some(SOON)) >= SOON);
+        assert!(wait(Some(SOON)) < LATE, "what is past is not waited for");
+        // An alarm that was set for an earlier deadline may end the wait for a later one, and only the first.
+        let next = began.elapsed() + SOON;
+        assert!((next..LATE).contains(&wait(Some(next))));
+        assert!(wait(Some(next + SOON)) >= next + SOON);
+        // One that is set for a later deadline is set anew.
+        poller.alarm.ring_at(LATE, began.elapsed()).expect("an alarm");
+        let next = began.elapsed() + SOON;
+        poller.wait(Some(next), began.elapsed()).expect("a wait");
+        assert!((next..LATE).contains(&began.elapsed()));
     }
 }

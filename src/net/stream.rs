@@ -1,12 +1,13 @@
 //! Knows one connection's socket.
 //! Never: closes it by itself.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
+use nix::sys::socket::{MsgFlags, recvmsg};
 
 /// A connected, non-blocking stream socket.
 #[derive(Debug)]
@@ -25,12 +26,13 @@ impl Stream {
         }
     }
 
-    /// Reads once. 0 is the end of what the peer sends.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        retry(|| match self {
-            Stream::Unix(stream) => stream.read(buffer),
-            Stream::Tcp(stream) => stream.read(buffer),
-        })
+    /// Reads once.
+    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Taken> {
+        let (count, cut) = retry(|| match self {
+            Stream::Unix(stream) => read_unix(stream, buffer),
+            Stream::Tcp(stream) => stream.read(buffer).map(|count| (count, false)),
+        })?;
+        Ok(Taken { count, is_all: count < buffer.len() && !cut })
     }
 
     /// Writes once, as much as the kernel takes.
@@ -52,12 +54,29 @@ impl Stream {
             let _ = stream.shutdown(Shutdown::Write);
             let mut rest = [0; 65_536];
             for _ in 0..READS_MAX {
-                if !matches!(self.read(&mut rest), Ok(1..)) {
+                if !self.read(&mut rest).is_ok_and(|taken| taken.count > 0) {
                     return;
                 }
             }
         }
     }
+}
+
+/// What a read has given.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// How many bytes; 0 is the end of what the peer sends.
+    pub count: usize,
+    /// There was nothing more (epoll(7)); what comes then will be told.
+    pub is_all: bool,
+}
+
+/// Reads once, and says whether that has ended at file descriptors that the peer has passed: more may be
+/// behind them (unix(7)). The kernel closes them, for there is no room to put them.
+fn read_unix(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+    let mut room = [IoSliceMut::new(buffer)];
+    let message = recvmsg::<()>(stream.as_raw_fd(), &mut room, None, MsgFlags::empty())?;
+    Ok((message.bytes, message.flags.contains(MsgFlags::MSG_CTRUNC)))
 }
 
 impl AsFd for Stream {
@@ -69,7 +88,7 @@ impl AsFd for Stream {
     }
 }
 
-fn retry(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
