@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::clock::Now;
+use crate::core::blocks::Blocks;
 use crate::core::outbox::Class;
 use crate::core::session::Session;
 use crate::core::{Core, Effect, Reason, SessionKey};
@@ -16,7 +17,7 @@ use crate::wire::message::{Id, Refusal, Told};
 
 /// An outbox that has grown to this is written before the turn ends, while it is warm.
 const EARLY_WRITE_BYTES: usize = 64 * 1024;
-/// A line of this size that goes to several receivers is copied once, and shared.
+/// A line of this size is shared by its receivers also where the next one may be for others.
 const SHARED_BYTES_MIN: usize = 4096;
 
 /// A receiver, as far as a line depends on it.
@@ -49,7 +50,7 @@ impl Core {
         let Some(Reader { wants_sender, broke }) = self.reader(receiver) else { return };
         let member = if wants_sender { self.sender_member(sender) } else { None };
         let line = line.with_sender(member.as_deref().unwrap_or_default());
-        self.push(receiver, class, |session| session.outbox.push(sender, class, &line));
+        self.push(receiver, class, |session, _| session.outbox.push(sender, class, &line));
         self.stats.delivered += 1;
         if broke {
             self.give_up_broken(receivers);
@@ -64,33 +65,33 @@ impl Core {
         receivers: &[SessionKey],
         line: &Outgoing<'_>,
     ) {
-        let is_shared = line.len() >= SHARED_BYTES_MIN;
+        let is_shared = self.blocks.are_again(receivers) || line.len() >= SHARED_BYTES_MIN;
         let mut copies = std::mem::take(&mut self.copies);
-        let mut frames: [Option<Rc<Vec<u8>>>; 2] = [None, None];
+        let mut places = [None; 2];
         let mut any_broke = false;
         for &receiver in receivers {
             let Some(Reader { wants_sender, broke }) = self.reader(receiver) else { continue };
             any_broke |= broke;
             let at = usize::from(wants_sender);
-            let (copy, frame) = (&mut copies[at], &mut frames[at]);
-            if copy.is_empty() && frame.is_none() {
+            let (copy, place) = (&mut copies[at], &mut places[at]);
+            if copy.is_empty() && place.is_none() {
                 let member = if wants_sender { self.sender_member(sender) } else { None };
-                line.with_sender(member.as_deref().unwrap_or_default()).write_to(copy);
-                if is_shared {
-                    self.memory_bytes += copy.len();
-                    *frame = Some(Rc::new(std::mem::take(copy)));
+                let line = line.with_sender(member.as_deref().unwrap_or_default());
+                match is_shared {
+                    true => *place = Some(self.blocks.append(&line, wants_sender)),
+                    false => line.write_to(copy),
                 }
             }
-            match frame {
-                Some(frame) => self.push(receiver, class, |session| {
-                    session.outbox.push_shared(sender, class, frame.clone())
+            match *place {
+                Some(place) => self.push(receiver, class, |session, blocks| {
+                    session.outbox.push_shared(sender, class, place, blocks)
                 }),
-                None => self.push(receiver, class, |session| session.outbox.push_copy(sender, class, copy)),
+                None => {
+                    self.push(receiver, class, |session, _| session.outbox.push_copy(sender, class, copy));
+                }
             }
             self.stats.delivered += 1;
         }
-        // The frames are held by the outboxes alone from here on.
-        drop(frames);
         copies.iter_mut().for_each(Vec::clear);
         self.copies = copies;
         if any_broke {
@@ -152,7 +153,7 @@ impl Core {
     }
 
     fn push_own(&mut self, to: SessionKey, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
-        self.push(to, class, |session| {
+        self.push(to, class, |session, _| {
             session.outbox.push_own(class, |bytes| {
                 write(bytes);
                 bytes.push(b'\n');
@@ -160,7 +161,7 @@ impl Core {
         });
     }
 
-    fn push(&mut self, to: SessionKey, class: Class, push: impl FnOnce(&mut Session) -> usize) {
+    fn push(&mut self, to: SessionKey, class: Class, push: impl FnOnce(&mut Session, &mut Blocks) -> usize) {
         let is_answer = matches!(class, Class::Reply | Class::Daemon);
         let choked_at = if is_answer { self.choked_at() } else { 0 };
         // Before its queue is full, which may be ahead of the end of the turn.
@@ -168,7 +169,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(to) else { return };
         let before = session.outbox.footprint();
         session.outbox.borrow(&mut self.spare);
-        push(session);
+        push(session, &mut self.blocks);
         self.memory_bytes = self.memory_bytes + session.outbox.footprint() - before;
         self.stats.lines_out += 1;
         let queued = session.outbox.queue_bytes();
@@ -199,14 +200,13 @@ impl Core {
         let roll_call_at = self.roll_call_room() / 2;
         let Some(session) = self.sessions.get_mut(key) else { return };
         let before = session.outbox.footprint();
-        let mut freed = 0;
-        session.outbox.wrote(count, |bytes| freed += bytes);
+        session.outbox.wrote(count, &mut self.blocks);
         session.taken += count as u64;
         session.large = false;
         self.stats.bytes_out += count as u64;
         session.outbox.give_back(&mut self.spare);
         // A buffer only ever shrinks here.
-        self.memory_bytes -= before - session.outbox.footprint() + freed;
+        self.memory_bytes -= before - session.outbox.footprint();
         if session.choked && session.outbox.answer_bytes() <= choked_at {
             session.choked = false;
             self.effects.push_back(Effect::Resume(key));
@@ -234,18 +234,14 @@ impl Core {
         let receiver = session.unique_id.clone();
         self.memory_bytes -= outbox.footprint();
         let mut fates = Fates::default();
-        let (mut freed, mut lines, mut delivered) = (0, 0, 0);
-        outbox.give_up(
-            |sender, class, line| {
-                lines += 1;
-                delivered += u64::from(sender.is_some());
-                if let (Some(sender), Class::Direct | Class::Reply) = (sender, class) {
-                    fates.add(sender, line);
-                }
-            },
-            |bytes| freed += bytes,
-        );
-        self.memory_bytes -= freed;
+        let (mut lines, mut delivered) = (0, 0);
+        outbox.give_up(&mut self.blocks, |sender, class, line| {
+            lines += 1;
+            delivered += u64::from(sender.is_some());
+            if let (Some(sender), Class::Direct | Class::Reply) = (sender, class) {
+                fates.add(sender, line);
+            }
+        });
         self.stats.lines_out -= lines;
         self.stats.delivered -= delivered;
         for Fate { sender, first, count } in fates.list {

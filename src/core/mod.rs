@@ -9,6 +9,7 @@
 //! The way of a line, from top to bottom: `intake` (frame, envelope, whose it is) → `gate` → `route`
 //! or `control` → `delivery` (into outboxes) → `transmit`.
 
+mod blocks;
 mod control;
 mod delivery;
 mod effect;
@@ -125,6 +126,7 @@ pub struct Core {
     effort: usize,
 
     spare: outbox::Spare,
+    blocks: blocks::Blocks,
     scratch: intake::Scratch,
     /// Scratch for a line that goes to several, without and with the member `sender`.
     copies: [Vec<u8>; 2],
@@ -166,6 +168,7 @@ impl Core {
             at_once: Vec::new(),
             effort: 0,
             spare: outbox::Spare::default(),
+            blocks: blocks::Blocks::default(),
             scratch: Default::default(),
             copies: Default::default(),
             receivers: Vec::new(),
@@ -267,7 +270,7 @@ impl Core {
 
     /// Puts what is to be written to a session next into `slices`, and says how many it filled.
     pub fn transmit<'a>(&'a self, session: SessionKey, slices: &mut [IoSlice<'a>]) -> usize {
-        self.sessions.get(session).map_or(0, |session| session.outbox.transmit(slices))
+        self.sessions.get(session).map_or(0, |session| session.outbox.transmit(&self.blocks, slices))
     }
 
     /// What the core orders next.

@@ -4,9 +4,10 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::rc::Rc;
+use std::ops::Range;
 
 use crate::core::SessionKey;
+use crate::core::blocks::{BlockKey, Blocks, Place};
 use crate::wire::envelope::Outgoing;
 
 /// What is kept of the memory of outboxes that have been emptied: of each, and of all.
@@ -36,7 +37,7 @@ impl Class {
 /// flood is one entry and not a list of messages.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    /// The bytes of all runs that are not shared, one behind the other; those before `head` are
+    /// The bytes of all runs that are no parts of blocks, one behind the other; those before `head` are
     /// written. A line that is written in part is still there from its start.
     bytes: Vec<u8>,
     head: usize,
@@ -55,8 +56,15 @@ struct Run {
     sender: Option<SessionKey>,
     class: Class,
     len: usize,
-    /// One line that stands in several outboxes at once, in place of bytes of our own.
-    shared: Option<Rc<Vec<u8>>>,
+    /// Where its bytes are, where those are not our own.
+    part: Option<Part>,
+}
+
+/// A part of a block that several outboxes share.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    block: BlockKey,
+    start: usize,
 }
 
 /// Memory of outboxes that have been emptied, for those that are filled next.
@@ -106,7 +114,7 @@ impl Outbox {
         self.direct + self.answers
     }
 
-    /// The memory that this outbox holds for itself, without shared lines.
+    /// The memory that this outbox holds for itself, without blocks.
     pub(crate) fn footprint(&self) -> usize {
         footprint(&self.bytes, &self.runs)
     }
@@ -138,10 +146,27 @@ impl Outbox {
         self.append(Some(sender), class, |bytes| bytes.extend_from_slice(line))
     }
 
-    /// Appends a peer's line (with its LF) that other outboxes hold too.
-    pub(crate) fn push_shared(&mut self, sender: SessionKey, class: Class, line: Rc<Vec<u8>>) -> usize {
-        let len = line.len();
-        self.runs.push_back(Run { sender: Some(sender), class, len, shared: Some(line) });
+    /// Appends a peer's line that other outboxes share.
+    pub(crate) fn push_shared(
+        &mut self,
+        sender: SessionKey,
+        class: Class,
+        place: Place,
+        blocks: &mut Blocks,
+    ) -> usize {
+        let Place { block, start, len } = place;
+        let sender = Some(sender);
+        let goes_on = |run: &Run| {
+            let is_next = |part: &Part| part.block == block && part.start + run.len == start;
+            run.sender == sender && run.class == class && run.part.as_ref().is_some_and(is_next)
+        };
+        match self.runs.back_mut() {
+            Some(run) if goes_on(run) => run.len += len,
+            _ => {
+                blocks.hold(block);
+                self.runs.push_back(Run { sender, class, len, part: Some(Part { block, start }) });
+            }
+        }
         self.count(class, len);
         len
     }
@@ -164,8 +189,8 @@ impl Outbox {
         write(&mut self.bytes);
         let len = self.bytes.len() - before;
         match self.runs.back_mut() {
-            Some(run) if run.sender == sender && run.class == class && run.shared.is_none() => run.len += len,
-            _ => self.runs.push_back(Run { sender, class, len, shared: None }),
+            Some(run) if run.sender == sender && run.class == class && run.part.is_none() => run.len += len,
+            _ => self.runs.push_back(Run { sender, class, len, part: None }),
         }
         self.count(class, len);
         len
@@ -181,9 +206,11 @@ impl Outbox {
     /// Forgets what is written, but for the beginning of a line that is written in part: should
     /// the receiver go, its sender is told of that line.
     fn compact(&mut self) {
-        let keep = self.line_start();
-        if let Some(front) = self.runs.front_mut().filter(|run| run.shared.is_none()) {
-            let forgotten = keep - (self.head - self.written);
+        let mut keep = self.head;
+        if let Some(front) = self.runs.front_mut().filter(|run| run.part.is_none()) {
+            let run_start = self.head - self.written;
+            let forgotten = line_start(&self.bytes[run_start..self.head]);
+            keep = run_start + forgotten;
             front.len -= forgotten;
             self.written -= forgotten;
         }
@@ -191,54 +218,48 @@ impl Outbox {
         self.head -= keep;
     }
 
-    /// Where in `bytes` the line begins that is to be written on.
-    fn line_start(&self) -> usize {
-        match self.runs.front() {
-            Some(front) if front.shared.is_none() => {
-                let run_start = self.head - self.written;
-                let done = &self.bytes[run_start..self.head];
-                run_start + memchr::memrchr(b'\n', done).map_or(0, |at| at + 1)
-            }
-            _ => self.head,
-        }
-    }
-
     /// Puts what is to be written next into `slices` and says how many it filled.
-    pub(crate) fn transmit<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+    pub(crate) fn transmit<'a>(&'a self, blocks: &'a Blocks, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
-        // Neighbouring runs of our own bytes are one slice.
-        let (mut start, mut end) = (self.head, self.head);
-        let mut skip = self.written;
-        for run in &self.runs {
-            let Some(shared) = &run.shared else {
-                end += run.len - std::mem::take(&mut skip);
-                continue;
-            };
-            for slice in [&self.bytes[start..end], &shared[std::mem::take(&mut skip)..]] {
-                if !slice.is_empty() {
-                    if filled == slices.len() {
-                        return filled;
-                    }
-                    slices[filled] = IoSlice::new(slice);
-                    filled += 1;
-                }
+        // Says whether there is room for more.
+        let mut put = |(block, range): (Option<BlockKey>, Range<usize>)| {
+            if !range.is_empty() {
+                let bytes = block.map_or(&self.bytes[..], |block| blocks.bytes_of(block));
+                slices[filled] = IoSlice::new(&bytes[range]);
+                filled += 1;
             }
-            start = end;
+            filled < slices.len()
+        };
+        let mut own = self.head;
+        let mut written = self.written;
+        // Neighbouring runs whose bytes are neighbours too are one slice.
+        let mut slice = (None, own..own);
+        for run in &self.runs {
+            let len = run.len - written;
+            let (block, start) = match run.part {
+                Some(part) => (Some(part.block), part.start + written),
+                None => (None, own),
+            };
+            written = 0;
+            if block.is_none() {
+                own += len;
+            }
+            if slice.0 == block && slice.1.end == start {
+                slice.1.end += len;
+            } else if !put(std::mem::replace(&mut slice, (block, start..start + len))) {
+                return filled;
+            }
         }
-        if start < end && filled < slices.len() {
-            slices[filled] = IoSlice::new(&self.bytes[start..end]);
-            filled += 1;
-        }
+        put(slice);
         filled
     }
 
-    /// Takes note that `count` bytes of what [`Outbox::transmit`] gave are written. Lines that this
-    /// was the last holder of are handed to `freed`.
-    pub(crate) fn wrote(&mut self, mut count: usize, mut freed: impl FnMut(usize)) {
+    /// Takes note that `count` bytes of what [`Outbox::transmit`] gave are written.
+    pub(crate) fn wrote(&mut self, mut count: usize, blocks: &mut Blocks) {
         while let Some(front) = self.runs.front() {
             let step = count.min(front.len - self.written);
             let (ends, class) = (step == front.len - self.written, front.class);
-            if front.shared.is_none() {
+            if front.part.is_none() {
                 self.head += step;
             }
             match class.is_answer() {
@@ -251,7 +272,7 @@ impl Outbox {
                 break;
             }
             self.written = 0;
-            free(self.runs.pop_front(), &mut freed);
+            release(self.runs.pop_front(), blocks);
         }
         debug_assert_eq!(count, 0, "no more is written than was given out");
         if self.runs.is_empty() {
@@ -264,40 +285,40 @@ impl Outbox {
     /// its sender (none for the daemon), its class, and the line.
     pub(crate) fn give_up(
         &mut self,
+        blocks: &mut Blocks,
         mut lost: impl FnMut(Option<SessionKey>, Class, &[u8]),
-        mut freed: impl FnMut(usize),
     ) {
-        let mut at = self.line_start();
-        let mut end = self.head - if self.front_is_own() { self.written } else { 0 };
+        let mut written = std::mem::take(&mut self.written);
+        let mut own = self.head;
+        if self.runs.front().is_some_and(|run| run.part.is_none()) {
+            own -= written;
+        }
         while let Some(run) = self.runs.pop_front() {
-            let bytes = match &run.shared {
-                Some(shared) => &shared[..],
+            let bytes = match run.part {
+                Some(Part { block, start }) => &blocks.bytes_of(block)[start..start + run.len],
                 None => {
-                    end += run.len;
-                    let bytes = &self.bytes[at..end];
-                    at = end;
-                    bytes
+                    own += run.len;
+                    &self.bytes[own - run.len..own]
                 }
             };
-            for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+            let from = line_start(&bytes[..std::mem::take(&mut written)]);
+            for line in bytes[from..].split_inclusive(|&byte| byte == b'\n') {
                 lost(run.sender, run.class, line.strip_suffix(b"\n").unwrap_or(line));
             }
-            free(Some(run), &mut freed);
+            release(Some(run), blocks);
         }
         *self = Outbox::default();
     }
-
-    fn front_is_own(&self) -> bool {
-        self.runs.front().is_some_and(|run| run.shared.is_none())
-    }
 }
 
-/// Tells `freed` the bytes of a shared line that nobody else holds.
-fn free(run: Option<Run>, freed: &mut impl FnMut(usize)) {
-    if let Some(shared) = run.and_then(|run| run.shared)
-        && Rc::strong_count(&shared) == 1
-    {
-        freed(shared.len());
+/// Where the line begins that comes behind `written` bytes, or has begun in them.
+fn line_start(written: &[u8]) -> usize {
+    memchr::memrchr(b'\n', written).map_or(0, |at| at + 1)
+}
+
+fn release(run: Option<Run>, blocks: &mut Blocks) {
+    if let Some(part) = run.and_then(|run| run.part) {
+        blocks.release(part.block);
     }
 }
 
@@ -307,6 +328,7 @@ const COMPACT_BYTES: usize = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::envelope::Envelope;
     use slotmap::SlotMap;
 
     fn keys() -> (SessionKey, SessionKey) {
@@ -314,10 +336,10 @@ mod tests {
         (sessions.insert(()), sessions.insert(()))
     }
 
-    fn waiting(outbox: &Outbox) -> String {
+    fn waiting(outbox: &Outbox, blocks: &Blocks) -> Vec<String> {
         let mut slices = [IoSlice::new(b""); 8];
-        let filled = outbox.transmit(&mut slices);
-        slices[..filled].iter().map(|slice| String::from_utf8_lossy(slice)).collect()
+        let filled = outbox.transmit(blocks, &mut slices);
+        slices[..filled].iter().map(|slice| String::from_utf8_lossy(slice).into_owned()).collect()
     }
 
     fn put(outbox: &mut Outbox, sender: SessionKey, class: Class, line: &str) {
@@ -325,12 +347,11 @@ mod tests {
         outbox.append(Some(sender), class, |bytes| bytes.extend_from_slice(line.as_bytes()));
     }
 
-    fn lost(outbox: &mut Outbox) -> Vec<(Option<SessionKey>, String)> {
+    fn lost(outbox: &mut Outbox, blocks: &mut Blocks) -> Vec<(Option<SessionKey>, String)> {
         let mut all = Vec::new();
-        outbox.give_up(
-            |sender, _, line| all.push((sender, String::from_utf8_lossy(line).into_owned())),
-            |_| {},
-        );
+        outbox.give_up(blocks, |sender, _, line| {
+            all.push((sender, String::from_utf8_lossy(line).into_owned()));
+        });
         assert_eq!((outbox.direct, outbox.answers), (0, 0));
         all
     }
@@ -338,18 +359,18 @@ mod tests {
     #[test]
     fn counts_and_order() {
         let (a, b) = keys();
-        let mut outbox = Outbox::default();
+        let (mut outbox, mut blocks) = (Outbox::default(), Blocks::default());
         put(&mut outbox, a, Class::Direct, "1");
         put(&mut outbox, a, Class::Direct, "22");
         put(&mut outbox, b, Class::Reply, "333");
         outbox.push_own(Class::Daemon, |bytes| bytes.extend_from_slice(b"4444\n"));
         assert_eq!(outbox.runs.len(), 3);
         assert_eq!((outbox.direct_bytes(), outbox.answer_bytes()), (5, 9));
-        assert_eq!(waiting(&outbox), "1\n22\n333\n4444\n");
-        outbox.wrote(3, |_| {});
+        assert_eq!(waiting(&outbox, &blocks), ["1\n22\n333\n4444\n"]);
+        outbox.wrote(3, &mut blocks);
         assert_eq!((outbox.direct_bytes(), outbox.answer_bytes()), (2, 9));
-        assert_eq!(waiting(&outbox), "2\n333\n4444\n");
-        outbox.wrote(11, |_| {});
+        assert_eq!(waiting(&outbox, &blocks), ["2\n333\n4444\n"]);
+        outbox.wrote(11, &mut blocks);
         assert!(outbox.is_empty());
         let (mut spare, held) = (Spare::default(), outbox.footprint());
         outbox.give_back(&mut spare);
@@ -362,51 +383,93 @@ mod tests {
     fn a_line_in_part_is_lost_whole() {
         let (a, b) = keys();
         for written in 0..=9 {
-            let mut outbox = Outbox::default();
+            let (mut outbox, mut blocks) = (Outbox::default(), Blocks::default());
             put(&mut outbox, a, Class::Direct, "11");
             put(&mut outbox, a, Class::Direct, "22");
             put(&mut outbox, b, Class::Direct, "33");
-            outbox.wrote(written, |_| {});
+            outbox.wrote(written, &mut blocks);
             let lines = [(Some(a), "11".to_owned()), (Some(a), "22".into()), (Some(b), "33".into())];
-            assert_eq!(lost(&mut outbox), lines[written / 3..], "{written}");
+            assert_eq!(lost(&mut outbox, &mut blocks), lines[written / 3..], "{written}");
+        }
+    }
+
+    const LINE: &str = r#"{"message_type":"signal"}"#;
+
+    /// Puts a line into all of `outboxes`, which share it.
+    fn share(outboxes: &mut [Outbox], blocks: &mut Blocks, sender: SessionKey, with_sender: bool) {
+        let envelope = Envelope::scan(LINE.as_bytes()).expect("valid");
+        let place = blocks.append(&envelope.outgoing(), with_sender);
+        for outbox in outboxes {
+            outbox.push_shared(sender, Class::Topic, place, blocks);
         }
     }
 
     #[test]
-    fn shared_lines_stand_in_their_place_and_are_freed_once() {
-        let (a, _) = keys();
-        let shared = Rc::new(b"shared\n".to_vec());
+    fn shared_lines_stand_in_their_place() {
+        let (a, b) = keys();
+        let mut blocks = Blocks::default();
         let mut outboxes = [Outbox::default(), Outbox::default()];
-        for outbox in &mut outboxes {
-            put(outbox, a, Class::Topic, "1");
-            outbox.push_shared(a, Class::Topic, shared.clone());
-            put(outbox, a, Class::Topic, "2");
-            assert_eq!(waiting(outbox), "1\nshared\n2\n");
-            assert_eq!(outbox.direct_bytes(), 11);
+        assert!(!blocks.are_again(&[a, b]));
+        put(&mut outboxes[0], a, Class::Topic, "1");
+        share(&mut outboxes, &mut blocks, a, false);
+        assert!(blocks.are_again(&[a, b]));
+        share(&mut outboxes, &mut blocks, a, false);
+        share(&mut outboxes, &mut blocks, b, false);
+        put(&mut outboxes[0], a, Class::Topic, "2");
+        share(&mut outboxes, &mut blocks, b, false);
+        share(&mut outboxes, &mut blocks, b, true);
+        let all = |lines: usize| format!("{LINE}\n").repeat(lines);
+        assert_eq!(waiting(&outboxes[0], &blocks), ["1\n", &all(3), "2\n", &all(1), &all(1)]);
+        assert_eq!(waiting(&outboxes[1], &blocks), [all(4), all(1)]);
+        assert_eq!(outboxes.each_ref().map(|outbox| outbox.runs.len()), [6, 3]);
+        assert_eq!(outboxes[0].direct_bytes(), all(5).len() + 4);
+        // Other receivers have blocks of their own.
+        assert!(!blocks.are_again(&[a]));
+        share(&mut outboxes[1..], &mut blocks, a, false);
+        assert_eq!(waiting(&outboxes[1], &blocks), [all(4), all(1), all(1)]);
+
+        // The first line is written, and a part of the second.
+        outboxes[0].wrote(2 + LINE.len() + 4, &mut blocks);
+        let rest = &all(2)[3..];
+        assert_eq!(waiting(&outboxes[0], &blocks), [rest, "2\n", &all(1), &all(1)]);
+        let is_lost: Vec<_> = lost(&mut outboxes[0], &mut blocks).into_iter().map(|(_, line)| line).collect();
+        assert_eq!(is_lost, [LINE, LINE, "2", LINE, LINE]);
+        assert!(blocks.kept_bytes() > 0);
+        outboxes[1].wrote(all(6).len(), &mut blocks);
+        assert_eq!(blocks.kept_bytes(), 0);
+        // Where nobody holds the last block any more, there is a new one.
+        share(&mut outboxes, &mut blocks, a, false);
+        assert_eq!(waiting(&outboxes[0], &blocks), [all(1)]);
+    }
+
+    #[test]
+    fn no_more_is_given_out_than_there_are_slices() {
+        let (a, _) = keys();
+        let (mut outboxes, mut blocks) = ([Outbox::default()], Blocks::default());
+        for _ in 0..5 {
+            put(&mut outboxes[0], a, Class::Topic, "own");
+            share(&mut outboxes, &mut blocks, a, false);
         }
-        drop(shared);
-        let mut freed = Vec::new();
-        outboxes[0].wrote(4, |len| freed.push(len));
-        assert_eq!(waiting(&outboxes[0]), "ared\n2\n");
-        assert_eq!(lost(&mut outboxes[0]).len(), 2);
-        outboxes[1].wrote(11, |len| freed.push(len));
-        assert_eq!(freed, [7]);
+        let shared = format!("{LINE}\n");
+        assert_eq!(waiting(&outboxes[0], &blocks), ["own\n", &shared].repeat(4));
+        outboxes[0].wrote(4 * (4 + shared.len()), &mut blocks);
+        assert_eq!(waiting(&outboxes[0], &blocks), ["own\n", &shared]);
     }
 
     #[test]
     fn what_is_written_is_forgotten_but_for_the_line_in_part() {
         let (a, _) = keys();
-        let mut outbox = Outbox::default();
+        let (mut outbox, mut blocks) = (Outbox::default(), Blocks::default());
         let line = "x".repeat(999);
         for _ in 0..200 {
             put(&mut outbox, a, Class::Direct, &line);
         }
-        outbox.wrote(150_500, |_| {});
+        outbox.wrote(150_500, &mut blocks);
         put(&mut outbox, a, Class::Direct, "last");
         assert!(outbox.bytes.len() < 52_000);
         assert_eq!(outbox.direct_bytes(), 49_505);
-        assert_eq!(waiting(&outbox).len(), 49_505);
-        let lines = lost(&mut outbox);
+        assert_eq!(waiting(&outbox, &blocks).concat().len(), 49_505);
+        let lines = lost(&mut outbox, &mut blocks);
         assert_eq!(lines.len(), 51);
         assert!(lines[..50].iter().all(|(_, text)| *text == line));
     }

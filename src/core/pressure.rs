@@ -25,7 +25,11 @@ impl Core {
 
     /// All that peers make the daemon keep.
     pub(super) fn kept_bytes(&self) -> usize {
-        self.memory_bytes + self.requests.kept_bytes() + self.registry.kept_bytes() + self.topics.kept_bytes()
+        self.memory_bytes
+            + self.blocks.kept_bytes()
+            + self.requests.kept_bytes()
+            + self.registry.kept_bytes()
+            + self.topics.kept_bytes()
     }
 
     /// Up to how many bytes of answers somebody is told news.

@@ -1,0 +1,94 @@
+//! Knows lines that stand in several outboxes at once.
+//! Never: in whose, or what becomes of them.
+
+use slotmap::SlotMap;
+
+use crate::core::SessionKey;
+use crate::wire::envelope::Outgoing;
+
+slotmap::new_key_type! {
+    /// One block of lines.
+    pub(crate) struct BlockKey;
+}
+
+/// A block is closed when it has grown to this: who reads slowly keeps no more that others have read.
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Lines one behind the other, each put together once. Everybody who holds a block gets all of it: the lines
+/// in one are for the same receivers, however many of them come.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
+    blocks: SlotMap<BlockKey, Block>,
+    /// Whom the last lines for several were for.
+    receivers: Vec<SessionKey>,
+    /// The blocks that grow: of lines without and with the member `sender`.
+    open: [BlockKey; 2],
+    bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// Runs in outboxes that are made of it.
+    holders: usize,
+}
+
+/// Where a line stands, with its LF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) block: BlockKey,
+    pub(crate) start: usize,
+    pub(crate) len: usize,
+}
+
+impl Blocks {
+    /// Begins a line for `receivers`, and says whether the one before was for the same.
+    pub(crate) fn are_again(&mut self, receivers: &[SessionKey]) -> bool {
+        let again = self.receivers == receivers;
+        if !again {
+            self.receivers.clear();
+            self.receivers.extend_from_slice(receivers);
+            self.open = Default::default();
+        }
+        again
+    }
+
+    /// Puts a line together, which somebody is to hold.
+    pub(crate) fn append(&mut self, line: &Outgoing<'_>, with_sender: bool) -> Place {
+        let open = &mut self.open[usize::from(with_sender)];
+        let has_room = |block: &Block| block.bytes.len() + line.len() <= BLOCK_BYTES;
+        if !self.blocks.get(*open).is_some_and(has_room) {
+            *open = self.blocks.insert(Block::default());
+        }
+        let block = &mut self.blocks[*open];
+        let (start, before) = (block.bytes.len(), block.bytes.capacity());
+        line.write_to(&mut block.bytes);
+        self.bytes += block.bytes.capacity() - before;
+        Place { block: *open, start, len: block.bytes.len() - start }
+    }
+
+    /// One more run is made of a block.
+    pub(crate) fn hold(&mut self, block: BlockKey) {
+        self.blocks[block].holders += 1;
+    }
+
+    /// One run less is: the last one frees it.
+    pub(crate) fn release(&mut self, key: BlockKey) {
+        let block = &mut self.blocks[key];
+        block.holders -= 1;
+        if block.holders == 0 {
+            self.bytes -= block.bytes.capacity();
+            self.blocks.remove(key);
+        }
+    }
+
+    /// What stands in a block that is held.
+    pub(crate) fn bytes_of(&self, block: BlockKey) -> &[u8] {
+        &self.blocks[block].bytes
+    }
+
+    /// The memory of all blocks.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.bytes
+    }
+}
