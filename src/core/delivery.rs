@@ -49,8 +49,9 @@ impl Core {
         let [receiver] = *receivers else { return self.deliver_to_several(sender, class, receivers, line) };
         let Some(Reader { wants_sender, broke }) = self.reader(receiver) else { return };
         let member = if wants_sender { self.sender_member(sender) } else { None };
-        let line = line.with_sender(member.as_deref().unwrap_or_default());
-        self.push(receiver, class, |session, _| session.outbox.push(sender, class, &line));
+        let with_sender = member.as_deref().map(|member| line.with_sender(member));
+        let line = with_sender.as_ref().unwrap_or(line);
+        self.push(receiver, class, |session, _| session.outbox.push(sender, class, line));
         self.stats.delivered += 1;
         if broke {
             self.give_up_broken(receivers);

@@ -207,7 +207,15 @@ impl Core {
     }
 
     /// Tells the sender what it has to be told, or makes it wait.
+    #[inline(always)]
     fn conclude(&mut self, parcel: &Parcel<'_>, outcome: Outcome) {
+        // Most are, and need no more than this look.
+        if !matches!(outcome, Outcome::Delivered) {
+            self.conclude_undelivered(parcel, outcome);
+        }
+    }
+
+    fn conclude_undelivered(&mut self, parcel: &Parcel<'_>, outcome: Outcome) {
         match outcome {
             Outcome::Delivered => {}
             Outcome::Refused(refusal) => self.refuse(parcel, &refusal),

@@ -34,6 +34,15 @@ pub(super) enum ValueKind {
     EscapedString = 2,
 }
 
+/// A member's key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key<'a> {
+    /// The bytes between its quotes.
+    pub(super) inside: &'a [u8],
+    /// Where it stands.
+    pub(super) token: Span,
+}
+
 impl Span {
     pub(super) fn new(start: usize, end: usize, kind: ValueKind) -> Span {
         Span { start: start as u32, length_and_kind: ((end - start) as u32) << 2 | kind as u32 }
@@ -59,13 +68,6 @@ impl Span {
 impl<'a> Cursor<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Cursor<'a> {
         Cursor { bytes, at: 0, marks: Marks::default() }
-    }
-
-    /// The bytes between the quotes of a string that has been passed.
-    #[inline(always)]
-    pub(super) fn inside(&self, string: Span) -> &'a [u8] {
-        let range = string.range();
-        &self.bytes[range.start + 1..range.end - 1]
     }
 
     #[inline(always)]
@@ -98,7 +100,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn members(
         &mut self,
         depth: usize,
-        mut member: impl FnMut(&mut Self, Span) -> Result<(), Stuck>,
+        mut member: impl FnMut(&mut Self, Key<'a>) -> Result<(), Stuck>,
     ) -> Result<(), Stuck> {
         self.members_passed(depth, |cursor, key, passed| {
             if let Some(value) = passed {
@@ -113,7 +115,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn members_passed(
         &mut self,
         depth: usize,
-        mut member: impl FnMut(&mut Self, Span, Option<Span>) -> Result<(), Stuck>,
+        mut member: impl FnMut(&mut Self, Key<'a>, Option<Span>) -> Result<(), Stuck>,
     ) -> Result<(), Stuck> {
         debug_assert!(depth <= DEPTH_MAX);
         self.at += 1;
@@ -128,6 +130,10 @@ impl<'a> Cursor<'a> {
                 None => (self.key()?, None),
             };
             member(self, key, passed)?;
+            if self.bytes.get(self.at..self.at + 2) == Some(b",\"") {
+                self.at += 1;
+                continue;
+            }
             self.skip_space();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -141,10 +147,10 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes a key and the colon behind it, with all the space that may be there.
-    fn key(&mut self) -> Result<Span, Stuck> {
+    fn key(&mut self) -> Result<Key<'a>, Stuck> {
         let start = self.at;
         let kind = self.string()?;
-        let key = Span::new(start, self.at, kind);
+        let key = Key { inside: &self.bytes[start + 1..self.at - 1], token: Span::new(start, self.at, kind) };
         self.colon()?;
         Ok(key)
     }
@@ -152,7 +158,7 @@ impl<'a> Cursor<'a> {
     /// Passes a member as most programs write most of theirs, `"key":"text"` without space or backslash.
     /// Where something else stands the cursor stays.
     #[inline(always)]
-    fn plain_member(&mut self) -> Option<(Span, Span)> {
+    fn plain_member(&mut self) -> Option<(Key<'a>, Span)> {
         let bytes = self.bytes;
         let key = self.at;
         if bytes.get(key) != Some(&b'"') {
@@ -169,7 +175,8 @@ impl<'a> Cursor<'a> {
         }
         self.at = value_end + 1;
         let plain = |start, end| Span::new(start, end, ValueKind::PlainString);
-        Some((plain(key, key_end + 1), plain(value, value_end + 1)))
+        let key = Key { inside: bytes.get(key + 1..key_end)?, token: plain(key, key_end + 1) };
+        Some((key, plain(value, value_end + 1)))
     }
 
     /// From an array's bracket to behind its end. `item` is called with the cursor on each value, and

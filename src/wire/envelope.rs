@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use crate::limits::DEPTH_MAX;
-use crate::wire::cursor::{Cursor, Span, Stuck, ValueKind};
+use crate::wire::cursor::{Cursor, Key, Span, Stuck, ValueKind};
 use crate::wire::json::unescape;
 
 /// The members of an envelope (PROTOCOL.md section 2).
@@ -158,8 +158,13 @@ impl<'a> Envelope<'a> {
     }
 
     #[inline(always)]
-    fn scan_member(&mut self, cursor: &mut Cursor<'a>, key: Span, passed: Option<Span>) -> Result<(), Stuck> {
-        let Some(field) = self.field_of(cursor, key) else {
+    fn scan_member(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        key: Key<'a>,
+        passed: Option<Span>,
+    ) -> Result<(), Stuck> {
+        let Some(field) = self.field_of(key) else {
             return if passed.is_some() { Ok(()) } else { cursor.value(1) };
         };
         if field == Field::Body {
@@ -181,10 +186,10 @@ impl<'a> Envelope<'a> {
 
     /// The field whose key stands there, in whatever spelling.
     #[inline(always)]
-    pub(super) fn field_of(&self, cursor: &Cursor<'a>, key: Span) -> Option<Field> {
-        match key.kind() {
-            ValueKind::EscapedString => Field::from_name(self.decoded(key).as_bytes()),
-            _ => Field::from_name(cursor.inside(key)),
+    pub(super) fn field_of(&self, key: Key<'a>) -> Option<Field> {
+        match key.token.kind() {
+            ValueKind::EscapedString => Field::from_name(self.decoded(key.token).as_bytes()),
+            _ => Field::from_name(key.inside),
         }
     }
 
@@ -201,9 +206,9 @@ impl<'a> Envelope<'a> {
                 None => cursor.spanned(2)?,
             };
             // Where a body has it twice, the last one counts, as for most readers of JSON.
-            let is_it = match key.kind() {
-                ValueKind::EscapedString => self.decoded(key) == "in_reply_to",
-                _ => cursor.inside(key) == b"in_reply_to",
+            let is_it = match key.token.kind() {
+                ValueKind::EscapedString => self.decoded(key.token) == "in_reply_to",
+                _ => key.inside == b"in_reply_to",
             };
             if is_it {
                 self.in_reply_to = value;

@@ -58,9 +58,9 @@ fn seek(cursor: &mut Cursor<'_>, json: &str, pointer: &str, depth: usize) -> Res
         Some(b'{') => {
             let token = decoded(token);
             cursor.members(depth + 1, |cursor, key| {
-                let is_it = match key.kind() {
-                    ValueKind::EscapedString => unescape(&json[key.range()]) == token,
-                    _ => cursor.inside(key) == token.as_bytes(),
+                let is_it = match key.token.kind() {
+                    ValueKind::EscapedString => unescape(&json[key.token.range()]) == token,
+                    _ => key.inside == token.as_bytes(),
                 };
                 if is_it {
                     found = seek(cursor, json, below, depth + 1)?;

@@ -104,8 +104,8 @@ impl Pieces {
         let start = cursor.at + 1;
         let passed = cursor.members(1, |cursor, key| {
             cursor.value(1)?;
-            members
-                .push(Member { field: envelope.field_of(cursor, key), place: key.range().start..cursor.at });
+            let place = key.token.range().start..cursor.at;
+            members.push(Member { field: envelope.field_of(key), place });
             Ok(())
         });
         debug_assert!(passed.is_ok(), "an envelope has been passed before");
