@@ -107,6 +107,11 @@ impl<'a> Load<'a> {
         load
     }
 
+    /// One who sends as fast as he can, to a receiver of his own.
+    pub(crate) fn flood(&mut self, body: Body) {
+        self.flow(&party("f", 0, "g0".to_owned()), &[party("g", 0, "-".to_owned())], Kind::Signal, body, 1);
+    }
+
     /// Clients that do nothing.
     pub(crate) fn idle(&mut self, clients: usize) {
         for client in self.peers.len()..clients {

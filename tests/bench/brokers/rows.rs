@@ -16,8 +16,9 @@ pub(crate) enum Work {
     Topic(usize),
     /// So many clients, each with one request after the other to a service of its own.
     Requests(usize),
-    /// The same by one client; what counts is how long it waits.
-    RoundTrip,
+    /// The same by one client; what counts is how long it waits, also while somebody else sends as fast as he
+    /// can.
+    RoundTrip { flood: bool },
     /// Nothing; what counts is the memory that each of them needs.
     Idle,
 }
@@ -84,7 +85,8 @@ pub(crate) fn rows() -> Vec<Row> {
         row("topic to 1,000, 128 B", Work::Topic(1000), 128, &[redis(0.5)]),
         row("64 to 64, 128 B", Work::Pairs(64), 128, &[nats(0.7)]),
         row("requests, 64 pairs, 128 B", Work::Requests(64), 128, &relay(1.3)),
-        row("round trip, 128 B", Work::RoundTrip, 128, &relay(1.15)),
+        row("round trip, 128 B", Work::RoundTrip { flood: false }, 128, &relay(1.15)),
+        row("round trip beside a flood", Work::RoundTrip { flood: true }, 128, &[]),
         row("memory of an idle client", Work::Idle, 16, &bytes),
     ];
     for (form, name) in [(Form::Numbers, "numbers"), (Form::Objects, "objects")] {
@@ -111,7 +113,13 @@ impl Row {
             Work::Pairs(pairs) => measure_cpu(&running, Load::pairs(&running, pairs, self.body), time),
             Work::Topic(count) => measure_cpu(&running, Load::topic(&running, count, self.body), time),
             Work::Requests(pairs) => measure_cpu(&running, Load::requests(&running, pairs, self.body), time),
-            Work::RoundTrip => measure_round_trips(Load::requests(&running, 1, self.body), time),
+            Work::RoundTrip { flood } => {
+                let mut load = Load::requests(&running, 1, self.body);
+                if flood {
+                    load.flood(self.body);
+                }
+                measure_round_trips(load, time)
+            }
         }
     }
 }

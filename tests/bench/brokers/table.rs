@@ -73,7 +73,7 @@ fn cell(work: Work, figure: Figure) -> String {
     let Figure { value, beside } = figure;
     match (work, beside) {
         (Work::Idle, _) => format!("{value:.0} B"),
-        (Work::RoundTrip, Some(slow)) => format!("{value:.1} <{slow:.0}"),
+        (Work::RoundTrip { .. }, Some(slow)) => format!("{value:.1} <{slow:.0}"),
         (_, Some(rate)) if rate < 1e6 => format!("{} {:.0}k/s", digits(value), rate / 1e3),
         (_, Some(rate)) => format!("{} {:.2}M/s", digits(value), rate / 1e6),
         (_, None) => digits(value),
