@@ -13,7 +13,7 @@ slotmap::new_key_type! {
     /// One open request.
     pub(crate) struct RequestKey;
     /// One receiver's debt of an answer to one request.
-    struct LegKey;
+    pub(crate) struct LegKey;
 }
 
 /// All open requests. A request has a leg for each receiver that has neither replied nor left.
@@ -42,6 +42,8 @@ struct Request {
     /// Its newest leg; the others are its siblings.
     leg: Option<LegKey>,
     links: Links<RequestKey>,
+    /// In `by_asker`.
+    hash: u64,
 }
 
 /// A request as its asker has to be answered.
@@ -65,6 +67,8 @@ struct Leg {
     links: Links<LegKey>,
     /// In the list of the request.
     siblings: Links<LegKey>,
+    /// In `by_receiver`.
+    hash: u64,
 }
 
 /// The neighbours in a list.
@@ -124,11 +128,6 @@ impl Requests {
         self.find_leg(receiver, from, id).is_some()
     }
 
-    /// Whether `receiver` owes `asker` an answer to its request of this id.
-    pub(crate) fn is_owed_to(&self, receiver: SessionKey, asker: SessionKey, id: &Id<'_>) -> bool {
-        self.find_leg_to(receiver, asker, id).is_some()
-    }
-
     /// The memory that all open requests take.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.bytes
@@ -149,16 +148,14 @@ impl Requests {
             replied: false,
             leg: None,
             links: Links { previous, next: None },
+            hash,
         });
         ends.asked = Some(key);
         if let Some(previous) = previous {
             self.requests[previous].links.next = Some(key);
         }
-        let (requests, hasher) = (&self.requests, &self.hasher);
-        self.by_asker.insert_unique(hash, key, |&key| {
-            let what = &requests[key].what;
-            hash_asked(hasher, what.asker, &what.id)
-        });
+        let requests = &self.requests;
+        self.by_asker.insert_unique(hash, key, |&key| requests[key].hash);
         for &receiver in receivers {
             self.open_leg(key, receiver);
         }
@@ -169,10 +166,12 @@ impl Requests {
         let ends = entry(&mut self.sessions, receiver);
         let previous = ends.owed;
         ends.owed_count += 1;
-        let sibling = self.requests[request].leg;
+        let Request { what, leg: sibling, .. } = &self.requests[request];
+        let hash = hash_owed(&self.hasher, receiver, &what.from, &what.id);
+        let sibling = *sibling;
         let links = Links { previous, next: None };
         let siblings = Links { previous: sibling, next: None };
-        let key = self.legs.insert(Leg { request, receiver, links, siblings });
+        let key = self.legs.insert(Leg { request, receiver, links, siblings, hash });
         if let Some(sibling) = sibling {
             self.legs[sibling].siblings.next = Some(key);
         }
@@ -181,32 +180,12 @@ impl Requests {
             self.legs[previous].links.next = Some(key);
         }
         self.requests[request].leg = Some(key);
-        let hash = self.hash_leg(key);
-        let (requests, legs, hasher) = (&self.requests, &self.legs, &self.hasher);
-        self.by_receiver.insert_unique(hash, key, |&key| {
-            let what = &requests[legs[key].request].what;
-            hash_owed(hasher, legs[key].receiver, &what.from, &what.id)
-        });
+        let legs = &self.legs;
+        self.by_receiver.insert_unique(hash, key, |&key| legs[key].hash);
     }
 
-    /// Settles what `receiver` owes to the address `to`: `from` of a request, as it was stamped.
-    pub(crate) fn answer(&mut self, receiver: SessionKey, to: &str, id: &Id<'_>) -> Option<Answered> {
-        let leg = self.find_leg(receiver, to, id)?;
-        Some(self.settle(leg))
-    }
-
-    /// Settles what `receiver` owes to the connection `asker`.
-    pub(crate) fn answer_asker(
-        &mut self,
-        receiver: SessionKey,
-        asker: SessionKey,
-        id: &Id<'_>,
-    ) -> Option<Answered> {
-        let leg = self.find_leg_to(receiver, asker, id)?;
-        Some(self.settle(leg))
-    }
-
-    fn settle(&mut self, leg: LegKey) -> Answered {
+    /// Settles a debt that [`Requests::find_leg`] or [`Requests::find_leg_to`] has just found.
+    pub(crate) fn settle(&mut self, leg: LegKey) -> Answered {
         let key = self.remove_leg(leg);
         let request = &mut self.requests[key];
         request.replied = true;
@@ -256,11 +235,10 @@ impl Requests {
     }
 
     fn remove_leg(&mut self, key: LegKey) -> RequestKey {
-        let hash = self.hash_leg(key);
-        if let Ok(found) = self.by_receiver.find_entry(hash, |&other| other == key) {
+        let Some(leg) = self.legs.remove(key) else { return RequestKey::default() };
+        if let Ok(found) = self.by_receiver.find_entry(leg.hash, |&other| other == key) {
             found.remove();
         }
-        let Some(leg) = self.legs.remove(key) else { return RequestKey::default() };
         if let Some(next) = leg.links.next {
             self.legs[next].links.previous = leg.links.previous;
         }
@@ -291,12 +269,10 @@ impl Requests {
         while let Some(leg) = self.requests.get(key).and_then(|request| request.leg) {
             self.remove_leg(leg);
         }
-        let asked = &self.requests.get(key)?.what;
-        let hash = hash_asked(&self.hasher, asked.asker, &asked.id);
-        if let Ok(found) = self.by_asker.find_entry(hash, |&other| other == key) {
+        let request = self.requests.remove(key)?;
+        if let Ok(found) = self.by_asker.find_entry(request.hash, |&other| other == key) {
             found.remove();
         }
-        let request = self.requests.remove(key)?;
         self.bytes -= footprint(&request.what, request.handed as usize);
         if let Some(next) = request.links.next {
             self.requests[next].links.previous = request.links.previous;
@@ -321,7 +297,8 @@ impl Requests {
         self.by_asker.find(hash_asked(&self.hasher, asker, id), is_it).copied()
     }
 
-    fn find_leg(&self, receiver: SessionKey, from: &str, id: &Id<'_>) -> Option<LegKey> {
+    /// What `receiver` owes to an address: `from` of a request, as it was stamped.
+    pub(crate) fn find_leg(&self, receiver: SessionKey, from: &str, id: &Id<'_>) -> Option<LegKey> {
         let is_it = |&key: &LegKey| {
             let leg = &self.legs[key];
             let what = &self.requests[leg.request].what;
@@ -330,17 +307,12 @@ impl Requests {
         self.by_receiver.find(hash_owed(&self.hasher, receiver, from, id), is_it).copied()
     }
 
-    fn find_leg_to(&self, receiver: SessionKey, asker: SessionKey, id: &Id<'_>) -> Option<LegKey> {
+    /// What `receiver` owes to the connection `asker`.
+    pub(crate) fn find_leg_to(&self, receiver: SessionKey, asker: SessionKey, id: &Id<'_>) -> Option<LegKey> {
         let request = self.find_asked(asker, id)?;
         let leg = self.find_leg(receiver, &self.requests[request].what.from, id)?;
         // Another asker of the same `from` may have used the id towards this receiver.
         (self.legs[leg].request == request).then_some(leg)
-    }
-
-    fn hash_leg(&self, key: LegKey) -> u64 {
-        let leg = &self.legs[key];
-        let what = &self.requests[leg.request].what;
-        hash_owed(&self.hasher, leg.receiver, &what.from, &what.id)
     }
 }
 
@@ -383,6 +355,16 @@ mod tests {
 
     fn id(text: &str) -> Id<'static> {
         Id { integer: false, text: text.to_owned().into() }
+    }
+
+    impl Requests {
+        fn answer(&mut self, receiver: SessionKey, to: &str, id: &Id<'_>) -> Option<Answered> {
+            self.find_leg(receiver, to, id).map(|leg| self.settle(leg))
+        }
+
+        fn answer_asker(&mut self, receiver: SessionKey, asker: SessionKey, id: &Id<'_>) -> Option<Answered> {
+            self.find_leg_to(receiver, asker, id).map(|leg| self.settle(leg))
+        }
     }
 
     fn asked(asker: SessionKey, from: &str, text: &str) -> Asked {

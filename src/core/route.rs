@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::core::delivery::AskedBy;
 use crate::core::outbox::Class;
 use crate::core::registry::NodeKey;
-use crate::core::requests::{Asked, RequestKey};
+use crate::core::requests::{Asked, LegKey, RequestKey};
 use crate::core::session::{Held, LastTo};
 use crate::core::share::Reach;
 use crate::core::timers::Timer;
@@ -313,7 +313,7 @@ impl Core {
     }
 
     fn route_reply(&mut self, parcel: &Parcel<'_>, id: &Id<'_>, target: &Target<'_>) {
-        let Some((to, asker)) = self.asker_of(parcel.sender, id, target) else {
+        let Some(owed) = self.find_owed(parcel.sender, id, target) else {
             let error = format!(
                 "\"body.in_reply_to\" is \"{}\": no such request is open here from \"to\" (it may be answered already, over, or another's to answer)",
                 excerpt(&id.text)
@@ -325,11 +325,7 @@ impl Core {
             let refusal = self.out_of_memory();
             return self.refuse(parcel, &refusal);
         }
-        let settled = match asker {
-            None => self.requests.answer(parcel.sender, to, id),
-            Some(asker) => self.requests.answer_asker(parcel.sender, asker, id),
-        };
-        let Some(settled) = settled else { return };
+        let settled = self.requests.settle(owed);
         if settled.closed {
             self.request_closed(settled.asker);
         }
@@ -345,21 +341,15 @@ impl Core {
         }
     }
 
-    /// Finds the request that a reply of `receiver`'s answers: by the address that it was sent
-    /// from, or by the asker's unique id, which is given then.
-    fn asker_of<'t>(
-        &self,
-        receiver: SessionKey,
-        id: &Id<'_>,
-        target: &'t Target<'_>,
-    ) -> Option<(&'t str, Option<SessionKey>)> {
+    /// Finds what a reply of `receiver`'s settles: by the address that the request was sent from, or by the
+    /// asker's unique id.
+    fn find_owed(&self, receiver: SessionKey, id: &Id<'_>, target: &Target<'_>) -> Option<LegKey> {
         let Target::Address(to) = target else { return None };
-        if self.requests.is_owed(receiver, to, id) {
-            return Some((to, None));
-        }
-        let NodeAddress::Unique(number) = NodeAddress::parse(to).ok()? else { return None };
-        let asker = *self.by_number.get(&number).filter(|_| !to.contains('#'))?;
-        self.requests.is_owed_to(receiver, asker, id).then_some((&**to, Some(asker)))
+        self.requests.find_leg(receiver, to, id).or_else(|| {
+            let NodeAddress::Unique(number) = NodeAddress::parse(to).ok()? else { return None };
+            let asker = *self.by_number.get(&number).filter(|_| !to.contains('#'))?;
+            self.requests.find_leg_to(receiver, asker, id)
+        })
     }
 
     /// Takes note that a request is over.
