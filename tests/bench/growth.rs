@@ -17,7 +17,7 @@ const ROUNDS: usize = 301;
 const LINES: usize = 256;
 const BODY_BYTES: usize = 128;
 /// What the daemon reads at once.
-const READ_BYTES: usize = 128 * 1024;
+const READ_BYTES: usize = 256 * 1024;
 
 /// The same moment for ever, for nothing here waits.
 const NOW: Now = Now { mono: Duration::ZERO, wall: Duration::ZERO };
