@@ -17,6 +17,8 @@ pub(super) struct Conn {
     pub(super) writable: bool,
     /// The poller tells when it is writable again.
     pub(super) awaits_room: bool,
+    /// The peer has sent urgent bytes: a read may end before all that is there.
+    pub(super) urgent: bool,
     /// The end of what the peer sends is near: reading goes on until it is seen.
     pub(super) ends: bool,
     /// It has been seen.
@@ -36,6 +38,7 @@ impl Conn {
             readable: true,
             writable: true,
             awaits_room: false,
+            urgent: false,
             ends: false,
             ended: false,
             broke: false,

@@ -72,6 +72,7 @@ impl Daemon {
             let Some(conn) = self.conns.get_mut(session) else { continue };
             conn.readable |= event.readable;
             conn.writable |= event.writable;
+            conn.urgent |= event.urgent;
             let is_ending = event.ends && !conn.ends;
             conn.ends |= event.ends || event.broke;
             if is_ending {
@@ -235,7 +236,7 @@ impl Daemon {
         // Of an error, writing will learn too.
         let nothing = Taken { count: 0, is_all: true };
         let Taken { count, is_all } = conn.stream.read(&mut self.buffer).unwrap_or(nothing);
-        conn.readable = count > 0 && (!is_all || conn.ends);
+        conn.readable = count > 0 && (!is_all || conn.ends || conn.urgent);
         if conn.readable {
             self.enqueue(session);
         }
@@ -254,7 +255,7 @@ impl Daemon {
             }
             Ok(Taken { count, is_all }) => {
                 // An end that has been told already will not be told again.
-                conn.readable = !is_all || conn.ends;
+                conn.readable = !is_all || conn.ends || conn.urgent;
                 let bytes = &self.buffer[..count];
                 self.core.handle(Input::Received { session, bytes }, now, &mut self.plugins);
                 count + self.core.effort_bytes()

@@ -29,6 +29,8 @@ pub struct Event {
     pub readable: bool,
     /// There is room to write, where that is awaited.
     pub writable: bool,
+    /// The peer has sent urgent bytes: reads end at them, and more may be behind (tcp(7)).
+    pub urgent: bool,
     /// The peer writes no more: reading will come to an end.
     pub ends: bool,
     /// The peer reads no more, or the connection is broken: writing is of no use.
@@ -51,14 +53,16 @@ impl Poller {
 
     /// Watches a connection for everything but room to write.
     pub fn watch_stream(&self, stream: &mut Stream, token: usize) -> io::Result<()> {
-        self.poll.registry().register(stream.source(), Token(token), Interest::READABLE)
+        self.poll.registry().register(stream.source(), Token(token), Interest::READABLE | Interest::PRIORITY)
     }
 
     /// Watches it also for room to write, or not any more: a Unix socket tells of room at each read of its
     /// peer, also where it has never been without. Room that there is already is told of.
     pub fn await_room(&self, stream: &mut Stream, token: usize, awaited: bool) -> io::Result<()> {
-        let room = awaited.then_some(Interest::WRITABLE);
-        let interests = room.map_or(Interest::READABLE, |room| Interest::READABLE | room);
+        let mut interests = Interest::READABLE | Interest::PRIORITY;
+        if awaited {
+            interests |= Interest::WRITABLE;
+        }
         self.poll.registry().reregister(stream.source(), Token(token), interests)
     }
 
@@ -93,8 +97,12 @@ impl Poller {
     pub fn events(&self) -> impl Iterator<Item = Event> {
         self.events.iter().map(|event| Event {
             token: event.token().0,
-            readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+            readable: event.is_readable()
+                || event.is_priority()
+                || event.is_read_closed()
+                || event.is_error(),
             writable: event.is_writable(),
+            urgent: event.is_priority(),
             ends: event.is_read_closed(),
             broke: event.is_write_closed() || event.is_error(),
         })

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg, setsockopt, sockopt};
+use nix::sys::socket::{ControlMessage, MsgFlags, send, sendmsg, setsockopt, sockopt};
 use serde_json::{Value, json};
 
 use crate::support::{ChildClient, Client, Part, Starter, Telexd, digest, missed, wait_until};
@@ -430,6 +430,28 @@ fn descriptors_that_nobody_asked_for() {
         assert_eq!(client.message()["message_type"], json!("ping_reply"));
     }
     assert_eq!(telexd.process().open_files(), open);
+}
+
+/// A read ends at urgent bytes, and what is behind them has come already.
+#[test]
+fn urgent_bytes_in_between() {
+    let line = b"{\"message_type\":\"ping\"}\n";
+    let telexd = over_both_kinds_of_socket(&[]);
+    for address in &telexd.addresses {
+        for _ in 0..5 {
+            let mut client = Client::connect(address);
+            client.ping();
+            telexd.suspend();
+            client.write(line);
+            let fd = std::os::fd::AsRawFd::as_raw_fd(&client.fd());
+            assert_eq!(send(fd, b"!", MsgFlags::MSG_OOB), Ok(1));
+            client.write(&line.repeat(2));
+            telexd.resume();
+            for _ in 0..3 {
+                assert_eq!(client.message()["message_type"], json!("ping_reply"), "{address}");
+            }
+        }
+    }
 }
 
 #[test]
