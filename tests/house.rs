@@ -35,6 +35,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("serde_json", &["wire", "client", "config", "bin"]),
     ("signal_hook", &["sys"]),
     ("signal_hook_mio", &["sys"]),
+    ("simdutf8", &["wire"]),
     ("slotmap", &["core", "daemon"]),
     ("telex_plugin", &["plugin"]),
     ("toml", &["config"]),
