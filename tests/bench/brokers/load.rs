@@ -91,17 +91,18 @@ impl<'a> Load<'a> {
     /// Clients and services, each of the one with one request after the other to one of the other.
     pub(crate) fn requests(server: &'a Running, pairs: usize, body: Body) -> Load<'a> {
         let mut load = Load::new(server);
-        let dialect = server.server.dialect();
+        let dialect = &server.dialect;
         for pair in 0..pairs {
             let (client, service) =
                 (party("s", pair, format!("r{pair}")), party("r", pair, format!("s{pair}")));
+            let (sender, receiver) = (load.join(&client, 1), load.join(&service, 1));
             let [asked, replied] =
                 [(Kind::Request, &client), (Kind::Reply, &service)].map(|(kind, party)| {
                     [dialect.sent(kind, party, body), dialect.received(kind, party, body)].map(Frame::new)
                 });
             let ([request, requested], [reply, expected]) = (asked, replied);
-            let sender = load.join(&client, Some(Expected { frame: expected, then: Then::Count(pair) }), 1);
-            load.join(&service, Some(Expected { frame: requested, then: Then::Answer(reply) }), 1);
+            load.expect(sender, expected, Then::Count(pair));
+            load.expect(receiver, requested, Then::Answer(reply));
             load.flows.push(Flow::new(sender, request, 1, 1));
         }
         load
@@ -115,29 +116,33 @@ impl<'a> Load<'a> {
     /// Clients that do nothing.
     pub(crate) fn idle(&mut self, clients: usize) {
         for client in self.peers.len()..clients {
-            self.join(&party("i", client, "-".to_owned()), None, 0);
+            self.join(&party("i", client, "-".to_owned()), 0);
         }
     }
 
     fn flow(&mut self, sender: &Party, receivers: &[Party], kind: Kind, body: Body, flows: usize) {
-        let dialect = self.server.server.dialect();
+        let dialect = &self.server.dialect;
         let flow = self.flows.len();
-        let expected = Frame::new(dialect.received(kind, sender, body));
+        let sending = self.join(sender, receivers.len());
+        let [next, expected] =
+            [dialect.sent(kind, sender, body), dialect.received(kind, sender, body)].map(Frame::new);
         for receiver in receivers {
-            let expected = Expected { frame: expected.clone(), then: Then::Count(flow) };
-            self.join(receiver, Some(expected), 0);
+            let receiver = self.join(receiver, 0);
+            self.expect(receiver, expected.clone(), Then::Count(flow));
         }
-        let next = Frame::new(dialect.sent(kind, sender, body));
-        let sender = self.join(sender, None, receivers.len());
         let window = (IN_FLIGHT_BYTES / flows / next.bytes.len()).max(1);
-        self.flows.push(Flow::new(sender, next, receivers.len() as u64, window as u64));
+        self.flows.push(Flow::new(sending, next, receivers.len() as u64, window as u64));
     }
 
-    fn join(&mut self, party: &Party, expected: Option<Expected>, copies: usize) -> usize {
-        let (out, partial) = (Vec::new(), Vec::new());
-        let asides = self.server.server.dialect().asides(copies);
+    fn join(&mut self, party: &Party, copies: usize) -> usize {
+        let (out, partial, expected) = (Vec::new(), Vec::new(), None);
+        let asides = self.server.dialect.asides(copies);
         self.peers.push(Peer { stream: self.server.join(party), out, partial, expected, asides });
         self.peers.len() - 1
+    }
+
+    fn expect(&mut self, peer: usize, frame: Frame, then: Then) {
+        self.peers[peer].expected = Some(Expected { frame, then });
     }
 
     /// How many messages have arrived.

@@ -32,8 +32,8 @@ struct Wanted {
     relay: Option<Address>,
 }
 
-const WHAT_THERE_IS: &str =
-    "--quick, --rounds N, --rows PART, --columns PART, --with mosquitto, --beside ANOTHER-TELEXD";
+const WHAT_THERE_IS: &str = "--quick, --rounds N, --rows PART, --columns PART, \
+                             --with mosquitto, --with dbus-broker, --beside ANOTHER-TELEXD";
 
 fn wanted() -> Result<Wanted, lexopt::Error> {
     let mut wanted = Wanted {
@@ -57,6 +57,7 @@ fn wanted() -> Result<Wanted, lexopt::Error> {
             }
             Arg::Long("with") => match parser.value()?.string()?.as_str() {
                 "mosquitto" => wanted.servers.push(Server::MOSQUITTO),
+                "dbus-broker" => wanted.servers.push(Server::DBUS_BROKER),
                 strange => return Err(format!("no server that is known: {strange}").into()),
             },
             Arg::Long("relay") => {

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -17,7 +17,7 @@ use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::dialect::{Dialect, Mqtt, Nats, Party, Redis, Relay, Telex};
+use crate::dialect::{Dbus, Dialect, Mqtt, Nats, Party, Redis, Relay, Telex};
 
 /// The core that the server has for itself, and the one that the load comes from.
 const SERVER_CORE: usize = 0;
@@ -33,6 +33,7 @@ pub(crate) enum Program {
     Nats,
     Redis,
     Mosquitto,
+    DbusBroker,
     /// Another build of telexd.
     Beside,
 }
@@ -68,6 +69,8 @@ impl Server {
 
     pub(crate) const MOSQUITTO: Server = Server(Program::Mosquitto, Transport::Unix);
 
+    pub(crate) const DBUS_BROKER: Server = Server(Program::DbusBroker, Transport::Unix);
+
     pub(crate) const BESIDE: [Server; 2] =
         [Server(Program::Beside, Transport::Unix), Server(Program::Beside, Transport::Tcp)];
 
@@ -78,6 +81,7 @@ impl Server {
             Program::Nats => "nats",
             Program::Redis => "redis",
             Program::Mosquitto => "mosquitto",
+            Program::DbusBroker => "dbus-broker",
             Program::Beside => "beside",
         };
         let transport = match self.1 {
@@ -87,13 +91,14 @@ impl Server {
         format!("{program} {transport}")
     }
 
-    pub(crate) fn dialect(self) -> &'static dyn Dialect {
+    fn dialect(self) -> Box<dyn Dialect> {
         match self.0 {
-            Program::Telexd | Program::Beside => &Telex,
-            Program::Relay => &Relay,
-            Program::Nats => &Nats,
-            Program::Redis => &Redis,
-            Program::Mosquitto => &Mqtt,
+            Program::Telexd | Program::Beside => Box::new(Telex),
+            Program::Relay => Box::new(Relay),
+            Program::Nats => Box::new(Nats),
+            Program::Redis => Box::new(Redis),
+            Program::Mosquitto => Box::new(Mqtt),
+            Program::DbusBroker => Box::new(Dbus::default()),
         }
     }
 
@@ -105,6 +110,9 @@ impl Server {
             Program::Nats => "nats-server",
             Program::Redis => "redis-server",
             Program::Mosquitto => "mosquitto",
+            // The launcher exits where it cannot log.
+            Program::DbusBroker if !Path::new("/run/systemd/journal/socket").exists() => return None,
+            Program::DbusBroker => "dbus-broker-launch",
             Program::Beside => return BESIDE.get().cloned(),
         };
         let path = std::env::var_os("PATH")?;
@@ -124,15 +132,27 @@ impl Server {
             Transport::Unix => Address::Unix(dir.path().join("socket")),
             Transport::Tcp => Address::Tcp(free_port()),
         };
-        let mut command = Command::new(self.program().expect("a server that is there"));
+        let program = self.program().expect("a server that is there");
+        let mut command = match &address {
+            Address::Unix(path) if self.0 == Program::DbusBroker => handed_over(&program, path),
+            _ => {
+                let mut command = Command::new(program);
+                command.stdin(Stdio::null());
+                command
+            }
+        };
         command.args(self.arguments(&address, dir.path())).current_dir(dir.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         // It has the cores of who starts it, from its first thread on.
         pin(SERVER_CORE);
         let child = command.spawn().expect("a server");
         pin(LOAD_CORE);
-        let running = Running { server: self, child, address, _dir: dir };
+        let (dialect, pid) = (self.dialect(), child.id());
+        let mut running = Running { server: self, dialect, child, pid, address, _dir: dir };
         running.wait_for("a socket", || running.address.connect().ok());
+        if self.0 == Program::DbusBroker {
+            running.pid = running.wait_for("what the launcher launches", || child_of(pid));
+        }
         running
     }
 
@@ -157,9 +177,44 @@ impl Server {
                 fs::write(&config, format!("listener 0 {}\n{settings}", path.display())).expect("a file");
                 arguments(&["-c", &config.display().to_string()])
             }
+            (Program::DbusBroker, _) => {
+                let config = dir.join("bus.conf");
+                fs::write(&config, BUS_CONFIG).expect("a file");
+                arguments(&["--scope", "user", "--config-file", &config.display().to_string()])
+            }
             (program, address) => panic!("{program:?} does not listen at {address}"),
         }
     }
+}
+
+/// Everybody may say everything to everybody, and more of it than usual.
+const BUS_CONFIG: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+    "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+    <policy context="default"><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/></policy>
+    <limit name="max_incoming_bytes">1000000000</limit>
+    <limit name="max_outgoing_bytes">1000000000</limit>
+    <limit name="max_connections_per_user">10000</limit>
+    <limit name="max_completed_connections">10000</limit>
+</busconfig>
+"#;
+
+/// A program that is given its listening socket as systemd does it (sd_listen_fds(3)): by a shell, which knows
+/// the number of the process that it becomes.
+fn handed_over(program: &Path, path: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\" 3<&0 </dev/null", "sh"]).arg(program);
+    let listener = UnixListener::bind(path).expect("a socket");
+    command.stdin(OwnedFd::from(listener));
+    // The launcher is a client of its own bus.
+    command.env("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", path.display()));
+    command
+}
+
+/// The process that another one has started.
+fn child_of(pid: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok()
 }
 
 /// Lets this process, and what it starts from now on, open as many files as it may.
@@ -224,10 +279,12 @@ impl Address {
 }
 
 /// A server that runs; it ends with this.
-#[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) server: Server,
+    pub(crate) dialect: Box<dyn Dialect>,
     child: Child,
+    /// The process that does the work.
+    pid: u32,
     address: Address,
     _dir: TempDir,
 }
@@ -246,7 +303,7 @@ impl Running {
 
     /// Connects a client and waits until the server has taken it in.
     pub(crate) fn join(&self, party: &Party) -> File {
-        let dialect = self.server.dialect();
+        let dialect = &self.dialect;
         let mut stream = self.wait_for("a connection", || self.address.connect().ok());
         stream.write_all(&dialect.hello(party)).expect("room in a new socket");
         let (mut heard, mut buffer, deadline) = (Vec::new(), [0; 4096], Instant::now() + PATIENCE);
@@ -257,18 +314,19 @@ impl Running {
                 told => panic!("{party:?}: {told:?} after {}", String::from_utf8_lossy(&heard)),
             }
         }
+        dialect.joined(party, &heard);
         stream
     }
 
     /// Time of all its threads, the kernel's work for it included, since it was started.
     pub(crate) fn cpu(&self) -> Duration {
-        let clock = clock_getcpuclockid(Pid::from_raw(self.child.id() as i32)).expect("its clock");
+        let clock = clock_getcpuclockid(Pid::from_raw(self.pid as i32)).expect("its clock");
         clock_gettime(clock).expect("its clock").into()
     }
 
     /// Memory that it has.
     pub(crate) fn rss_bytes(&self) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).expect("smaps");
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).expect("smaps");
         let line = text.lines().find(|line| line.starts_with("Rss:")).expect("Rss");
         let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).expect(line);
         kib * 1024

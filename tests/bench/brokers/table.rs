@@ -31,12 +31,12 @@ impl Table {
     }
 
     pub(crate) fn show(&self, rows: &[Row], servers: &[Server]) -> String {
-        let columns: String = servers.iter().map(|server| format!("{:>16}", server.name())).collect();
+        let columns: String = servers.iter().map(|server| format!("{:>17}", server.name())).collect();
         let mut shown = format!("{:28}{columns}   telexd, and what it is to reach\n", "");
         for row in rows {
             let cells = servers.iter().map(|&server| {
                 let cell = self.median(row, server).map_or("-".to_owned(), |figure| cell(row.work, figure));
-                format!("{cell:>16}")
+                format!("{cell:>17}")
             });
             let (cells, targets) = (cells.collect::<String>(), self.targets(row));
             shown += format!("{:28}{cells}   {targets}", row.name).trim_end();

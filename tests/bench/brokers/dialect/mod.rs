@@ -1,6 +1,7 @@
 //! Knows what clients and servers say to each other, in each server's own words.
 //! Never: who is there, or how much is sent.
 
+mod dbus;
 mod mqtt;
 mod nats;
 mod redis;
@@ -9,6 +10,7 @@ mod telex;
 
 use crate::frame::Body;
 
+pub(crate) use dbus::Dbus;
 pub(crate) use mqtt::Mqtt;
 pub(crate) use nats::Nats;
 pub(crate) use redis::Redis;
@@ -51,7 +53,10 @@ pub(crate) trait Dialect {
     /// Whether that has been answered to its end, and well.
     fn is_ready(&self, heard: &[u8]) -> bool;
 
-    /// A message, as it is sent.
+    /// Takes note of what the server has told a client that has joined.
+    fn joined(&self, _party: &Party, _heard: &[u8]) {}
+
+    /// A message, as it is sent by a client that has joined.
     fn sent(&self, kind: Kind, party: &Party, body: Body) -> Vec<u8>;
 
     /// The same, as it comes to its receivers.
