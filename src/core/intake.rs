@@ -147,7 +147,9 @@ impl Core {
     fn work_off_backlog(&mut self, key: SessionKey, gate: &mut dyn Gate, favoured: Option<SessionKey>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let mut backlog = std::mem::take(&mut session.backlog);
-        backlog.at += self.pump_favoured(key, &backlog.bytes[backlog.at..], gate, favoured);
+        let used = self.pump_favoured(key, &backlog.bytes[backlog.at..], gate, favoured);
+        backlog.at += used;
+        self.worked_off += used;
         let Some(session) = self.sessions.get_mut(key).filter(|session| session.is_here()) else { return };
         if backlog.is_empty() {
             self.check_partial(key);

@@ -96,7 +96,7 @@ pub struct Core {
     stats: Stats,
     /// Connections that were refused, for the notes.
     refusals: Repeats,
-    /// All that peers make the daemon keep, but for open requests and nodes.
+    /// What outboxes and sessions keep; `kept_bytes` adds the rest.
     memory_bytes: usize,
     /// A [`Timer::Pressure`] is set.
     under_pressure: bool,
@@ -124,6 +124,8 @@ pub struct Core {
     at_once: Vec<SessionKey>,
     /// Work done for the session in hand beyond its bytes, in entries looked at.
     effort: usize,
+    /// Bytes of its backlog that have been handled.
+    worked_off: usize,
 
     spare: outbox::Spare,
     blocks: blocks::Blocks,
@@ -167,6 +169,7 @@ impl Core {
             leaving: Vec::new(),
             at_once: Vec::new(),
             effort: 0,
+            worked_off: 0,
             spare: outbox::Spare::default(),
             blocks: blocks::Blocks::default(),
             scratch: Default::default(),
@@ -211,7 +214,7 @@ impl Core {
     /// Takes note of a fact. What it leads to is told by the other methods.
     pub fn handle(&mut self, input: Input<'_>, now: Now, gate: &mut dyn Gate) {
         self.now = now;
-        self.effort = 0;
+        (self.effort, self.worked_off) = (0, 0);
         if self.stopping && !matches!(input, Input::Broke { .. } | Input::TimePassed) {
             return;
         }
@@ -324,10 +327,10 @@ impl Core {
         self.sessions.len()
     }
 
-    /// Work done in the last call beyond its bytes, in bytes' worth.
+    /// Work done in the last call beyond the bytes that it brought, in bytes' worth.
     pub fn effort_bytes(&self) -> usize {
         const ENTRY_BYTES: usize = 50;
-        self.effort * ENTRY_BYTES
+        self.effort * ENTRY_BYTES + self.worked_off
     }
 
     /// Takes note of how long a turn of the loop took.

@@ -279,6 +279,51 @@ fn plugins_are_told_what_happens() {
 }
 
 #[test]
+fn what_a_topic_is_told_stands_once() {
+    const SUBSCRIBERS: usize = 100;
+    const LINES: usize = 100;
+    let mut bench = Bench::new();
+    let publisher = bench.connects();
+    let subscribers: Vec<_> = (0..SUBSCRIBERS).map(|_| bench.connects()).collect();
+    for &subscriber in &subscribers {
+        bench.asks(subscriber, json!({"message_type": "subscribe", "body": {"topic": "t"}}));
+    }
+    let line = json!({"message_type": "signal", "topic": "t", "body": "x".repeat(200)});
+    let before = bench.core.kept_bytes();
+    for _ in 0..LINES {
+        bench.says(publisher, line.clone());
+    }
+    let kept = bench.core.kept_bytes() - before;
+    let (once, each) = (LINES * 200, LINES * SUBSCRIBERS * 200);
+    assert!(kept > once && kept < each / 10, "{kept} bytes are kept of {once}");
+    for &subscriber in &subscribers {
+        assert_eq!(bench.hears(subscriber).len(), LINES);
+    }
+    assert_eq!(bench.core.kept_bytes(), before);
+}
+
+#[test]
+fn a_backlog_that_is_worked_off_counts_as_work() {
+    let limits = Limits { max_line_bytes: 1024, max_queue_bytes: 4096, ..Limits::default() };
+    let mut bench = Bench::with(limits);
+    let (sender, receiver) = (bench.connects(), bench.connects());
+    bench.registers(receiver, "r");
+    let line = json!({"message_type": "signal", "to": "r", "body": "x".repeat(100)});
+    let flood = format!("{line}\n").repeat(200);
+    bench.handles(Input::Received { session: sender, bytes: flood.as_bytes() });
+    assert!(bench.core.effort_bytes() < flood.len() / 2);
+    bench.leaves(receiver);
+    let (mut refused, mut worked_off) = (0, 0);
+    while bench.effects().contains(&Effect::Resume(sender)) {
+        bench.handles(Input::Resumed { session: sender });
+        worked_off += bench.core.effort_bytes();
+        refused += bench.hears(sender).len();
+    }
+    assert!(refused > 100, "{refused}");
+    assert!((flood.len() / 2..=flood.len()).contains(&worked_off), "{worked_off} of {}", flood.len());
+}
+
+#[test]
 fn subscriptions_beyond_the_bound_have_not_happened() {
     let mut bench = Bench::with(Limits { max_subscriptions: 1, ..Limits::default() });
     let a = bench.connects();

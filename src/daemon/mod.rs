@@ -60,8 +60,8 @@ pub struct Daemon {
     stop_at: Option<Duration>,
 }
 
-/// Bytes read from one connection in one go. With half of it the kernel needs twice as long to copy each
-/// of what came over TCP from a fast sender.
+/// Bytes read from one connection in one go. With half of it the kernel takes twice the time for each byte that
+/// came over TCP from a fast sender. What is kept of a sender that has to wait may be as much.
 const READ_BYTES: usize = 256 * 1024;
 /// Tokens of what is no connection. Connections have those of their sessions, which are larger.
 const SIGNALS: usize = 0;

@@ -13,6 +13,8 @@ use crate::sys::{self, Signal};
 
 /// Pieces written in one system call.
 const SLICES: usize = 64;
+/// What may be read of everybody who is ready, however many they are: less is hardly worth a system call.
+const SHARE_BYTES_MIN: usize = 4 * 1024;
 
 impl Daemon {
     pub(super) fn turn(&mut self) -> Result<(), Fatal> {
@@ -191,12 +193,14 @@ impl Daemon {
         self.log.for_plugins(self.plugins.has_log());
     }
 
-    /// Serves everybody who is ready once, until the turn has taken enough.
+    /// Serves everybody who is ready once, until the turn has taken enough. What it may take is shared by
+    /// them, so that nobody has to wait for a next one because of those who send much.
     fn take(&mut self, now: Now) {
         let mut left = self.config.turn_bytes;
+        let share = (left / self.ready.len().max(1)).max(SHARE_BYTES_MIN);
         for _ in 0..self.ready.len() {
             let Some(session) = self.ready.pop_front() else { return };
-            left = left.saturating_sub(self.serve(session, now));
+            left = left.saturating_sub(self.serve(session, share, now));
             self.obey(now);
             while let Some(session) = self.core.next_large() {
                 self.flush(session, now);
@@ -207,9 +211,9 @@ impl Daemon {
         }
     }
 
-    /// Serves one connection: what the core has kept of it first, else one read. Says how much work
-    /// that was, in bytes.
-    fn serve(&mut self, session: SessionKey, now: Now) -> usize {
+    /// Serves one connection: what the core has kept of it first, else one read of at most `share` bytes.
+    /// Says how much work that was, in bytes.
+    fn serve(&mut self, session: SessionKey, share: usize, now: Now) -> usize {
         let Some(conn) = self.conns.get_mut(session) else { return 0 };
         conn.queued = false;
         if self.stop_at.is_some() {
@@ -219,7 +223,7 @@ impl Daemon {
             self.core.handle(Input::Resumed { session }, now, &mut self.plugins);
             self.core.effort_bytes()
         } else if conn.readable && self.core.wants_bytes(session) {
-            self.read(session, now)
+            self.read(session, share, now)
         } else {
             return 0;
         };
@@ -243,9 +247,9 @@ impl Daemon {
         count
     }
 
-    fn read(&mut self, session: SessionKey, now: Now) -> usize {
+    fn read(&mut self, session: SessionKey, share: usize, now: Now) -> usize {
         let Some(conn) = self.conns.get_mut(session) else { return 0 };
-        let most = self.buffer.len().min(self.core.read_bytes_max());
+        let most = share.min(self.buffer.len()).min(self.core.read_bytes_max());
         match conn.stream.read(&mut self.buffer[..most]) {
             Ok(Taken { count: 0, .. }) => {
                 conn.readable = false;
@@ -328,6 +332,7 @@ impl Daemon {
         if let Some(conn) = self.conns.get_mut(session)
             && std::mem::replace(&mut conn.awaits_room, awaited) != awaited
             && self.poller.await_room(&mut conn.stream, token_of(session), awaited).is_err()
+            && awaited
         {
             // It would never be written to again.
             self.broke(session, now);
