@@ -11,7 +11,7 @@ slotmap::new_key_type! {
     pub(crate) struct BlockKey;
 }
 
-/// A block is closed when it has grown to this: who reads slowly keeps no more that others have read.
+/// A block is closed when it has grown to this: a slow reader keeps at most one block beyond what it is owed.
 const BLOCK_BYTES: usize = 64 * 1024;
 
 /// Lines one behind the other, each put together once. Everybody who holds a block gets all of it: the lines
@@ -43,7 +43,7 @@ pub(crate) struct Place {
 
 impl Blocks {
     /// Begins a line for `receivers`, and says whether the one before was for the same.
-    pub(crate) fn are_again(&mut self, receivers: &[SessionKey]) -> bool {
+    pub(crate) fn begin_line(&mut self, receivers: &[SessionKey]) -> bool {
         let again = self.receivers == receivers;
         if !again {
             self.receivers.clear();
@@ -59,9 +59,14 @@ impl Blocks {
         let has_room = |block: &Block| block.bytes.len() + line.len() <= BLOCK_BYTES;
         if !self.blocks.get(*open).is_some_and(has_room) {
             *open = self.blocks.insert(Block::default());
+            self.bytes += size_of::<Block>();
         }
         let block = &mut self.blocks[*open];
         let (start, before) = (block.bytes.len(), block.bytes.capacity());
+        if start + line.len() > before {
+            // To twice its size, but not beyond the most that it will have.
+            block.bytes.reserve_exact(line.len().max(start.min(BLOCK_BYTES - start)));
+        }
         line.write_to(&mut block.bytes);
         self.bytes += block.bytes.capacity() - before;
         Place { block: *open, start, len: block.bytes.len() - start }
@@ -72,12 +77,12 @@ impl Blocks {
         self.blocks[block].holders += 1;
     }
 
-    /// One run less is: the last one frees it.
+    /// A run of it is gone: with the last one it is freed.
     pub(crate) fn release(&mut self, key: BlockKey) {
         let block = &mut self.blocks[key];
         block.holders -= 1;
         if block.holders == 0 {
-            self.bytes -= block.bytes.capacity();
+            self.bytes -= size_of::<Block>() + block.bytes.capacity();
             self.blocks.remove(key);
         }
     }

@@ -66,7 +66,8 @@ impl Core {
         receivers: &[SessionKey],
         line: &Outgoing<'_>,
     ) {
-        let is_shared = self.blocks.are_again(receivers) || line.len() >= SHARED_BYTES_MIN;
+        let is_again = self.blocks.begin_line(receivers);
+        let is_shared = is_again || line.len() >= SHARED_BYTES_MIN;
         let mut copies = std::mem::take(&mut self.copies);
         let mut places = [None; 2];
         let mut any_broke = false;
@@ -88,7 +89,7 @@ impl Core {
                     session.outbox.push_shared(sender, class, place, blocks)
                 }),
                 None => {
-                    self.push(receiver, class, |session, _| session.outbox.push_copy(sender, class, copy));
+                    self.push(receiver, class, |session, _| session.outbox.push_copy(sender, class, copy))
                 }
             }
             self.stats.delivered += 1;
@@ -158,11 +159,11 @@ impl Core {
             session.outbox.push_own(class, |bytes| {
                 write(bytes);
                 bytes.push(b'\n');
-            })
+            });
         });
     }
 
-    fn push(&mut self, to: SessionKey, class: Class, push: impl FnOnce(&mut Session, &mut Blocks) -> usize) {
+    fn push(&mut self, to: SessionKey, class: Class, push: impl FnOnce(&mut Session, &mut Blocks)) {
         let is_answer = matches!(class, Class::Reply | Class::Daemon);
         let choked_at = if is_answer { self.choked_at() } else { 0 };
         // Before its queue is full, which may be ahead of the end of the turn.

@@ -10,6 +10,11 @@ use crate::core::SessionKey;
 use crate::core::blocks::{BlockKey, Blocks, Place};
 use crate::wire::envelope::Outgoing;
 
+/// How many written bytes may stay in front before what is behind them is moved down.
+const COMPACT_BYTES: usize = 64 * 1024;
+/// What is looked for to be written at once is about this: sockets hardly take more, and the runs of a long
+/// queue may be short ones.
+const GATHERED_BYTES: usize = 512 * 1024;
 /// What is kept of the memory of outboxes that have been emptied: of each, and of all.
 const SPARE_BYTES_EACH_MAX: usize = 1024 * 1024;
 const SPARE_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -41,6 +46,8 @@ pub(crate) struct Outbox {
     /// written. A line that is written in part is still there from its start.
     bytes: Vec<u8>,
     head: usize,
+    /// `head` after the last compaction: what has stayed in front of it is a line that is written in part.
+    compacted: usize,
     runs: VecDeque<Run>,
     /// How many bytes of the first run are written.
     written: usize,
@@ -137,13 +144,13 @@ impl Outbox {
     }
 
     /// Appends a peer's line.
-    pub(crate) fn push(&mut self, sender: SessionKey, class: Class, line: &Outgoing<'_>) -> usize {
-        self.append(Some(sender), class, |bytes| line.write_to(bytes))
+    pub(crate) fn push(&mut self, sender: SessionKey, class: Class, line: &Outgoing<'_>) {
+        self.append(Some(sender), class, |bytes| line.write_to(bytes));
     }
 
     /// Appends a peer's line that is put together already, with its LF.
-    pub(crate) fn push_copy(&mut self, sender: SessionKey, class: Class, line: &[u8]) -> usize {
-        self.append(Some(sender), class, |bytes| bytes.extend_from_slice(line))
+    pub(crate) fn push_copy(&mut self, sender: SessionKey, class: Class, line: &[u8]) {
+        self.append(Some(sender), class, |bytes| bytes.extend_from_slice(line));
     }
 
     /// Appends a peer's line that other outboxes share.
@@ -153,7 +160,7 @@ impl Outbox {
         class: Class,
         place: Place,
         blocks: &mut Blocks,
-    ) -> usize {
+    ) {
         let Place { block, start, len } = place;
         let sender = Some(sender);
         let goes_on = |run: &Run| {
@@ -168,21 +175,15 @@ impl Outbox {
             }
         }
         self.count(class, len);
-        len
     }
 
     /// Appends a line of the daemon's own, which `write` writes with its LF.
-    pub(crate) fn push_own(&mut self, class: Class, write: impl FnOnce(&mut Vec<u8>)) -> usize {
-        self.append(None, class, write)
+    pub(crate) fn push_own(&mut self, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
+        self.append(None, class, write);
     }
 
-    fn append(
-        &mut self,
-        sender: Option<SessionKey>,
-        class: Class,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> usize {
-        if self.head > COMPACT_BYTES && self.head > self.bytes.len() / 2 {
+    fn append(&mut self, sender: Option<SessionKey>, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.head > self.compacted + COMPACT_BYTES && self.head > self.bytes.len() / 2 {
             self.compact();
         }
         let before = self.bytes.len();
@@ -193,7 +194,6 @@ impl Outbox {
             _ => self.runs.push_back(Run { sender, class, len, part: None }),
         }
         self.count(class, len);
-        len
     }
 
     fn count(&mut self, class: Class, len: usize) {
@@ -209,13 +209,19 @@ impl Outbox {
         let mut keep = self.head;
         if let Some(front) = self.runs.front_mut().filter(|run| run.part.is_none()) {
             let run_start = self.head - self.written;
-            let forgotten = line_start(&self.bytes[run_start..self.head]);
-            keep = run_start + forgotten;
+            // The last time there was none in front of `compacted`, and a line may be long.
+            let from = run_start.max(self.compacted);
+            keep = match line_start(&self.bytes[from..self.head]) {
+                0 => run_start,
+                begun => from + begun,
+            };
+            let forgotten = keep - run_start;
             front.len -= forgotten;
             self.written -= forgotten;
         }
         self.bytes.drain(..keep);
         self.head -= keep;
+        self.compacted = self.head;
     }
 
     /// Puts what is to be written next into `slices` and says how many it filled.
@@ -232,6 +238,7 @@ impl Outbox {
         };
         let mut own = self.head;
         let mut written = self.written;
+        let mut gathered = 0;
         // Neighbouring runs whose bytes are neighbours too are one slice.
         let mut slice = (None, own..own);
         for run in &self.runs {
@@ -241,6 +248,7 @@ impl Outbox {
                 None => (None, own),
             };
             written = 0;
+            gathered += len;
             if block.is_none() {
                 own += len;
             }
@@ -248,6 +256,9 @@ impl Outbox {
                 slice.1.end += len;
             } else if !put(std::mem::replace(&mut slice, (block, start..start + len))) {
                 return filled;
+            }
+            if gathered >= GATHERED_BYTES {
+                break;
             }
         }
         put(slice);
@@ -277,7 +288,7 @@ impl Outbox {
         debug_assert_eq!(count, 0, "no more is written than was given out");
         if self.runs.is_empty() {
             self.bytes.clear();
-            self.head = 0;
+            (self.head, self.compacted) = (0, 0);
         }
     }
 
@@ -321,9 +332,6 @@ fn release(run: Option<Run>, blocks: &mut Blocks) {
         blocks.release(part.block);
     }
 }
-
-/// How many written bytes may stay in front before what is behind them is moved down.
-const COMPACT_BYTES: usize = 64 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -409,10 +417,10 @@ mod tests {
         let (a, b) = keys();
         let mut blocks = Blocks::default();
         let mut outboxes = [Outbox::default(), Outbox::default()];
-        assert!(!blocks.are_again(&[a, b]));
+        assert!(!blocks.begin_line(&[a, b]));
         put(&mut outboxes[0], a, Class::Topic, "1");
         share(&mut outboxes, &mut blocks, a, false);
-        assert!(blocks.are_again(&[a, b]));
+        assert!(blocks.begin_line(&[a, b]));
         share(&mut outboxes, &mut blocks, a, false);
         share(&mut outboxes, &mut blocks, b, false);
         put(&mut outboxes[0], a, Class::Topic, "2");
@@ -424,7 +432,7 @@ mod tests {
         assert_eq!(outboxes.each_ref().map(|outbox| outbox.runs.len()), [6, 3]);
         assert_eq!(outboxes[0].direct_bytes(), all(5).len() + 4);
         // Other receivers have blocks of their own.
-        assert!(!blocks.are_again(&[a]));
+        assert!(!blocks.begin_line(&[a]));
         share(&mut outboxes[1..], &mut blocks, a, false);
         assert_eq!(waiting(&outboxes[1], &blocks), [all(4), all(1), all(1)]);
 
@@ -443,6 +451,32 @@ mod tests {
     }
 
     #[test]
+    fn a_block_that_is_full_is_followed_by_another() {
+        let (a, b) = keys();
+        let mut blocks = Blocks::default();
+        let mut outboxes = [Outbox::default(), Outbox::default()];
+        blocks.begin_line(&[a, b]);
+        let (line, count) = (format!("{LINE}\n"), 10_000);
+        for _ in 0..count {
+            share(&mut outboxes, &mut blocks, a, false);
+        }
+        let slices = waiting(&outboxes[0], &blocks);
+        assert_eq!(slices.len(), (count * line.len()).div_ceil(64 * 1024));
+        assert!(slices.iter().all(|slice| slice.len() <= 64 * 1024));
+        assert_eq!(slices.concat(), line.repeat(count));
+        // Who has read frees nothing of it; whoever reads more slowly keeps only what he has not read.
+        let kept = blocks.kept_bytes();
+        outboxes[0].wrote(count * line.len(), &mut blocks);
+        assert_eq!(blocks.kept_bytes(), kept);
+        outboxes[1].wrote(slices[0].len() - 1, &mut blocks);
+        assert_eq!(blocks.kept_bytes(), kept);
+        outboxes[1].wrote(1, &mut blocks);
+        assert!((kept - blocks.kept_bytes()).abs_diff(64 * 1024) < 1024);
+        outboxes[1].wrote((count * line.len()) - slices[0].len(), &mut blocks);
+        assert_eq!(blocks.kept_bytes(), 0);
+    }
+
+    #[test]
     fn no_more_is_given_out_than_there_are_slices() {
         let (a, _) = keys();
         let (mut outboxes, mut blocks) = ([Outbox::default()], Blocks::default());
@@ -454,6 +488,43 @@ mod tests {
         assert_eq!(waiting(&outboxes[0], &blocks), ["own\n", &shared].repeat(4));
         outboxes[0].wrote(4 * (4 + shared.len()), &mut blocks);
         assert_eq!(waiting(&outboxes[0], &blocks), ["own\n", &shared]);
+    }
+
+    #[test]
+    fn what_a_socket_will_hardly_take_is_not_looked_for() {
+        let (a, b) = keys();
+        let (mut outbox, mut blocks) = (Outbox::default(), Blocks::default());
+        let line = "x".repeat(999);
+        for nth in 0..2000 {
+            put(&mut outbox, if nth % 2 == 0 { a } else { b }, Class::Direct, &line);
+        }
+        let gathered = |outbox: &Outbox, blocks: &Blocks| waiting(outbox, blocks).concat().len();
+        assert_eq!(gathered(&outbox, &blocks), GATHERED_BYTES.next_multiple_of(1000));
+        outbox.wrote(1_999_000, &mut blocks);
+        assert_eq!(gathered(&outbox, &blocks), 1000);
+    }
+
+    #[test]
+    fn a_long_line_in_part_is_looked_at_once() {
+        let (a, _) = keys();
+        let (mut outbox, mut blocks) = (Outbox::default(), Blocks::default());
+        let (line, short) = ("x".repeat(10 * COMPACT_BYTES), "y".repeat(99));
+        put(&mut outbox, a, Class::Direct, &short);
+        put(&mut outbox, a, Class::Direct, &line);
+        outbox.wrote(100 + 9 * COMPACT_BYTES, &mut blocks);
+        put(&mut outbox, a, Class::Direct, &short);
+        assert_eq!((outbox.head, outbox.compacted), (9 * COMPACT_BYTES, 9 * COMPACT_BYTES));
+        // There is nothing to be won by the next ones, which do not even try.
+        outbox.compacted -= 1;
+        for _ in 0..10 {
+            put(&mut outbox, a, Class::Direct, &short);
+        }
+        assert_eq!(outbox.compacted, 9 * COMPACT_BYTES - 1);
+        outbox.wrote(COMPACT_BYTES + 1, &mut blocks);
+        put(&mut outbox, a, Class::Direct, &short);
+        assert_eq!(waiting(&outbox, &blocks), [format!("{short}\n").repeat(12)]);
+        assert_eq!((outbox.head, outbox.bytes.len()), (0, 1200));
+        assert_eq!(lost(&mut outbox, &mut blocks).len(), 12);
     }
 
     #[test]
