@@ -42,7 +42,7 @@ struct Request {
     /// Its newest leg; the others are its siblings.
     leg: Option<LegKey>,
     links: Links<RequestKey>,
-    /// In `by_asker`.
+    /// Its hash in `by_asker`, so that a table that grows hashes nothing.
     hash: u64,
 }
 
@@ -67,7 +67,7 @@ struct Leg {
     links: Links<LegKey>,
     /// In the list of the request.
     siblings: Links<LegKey>,
-    /// In `by_receiver`.
+    /// Its hash in `by_receiver`.
     hash: u64,
 }
 
@@ -88,7 +88,7 @@ struct Ends {
     owed_count: usize,
 }
 
-/// What a reply has settled.
+/// What a reply has answered.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answered {
     pub(crate) asker: SessionKey,
@@ -120,12 +120,12 @@ impl Requests {
 
     /// Whether `asker` has an open request of this id.
     pub(crate) fn is_open(&self, asker: SessionKey, id: &Id<'_>) -> bool {
-        self.find_asked(asker, id).is_some()
+        self.asked_by(asker) > 0 && self.find_asked(asker, id).is_some()
     }
 
     /// Whether `receiver` owes an answer to a request of this `from` and id.
     pub(crate) fn is_owed(&self, receiver: SessionKey, from: &str, id: &Id<'_>) -> bool {
-        self.find_leg(receiver, from, id).is_some()
+        self.owed_by(receiver) > 0 && self.find_leg(receiver, from, id).is_some()
     }
 
     /// The memory that all open requests take.
@@ -184,16 +184,16 @@ impl Requests {
         self.by_receiver.insert_unique(hash, key, |&key| legs[key].hash);
     }
 
-    /// Settles a debt that [`Requests::find_leg`] or [`Requests::find_leg_to`] has just found.
-    pub(crate) fn settle(&mut self, leg: LegKey) -> Answered {
-        let key = self.remove_leg(leg);
+    /// Takes the answer to what [`Requests::find_leg`] or [`Requests::find_leg_to`] has just found.
+    pub(crate) fn answer(&mut self, leg: LegKey) -> Option<Answered> {
+        let key = self.remove_leg(leg)?;
         let request = &mut self.requests[key];
         request.replied = true;
         let (asker, closed) = (request.what.asker, request.owing == 0);
         if closed {
             self.remove(key);
         }
-        Answered { asker, closed }
+        Some(Answered { asker, closed })
     }
 
     /// Strikes `receiver` off all requests. Gives those that are over by this, the oldest first,
@@ -201,7 +201,7 @@ impl Requests {
     pub(crate) fn receiver_left(&mut self, receiver: SessionKey) -> Vec<(Asked, bool)> {
         let mut over = Vec::new();
         while let Some(leg) = self.sessions.get(receiver).and_then(|ends| ends.owed) {
-            let key = self.remove_leg(leg);
+            let Some(key) = self.remove_leg(leg) else { break };
             let request = &self.requests[key];
             if request.owing == 0 {
                 let replied = request.replied;
@@ -234,8 +234,8 @@ impl Requests {
         self.requests.keys().collect()
     }
 
-    fn remove_leg(&mut self, key: LegKey) -> RequestKey {
-        let Some(leg) = self.legs.remove(key) else { return RequestKey::default() };
+    fn remove_leg(&mut self, key: LegKey) -> Option<RequestKey> {
+        let leg = self.legs.remove(key)?;
         if let Ok(found) = self.by_receiver.find_entry(leg.hash, |&other| other == key) {
             found.remove();
         }
@@ -262,7 +262,7 @@ impl Requests {
         if request.leg == Some(key) {
             request.leg = leg.siblings.previous;
         }
-        leg.request
+        Some(leg.request)
     }
 
     fn remove(&mut self, key: RequestKey) -> Option<Asked> {
@@ -358,12 +358,12 @@ mod tests {
     }
 
     impl Requests {
-        fn answer(&mut self, receiver: SessionKey, to: &str, id: &Id<'_>) -> Option<Answered> {
-            self.find_leg(receiver, to, id).map(|leg| self.settle(leg))
+        fn answer_to(&mut self, receiver: SessionKey, to: &str, id: &Id<'_>) -> Option<Answered> {
+            self.find_leg(receiver, to, id).and_then(|leg| self.answer(leg))
         }
 
         fn answer_asker(&mut self, receiver: SessionKey, asker: SessionKey, id: &Id<'_>) -> Option<Answered> {
-            self.find_leg_to(receiver, asker, id).map(|leg| self.settle(leg))
+            self.find_leg_to(receiver, asker, id).and_then(|leg| self.answer(leg))
         }
     }
 
@@ -378,14 +378,34 @@ mod tests {
         requests.open(asked(a, "a", "1"), &[b, c]);
         assert!(requests.is_open(a, &id("1")) && requests.is_owed(b, "a", &id("1")));
         assert_eq!((requests.asked_by(a), requests.owed_by(b), requests.owed_by(c)), (2, 1, 1));
-        assert_eq!(requests.answer(a, "a", &id("1")), None);
-        assert_eq!(requests.answer(b, "x", &id("1")), None);
-        assert_eq!(requests.answer(b, "a", &id("1")), Some(Answered { asker: a, closed: false }));
-        assert_eq!(requests.answer(b, "a", &id("1")), None);
+        assert_eq!(requests.answer_to(a, "a", &id("1")), None);
+        assert_eq!(requests.answer_to(b, "x", &id("1")), None);
+        assert_eq!(requests.answer_to(b, "a", &id("1")), Some(Answered { asker: a, closed: false }));
+        assert_eq!(requests.answer_to(b, "a", &id("1")), None);
         assert_eq!(requests.answer_asker(c, a, &id("1")), Some(Answered { asker: a, closed: true }));
         assert_eq!((requests.len(), requests.asked_by(a), requests.owed_by(c)), (0, 0, 0));
         assert_eq!(requests.kept_bytes(), 0);
         assert!(requests.by_asker.is_empty() && requests.by_receiver.is_empty() && requests.legs.is_empty());
+    }
+
+    #[test]
+    fn tables_that_have_grown_find_all_that_is_in_them() {
+        let [a, b, c, _] = sessions();
+        let mut requests = Requests::default();
+        let ids: Vec<_> = (0..1000).map(|nth| id(&nth.to_string())).collect();
+        for id in &ids {
+            requests.open(Asked { id: id.clone(), ..asked(a, "a", "") }, &[b, c]);
+        }
+        assert_eq!((requests.asked_by(a), requests.owed_by(b)), (2000, 1000));
+        for id in ids.iter().rev() {
+            assert_eq!(requests.answer_to(b, "a", id), Some(Answered { asker: a, closed: false }));
+        }
+        for id in &ids {
+            assert!(requests.is_open(a, id) && requests.is_owed(c, "a", id) && !requests.is_owed(b, "a", id));
+            assert_eq!(requests.answer_asker(c, a, id), Some(Answered { asker: a, closed: true }));
+        }
+        assert!(requests.by_asker.is_empty() && requests.by_receiver.is_empty());
+        assert_eq!((requests.len(), requests.kept_bytes()), (0, 0));
     }
 
     #[test]

@@ -313,35 +313,35 @@ impl Core {
     }
 
     fn route_reply(&mut self, parcel: &Parcel<'_>, id: &Id<'_>, target: &Target<'_>) {
-        let Some(owed) = self.find_owed(parcel.sender, id, target) else {
+        let owed = self.find_owed(parcel.sender, id, target);
+        if owed.is_some() && self.is_overloaded() {
+            // The request stays open: its answer may be sent again.
+            let refusal = self.out_of_memory();
+            return self.refuse(parcel, &refusal);
+        }
+        let Some(answered) = owed.and_then(|owed| self.requests.answer(owed)) else {
             let error = format!(
                 "\"body.in_reply_to\" is \"{}\": no such request is open here from \"to\" (it may be answered already, over, or another's to answer)",
                 excerpt(&id.text)
             );
             return self.refuse(parcel, &Refusal::new(Code::NoSuchRequest, error));
         };
-        if self.is_overloaded() {
-            // The request stays open: its answer may be sent again.
-            let refusal = self.out_of_memory();
-            return self.refuse(parcel, &refusal);
-        }
-        let settled = self.requests.settle(owed);
-        if settled.closed {
-            self.request_closed(settled.asker);
+        if answered.closed {
+            self.request_closed(answered.asker);
         }
         // What it missed is told first, and counts.
-        if self.sessions.get(settled.asker).is_some_and(|session| session.missed > 0) {
-            self.say_lagged(settled.asker);
+        if self.sessions.get(answered.asker).is_some_and(|session| session.missed > 0) {
+            self.say_lagged(answered.asker);
         }
-        let is_full = self.answers_are_full(settled.asker);
-        self.deliver(parcel.sender, Class::Reply, &[settled.asker], &parcel.line);
+        let is_full = self.answers_are_full(answered.asker);
+        self.deliver(parcel.sender, Class::Reply, &[answered.asker], &parcel.line);
         if is_full {
             // With the reply in its queue, so that this sender too is told that it came to nothing.
-            self.end_for_answers(settled.asker);
+            self.end_for_answers(answered.asker);
         }
     }
 
-    /// Finds what a reply of `receiver`'s settles: by the address that the request was sent from, or by the
+    /// Finds what a reply of `receiver`'s answers: by the address that the request was sent from, or by the
     /// asker's unique id.
     fn find_owed(&self, receiver: SessionKey, id: &Id<'_>, target: &Target<'_>) -> Option<LegKey> {
         let Target::Address(to) = target else { return None };
