@@ -15,7 +15,8 @@ pub(super) struct Conn {
     pub(super) stream: Stream,
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// The poller tells when it is writable again.
+    /// The poller tells when it is writable again. That ends only when it has told so and nothing is owed: whoever
+    /// has been full once is likely to be so again, and each change is a system call.
     pub(super) awaits_room: bool,
     /// The peer has sent urgent bytes: a read may end before all that is there.
     pub(super) urgent: bool,

@@ -9,12 +9,12 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
 /// A timer that can be polled (timerfd_create(2)). It is set again only for an earlier moment than it is set
-/// for, and rings also where nothing is due any more: so deadlines that are met, as most are, cost no system
-/// call. A time-out of epoll_wait(2) would be set and cleared by the kernel in each wait.
+/// for, and rings also where nothing is due any more: so a deadline that never comes due, like most, costs
+/// no system call. A time-out of epoll_wait(2) would be set and cleared by the kernel in each wait.
 #[derive(Debug)]
 pub(super) struct Alarm {
     timer: TimerFd,
-    set_for: Option<Duration>,
+    pub(super) set_for: Option<Duration>,
 }
 
 impl Alarm {

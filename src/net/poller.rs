@@ -12,6 +12,9 @@ use mio::{Events, Interest, Poll, Token};
 use crate::net::alarm::Alarm;
 use crate::net::{Listener, Stream};
 
+/// What every connection is watched for.
+const ALWAYS: Interest = Interest::READABLE.add(Interest::PRIORITY);
+
 /// Waits for sockets. Tokens are the caller's, and come back as they were given.
 #[derive(Debug)]
 pub struct Poller {
@@ -53,16 +56,13 @@ impl Poller {
 
     /// Watches a connection for everything but room to write.
     pub fn watch_stream(&self, stream: &mut Stream, token: usize) -> io::Result<()> {
-        self.poll.registry().register(stream.source(), Token(token), Interest::READABLE | Interest::PRIORITY)
+        self.poll.registry().register(stream.source(), Token(token), ALWAYS)
     }
 
     /// Watches it also for room to write, or not any more: a Unix socket tells of room at each read of its
     /// peer, also where it has never been without. Room that there is already is told of.
     pub fn await_room(&self, stream: &mut Stream, token: usize, awaited: bool) -> io::Result<()> {
-        let mut interests = Interest::READABLE | Interest::PRIORITY;
-        if awaited {
-            interests |= Interest::WRITABLE;
-        }
+        let interests = if awaited { ALWAYS | Interest::WRITABLE } else { ALWAYS };
         self.poll.registry().reregister(stream.source(), Token(token), interests)
     }
 
@@ -132,8 +132,10 @@ mod tests {
         let next = began.elapsed() + SOON;
         assert!((next..LATE).contains(&wait(Some(next))));
         assert!(wait(Some(next + SOON)) >= next + SOON);
-        // One that is set for a later deadline is set anew.
+        // One that is set for a later deadline is set anew, and one for an earlier deadline is not.
         poller.alarm.ring_at(LATE, began.elapsed()).expect("an alarm");
+        poller.alarm.ring_at(2 * LATE, began.elapsed()).expect("an alarm");
+        assert_eq!(poller.alarm.set_for, Some(LATE));
         let next = began.elapsed() + SOON;
         poller.wait(Some(next), began.elapsed()).expect("a wait");
         assert!((next..LATE).contains(&began.elapsed()));

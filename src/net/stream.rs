@@ -67,7 +67,8 @@ impl Stream {
 pub struct Taken {
     /// How many bytes; 0 is the end of what the peer sends.
     pub count: usize,
-    /// There was nothing more (epoll(7)); what comes then will be told.
+    /// There was nothing more (epoll(7)), but for what is behind urgent bytes, of which the poller tells; what
+    /// comes then will be told.
     pub is_all: bool,
 }
 

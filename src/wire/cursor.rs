@@ -15,11 +15,14 @@ pub(super) struct Cursor<'a> {
     marks: Marks,
 }
 
+/// Where a span ends at the latest: its length has two bits less than a word of 32.
+pub(super) const SPAN_END_MAX: usize = (1 << 30) - 1;
+
 /// A range of bytes in a line. Empty means that there is no such field: no JSON value is empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Span {
     start: u32,
-    /// The length above the two bits of the kind: a line has 64 MiB at most.
+    /// The length above the two bits of the kind.
     length_and_kind: u32,
 }
 
@@ -45,6 +48,7 @@ pub(super) struct Key<'a> {
 
 impl Span {
     pub(super) fn new(start: usize, end: usize, kind: ValueKind) -> Span {
+        debug_assert!(end <= SPAN_END_MAX);
         Span { start: start as u32, length_and_kind: ((end - start) as u32) << 2 | kind as u32 }
     }
 
@@ -334,7 +338,7 @@ impl<'a> Cursor<'a> {
         self.rest_of_string()
     }
 
-    /// Passes what is left of a string from its first special byte on.
+    /// Passes what is left of a string from its first mark on.
     #[cold]
     fn rest_of_string(&mut self) -> Result<ValueKind, Stuck> {
         loop {

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use crate::limits::DEPTH_MAX;
-use crate::wire::cursor::{Cursor, Key, Span, Stuck, ValueKind};
+use crate::wire::cursor::{Cursor, Key, SPAN_END_MAX, Span, Stuck, ValueKind};
 use crate::wire::json::unescape;
 
 /// The members of an envelope (PROTOCOL.md section 2).
@@ -112,8 +112,11 @@ pub struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Validates `line` (without its LF; at most 4 GiB) and finds its envelope.
+    /// Validates `line` (without its LF; one of 1 GiB is broken) and finds its envelope.
     pub fn scan(line: &'a [u8]) -> Result<Envelope<'a>, Broken> {
+        if line.len() > SPAN_END_MAX {
+            return Err(Broken::BadJson { column: SPAN_END_MAX + 1 });
+        }
         let Ok(text) = simdutf8::basic::from_utf8(line) else { return Err(Envelope::not_utf8(line)) };
         let mut cursor = Cursor::new(line);
         let mut envelope = Envelope {

@@ -90,8 +90,9 @@ fn main() -> ExitCode {
     let mut rows = rows::rows();
     rows.retain(|row| row.name.contains(&wanted.rows));
     let mut table = Table::default();
-    let mut turns = wanted.servers.clone();
-    turns.retain(|server| server.name().contains(&wanted.columns));
+    let mut servers = wanted.servers;
+    servers.retain(|server| server.name().contains(&wanted.columns));
+    let mut turns = servers.clone();
     for round in 1..=wanted.rounds {
         for row in &rows {
             eprintln!("round {round} of {}: {}", wanted.rounds, row.name);
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
         // Nobody is always the first one on a core that has just been idle.
         turns.rotate_left(1);
     }
-    println!("{}", table.show(&rows, &wanted.servers));
+    println!("{}", table.show(&rows, &servers));
     for failure in &table.failures {
         println!("FAILED: {failure}");
     }

@@ -142,6 +142,7 @@ fn measure_cpu(server: &Running, mut load: Load<'_>, time: Duration) -> Result<F
 
 fn measure_round_trips(mut load: Load<'_>, time: Duration) -> Result<Figure, String> {
     load.go_on(time / 2)?;
+    load.drain()?;
     load.round_trips.clear();
     load.go_on(time)?;
     load.drain()?;
