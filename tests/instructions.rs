@@ -18,7 +18,7 @@ mod support;
 
 /// What a message costs, as a multiple of what reading it into a `Value` costs. Where something has become
 /// cheaper, or is worth its price, this is the line to change.
-const EXPECTED: f64 = 0.448;
+const EXPECTED: f64 = 0.452;
 /// How far off it may be, as a part of it. The counts themselves repeat to a thousandth; this is for other
 /// compilers. One needless copy of a line comes to 0.024.
 const TOLERANCE: f64 = 0.03;

@@ -13,6 +13,8 @@ slotmap::new_key_type! {
 
 /// A block is closed when it has grown to this: a slow reader keeps at most one block beyond what it is owed.
 const BLOCK_BYTES: usize = 64 * 1024;
+/// So much for the same receivers is worth a block. For less, its record costs more than copies do.
+const SHARED_BYTES_MIN: usize = 4096;
 
 /// Lines one behind the other, each put together once. Everybody who holds a block gets all of it: the lines
 /// in one are for the same receivers, however many of them come.
@@ -21,10 +23,15 @@ pub(crate) struct Blocks {
     blocks: SlotMap<BlockKey, Block>,
     /// Whom the last lines for several were for.
     receivers: Vec<SessionKey>,
+    /// The bytes of those lines.
+    in_a_row: usize,
     /// The blocks that grow: of lines without and with the member `sender`.
     open: [BlockKey; 2],
     bytes: usize,
 }
+
+/// Records of blocks that are kept for the next ones when all blocks are gone.
+const RECORDS_KEPT_MAX: usize = 4096;
 
 #[derive(Debug, Default)]
 struct Block {
@@ -42,15 +49,16 @@ pub(crate) struct Place {
 }
 
 impl Blocks {
-    /// Begins a line for `receivers`, and says whether the one before was for the same.
-    pub(crate) fn begin_line(&mut self, receivers: &[SessionKey]) -> bool {
-        let again = self.receivers == receivers;
-        if !again {
+    /// Begins a line of `len` bytes for `receivers`, and says whether it should stand in a block.
+    pub(crate) fn begin_line(&mut self, receivers: &[SessionKey], len: usize) -> bool {
+        if self.receivers != receivers {
             self.receivers.clear();
             self.receivers.extend_from_slice(receivers);
+            self.in_a_row = 0;
             self.open = Default::default();
         }
-        again
+        self.in_a_row += len;
+        self.in_a_row >= SHARED_BYTES_MIN
     }
 
     /// Puts a line together, which somebody is to hold.
@@ -84,6 +92,10 @@ impl Blocks {
         if block.holders == 0 {
             self.bytes -= size_of::<Block>() + block.bytes.capacity();
             self.blocks.remove(key);
+            // The map never shrinks.
+            if self.blocks.is_empty() && self.blocks.capacity() > RECORDS_KEPT_MAX {
+                (self.blocks, self.open) = Default::default();
+            }
         }
     }
 

@@ -17,8 +17,6 @@ use crate::wire::message::{Id, Refusal, Told};
 
 /// An outbox that has grown to this is written before the turn ends, while it is warm.
 const EARLY_WRITE_BYTES: usize = 64 * 1024;
-/// A line of this size is shared by its receivers also where the next one may be for others.
-const SHARED_BYTES_MIN: usize = 4096;
 
 /// A receiver, as far as a line depends on it.
 struct Reader {
@@ -66,8 +64,7 @@ impl Core {
         receivers: &[SessionKey],
         line: &Outgoing<'_>,
     ) {
-        let is_again = self.blocks.begin_line(receivers);
-        let is_shared = is_again || line.len() >= SHARED_BYTES_MIN;
+        let is_shared = self.blocks.begin_line(receivers, line.len());
         let mut copies = std::mem::take(&mut self.copies);
         let mut places = [None; 2];
         let mut any_broke = false;
@@ -167,7 +164,7 @@ impl Core {
         let is_answer = matches!(class, Class::Reply | Class::Daemon);
         let choked_at = if is_answer { self.choked_at() } else { 0 };
         // Before its queue is full, which may be ahead of the end of the turn.
-        let early = self.limits.max_queue_bytes / 2;
+        let early = self.limits.max_queue_bytes / 4;
         let Some(session) = self.sessions.get_mut(to) else { return };
         let before = session.outbox.footprint();
         session.outbox.borrow(&mut self.spare);

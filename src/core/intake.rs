@@ -37,7 +37,7 @@ impl Core {
         self.stats.bytes_in += bytes.len() as u64;
         let Some(session) = self.sessions.get_mut(key) else { return };
         if !session.backlog.is_empty() {
-            // Only a shell that reads from who is not to be read gets here.
+            // The batches before this one were of the same read.
             session.backlog.bytes.extend_from_slice(bytes);
             return self.account(key);
         }
@@ -198,7 +198,7 @@ impl Core {
     /// An unfinished line is kept only while there is memory.
     fn check_partial(&mut self, key: SessionKey) {
         self.account(key);
-        if !self.is_overloaded() {
+        if !self.is_still_overloaded() {
             return;
         }
         self.watch_pressure();

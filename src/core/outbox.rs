@@ -417,10 +417,11 @@ mod tests {
         let (a, b) = keys();
         let mut blocks = Blocks::default();
         let mut outboxes = [Outbox::default(), Outbox::default()];
-        assert!(!blocks.begin_line(&[a, b]));
+        assert!(!blocks.begin_line(&[a, b], 1000));
         put(&mut outboxes[0], a, Class::Topic, "1");
         share(&mut outboxes, &mut blocks, a, false);
-        assert!(blocks.begin_line(&[a, b]));
+        assert!(!blocks.begin_line(&[a, b], 3000));
+        assert!(blocks.begin_line(&[a, b], 100));
         share(&mut outboxes, &mut blocks, a, false);
         share(&mut outboxes, &mut blocks, b, false);
         put(&mut outboxes[0], a, Class::Topic, "2");
@@ -432,7 +433,7 @@ mod tests {
         assert_eq!(outboxes.each_ref().map(|outbox| outbox.runs.len()), [6, 3]);
         assert_eq!(outboxes[0].direct_bytes(), all(5).len() + 4);
         // Other receivers have blocks of their own.
-        assert!(!blocks.begin_line(&[a]));
+        assert!(!blocks.begin_line(&[a], 4000));
         share(&mut outboxes[1..], &mut blocks, a, false);
         assert_eq!(waiting(&outboxes[1], &blocks), [all(4), all(1), all(1)]);
 
@@ -455,7 +456,7 @@ mod tests {
         let (a, b) = keys();
         let mut blocks = Blocks::default();
         let mut outboxes = [Outbox::default(), Outbox::default()];
-        blocks.begin_line(&[a, b]);
+        blocks.begin_line(&[a, b], 0);
         let (line, count) = (format!("{LINE}\n"), 10_000);
         for _ in 0..count {
             share(&mut outboxes, &mut blocks, a, false);

@@ -23,6 +23,12 @@ impl Core {
         if self.is_overloaded() { UNDER_PRESSURE } else { usize::MAX }
     }
 
+    /// How much of that is handed in about, before those of [`Core::next_large`] are written to. It may all be
+    /// for one subscriber, and with what is added to its lines has to fit into his queue.
+    pub fn batch_bytes(&self) -> usize {
+        self.limits.max_queue_bytes / 32
+    }
+
     /// All that peers make the daemon keep.
     pub(super) fn kept_bytes(&self) -> usize {
         self.memory_bytes
@@ -75,7 +81,7 @@ impl Core {
 
     /// Whether memory is short without the nodes that are gone. These are the first to go: nobody who is
     /// there loses anything by it.
-    fn is_still_overloaded(&mut self) -> bool {
+    pub(super) fn is_still_overloaded(&mut self) -> bool {
         if self.is_overloaded() {
             self.registry.forget_gone(self.kept_bytes() - self.limits.max_memory_bytes);
         }

@@ -279,9 +279,28 @@ fn plugins_are_told_what_happens() {
 }
 
 #[test]
+fn an_unfinished_line_is_worth_more_than_nodes_that_are_gone() {
+    let limits = Limits { max_memory_bytes: 64 * 1024, ..Limits::default() };
+    let mut bench = Bench::with(limits);
+    let client = bench.connects();
+    let mut gone = 0;
+    while bench.core.kept_bytes() < 60 * 1024 {
+        gone += 1;
+        let body = json!({"node_id": format!("n{gone}"), "endpoints": ["unix:/x"]});
+        bench.asks(client, json!({"message_type": "register", "from": ":1", "body": body}));
+        bench.asks(client, json!({"message_type": "unregister", "body": {"node_id": format!("n{gone}")}}));
+    }
+    let begun = format!("{{\"message_type\":\"ping\",\"body\":\"{}", "x".repeat(8 * 1024));
+    bench.handles(Input::Received { session: client, bytes: begun.as_bytes() });
+    assert_eq!(bench.hears(client), Vec::<Value>::new());
+    bench.handles(Input::Received { session: client, bytes: b"\"}\n" });
+    assert_eq!(bench.hears(client)[0]["message_type"], "ping_reply");
+}
+
+#[test]
 fn what_a_topic_is_told_stands_once() {
     const SUBSCRIBERS: usize = 100;
-    const LINES: usize = 100;
+    const LINES: usize = 1000;
     let mut bench = Bench::new();
     let publisher = bench.connects();
     let subscribers: Vec<_> = (0..SUBSCRIBERS).map(|_| bench.connects()).collect();

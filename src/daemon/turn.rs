@@ -10,6 +10,7 @@ use crate::daemon::conns::{session_of, token_of};
 use crate::daemon::{ALARM, Daemon, Fatal, LISTENERS, SIGNALS, WAKER};
 use crate::net::Taken;
 use crate::sys::{self, Signal};
+use crate::wire::frame::whole_lines;
 
 /// Pieces written in one system call.
 const SLICES: usize = 64;
@@ -202,9 +203,7 @@ impl Daemon {
             let Some(session) = self.ready.pop_front() else { return };
             left = left.saturating_sub(self.serve(session, share, now));
             self.obey(now);
-            while let Some(session) = self.core.next_large() {
-                self.flush(session, now);
-            }
+            self.write_large(now);
             if left == 0 {
                 return;
             }
@@ -260,9 +259,7 @@ impl Daemon {
             Ok(Taken { count, is_all }) => {
                 // An end that has been told already will not be told again.
                 conn.readable = !is_all || conn.ends || conn.urgent;
-                let bytes = &self.buffer[..count];
-                self.core.handle(Input::Received { session, bytes }, now, &mut self.plugins);
-                count + self.core.effort_bytes()
+                count + self.hand_in(session, count, now)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 conn.readable = false;
@@ -272,6 +269,28 @@ impl Daemon {
                 self.lose(session);
                 0
             }
+        }
+    }
+
+    /// Hands in what has been read, in batches of whole lines. Says how much work that was beyond its bytes.
+    fn hand_in(&mut self, session: SessionKey, count: usize, now: Now) -> usize {
+        let buffer = std::mem::take(&mut self.buffer);
+        let (mut rest, mut effort) = (&buffer[..count], 0);
+        while !rest.is_empty() {
+            let bytes;
+            (bytes, rest) = rest.split_at(whole_lines(rest, self.core.batch_bytes()));
+            self.core.handle(Input::Received { session, bytes }, now, &mut self.plugins);
+            effort += self.core.effort_bytes();
+            self.write_large(now);
+        }
+        self.buffer = buffer;
+        effort
+    }
+
+    /// Writes to those who are owed so much that it should not wait for the end of the turn.
+    fn write_large(&mut self, now: Now) {
+        while let Some(session) = self.core.next_large() {
+            self.flush(session, now);
         }
     }
 

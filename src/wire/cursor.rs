@@ -48,7 +48,6 @@ pub(super) struct Key<'a> {
 
 impl Span {
     pub(super) fn new(start: usize, end: usize, kind: ValueKind) -> Span {
-        debug_assert!(end <= SPAN_END_MAX);
         Span { start: start as u32, length_and_kind: ((end - start) as u32) << 2 | kind as u32 }
     }
 

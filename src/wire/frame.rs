@@ -98,6 +98,13 @@ impl Deframer {
     }
 }
 
+/// How many of `bytes` are whole lines of about `most` bytes together: up to the first end of a line from there
+/// on, or all where there is none.
+pub fn whole_lines(bytes: &[u8], most: usize) -> usize {
+    let Some(rest) = bytes.get(most..) else { return bytes.len() };
+    memchr::memchr(b'\n', rest).map_or(bytes.len(), |at| most + at + 1)
+}
+
 fn without_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
@@ -105,6 +112,20 @@ fn without_cr(line: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_end_with_a_line() {
+        for (bytes, most, right) in [
+            ("", 0, 0),
+            ("a\nb\n", 0, 2),
+            ("a\nb\n", 1, 2),
+            ("a\nb\n", 2, 4),
+            ("a\nb\n", 5, 4),
+            ("a\nbc", 2, 4),
+        ] {
+            assert_eq!(whole_lines(bytes.as_bytes(), most), right, "{bytes:?} {most}");
+        }
+    }
 
     /// All lines of `chunks`, the last one ended by the end of the stream; `None` for one too long.
     fn lines(chunks: &[&[u8]], cap: usize) -> Vec<Option<Vec<u8>>> {

@@ -148,6 +148,26 @@ fn a_subscriber_is_written_to_within_the_turn() {
     assert_nothing_missed(&telexd);
 }
 
+/// One read could take it all, which is more than the queue has room for.
+#[test]
+fn a_subscriber_is_written_to_within_a_read() {
+    const LINES: usize = 700;
+    let telexd = Telexd::with(&["max_line_bytes=64KiB", "max_queue_bytes=256KiB"]);
+    let mut subscriber = subscriber(&telexd);
+    let mut publisher = telexd.client();
+    setsockopt(&publisher.fd(), SndBuf, &(1 << 20)).expect("a larger buffer");
+    telexd.suspend();
+    let lines: String = (0..LINES).map(|nth| publication(0, nth)).collect();
+    assert!((150 * 1024..250 * 1024).contains(&lines.len()), "{} bytes", lines.len());
+    publisher.write(lines.as_bytes());
+    telexd.resume();
+    let mut next = [0; PUBLISHERS];
+    for _ in 0..LINES {
+        take_next(&mut subscriber, &mut next);
+    }
+    assert_nothing_missed(&telexd);
+}
+
 /// With every default. Who reads all the time is never far behind, also where the machine lets him wait:
 /// so the publishers, who could be as fast as they like, are never further ahead than his queue is long.
 #[test]
