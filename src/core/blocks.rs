@@ -15,6 +15,8 @@ slotmap::new_key_type! {
 const BLOCK_BYTES: usize = 64 * 1024;
 /// So much for the same receivers is worth a block. For less, its record costs more than copies do.
 const SHARED_BYTES_MIN: usize = 4096;
+/// Records of blocks that are kept for the next ones when all blocks are gone.
+const RECORDS_KEPT_MAX: usize = 4096;
 
 /// Lines one behind the other, each put together once. Everybody who holds a block gets all of it: the lines
 /// in one are for the same receivers, however many of them come.
@@ -29,9 +31,6 @@ pub(crate) struct Blocks {
     open: [BlockKey; 2],
     bytes: usize,
 }
-
-/// Records of blocks that are kept for the next ones when all blocks are gone.
-const RECORDS_KEPT_MAX: usize = 4096;
 
 #[derive(Debug, Default)]
 struct Block {
