@@ -271,6 +271,11 @@ impl Core {
         self.large.pop()
     }
 
+    /// Whether there is something to be written to a session.
+    pub fn is_owed(&self, session: SessionKey) -> bool {
+        self.sessions.get(session).is_some_and(|session| !session.outbox.is_empty())
+    }
+
     /// Puts what is to be written to a session next into `slices`, and says how many it filled.
     pub fn transmit<'a>(&'a self, session: SessionKey, slices: &mut [IoSlice<'a>]) -> usize {
         self.sessions.get(session).map_or(0, |session| session.outbox.transmit(&self.blocks, slices))

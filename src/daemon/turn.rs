@@ -13,7 +13,7 @@ use crate::sys::{self, Signal};
 use crate::wire::frame::whole_lines;
 
 /// Pieces written in one system call.
-const SLICES: usize = 64;
+const SLICES: usize = 16;
 /// What may be read of everybody who is ready, however many they are: less is hardly worth a system call.
 const SHARE_BYTES_MIN: usize = 4 * 1024;
 
@@ -328,13 +328,12 @@ impl Daemon {
     /// Writes what a session is owed, as much as its socket takes. Says whether there was anything.
     fn flush(&mut self, session: SessionKey, now: Now) -> bool {
         let mut was_owed = false;
-        while let Some(conn) = self.conns.get_mut(session).filter(|conn| conn.writable && !conn.broke) {
+        while self.core.is_owed(session)
+            && let Some(conn) = self.conns.get_mut(session).filter(|conn| conn.writable && !conn.broke)
+        {
+            was_owed = true;
             let mut slices = [IoSlice::new(b""); SLICES];
             let filled = self.core.transmit(session, &mut slices);
-            if filled == 0 {
-                break;
-            }
-            was_owed = true;
             match conn.stream.write(&slices[..filled]) {
                 Ok(count) => self.core.wrote(session, count, now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
