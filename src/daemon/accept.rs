@@ -174,7 +174,7 @@ impl Daemon {
     fn introduce(&mut self, stream: &Stream) -> Option<(u64, Peer)> {
         let (transport, identity) = match stream {
             Stream::Tcp(_) => (Transport::Tcp, Ok(Identity::Anonymous)),
-            Stream::Unix(stream) => (Transport::Unix, sys::identify(stream)),
+            Stream::Unix(stream, _) => (Transport::Unix, sys::identify(stream)),
         };
         match (self.numbers.take(), identity) {
             (Ok(number), Ok(identity)) => {

@@ -40,7 +40,7 @@ impl Listener {
     /// Takes one connection that waits.
     pub fn accept(&self) -> io::Result<Stream> {
         match self {
-            Listener::Unix(listener) => listener.accept().map(|(stream, _)| Stream::Unix(stream)),
+            Listener::Unix(listener) => listener.accept().map(|(stream, _)| Stream::unix(stream)),
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept()?;
                 // A line is an answer that somebody waits for: it must not wait for more of them.

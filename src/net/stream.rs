@@ -7,21 +7,46 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
-use nix::sys::socket::{MsgFlags, recvmsg};
+use nix::libc;
+use nix::sys::socket::{MsgFlags, recvmsg, setsockopt};
+use nix::{setsockopt_impl, sockopt_impl};
 
 /// A connected, non-blocking stream socket.
 #[derive(Debug)]
 pub enum Stream {
-    /// Of the Unix kind.
-    Unix(UnixStream),
+    /// Of the Unix kind, and what its peer may have passed.
+    Unix(UnixStream, Descriptors),
     /// Of the TCP kind.
     Tcp(TcpStream),
 }
 
+/// The file descriptors that a peer passes over a Unix socket (unix(7)). Nobody here wants any, and a read ends
+/// at them, in the middle of what is there.
+#[derive(Clone, Copy, Debug)]
+pub enum Descriptors {
+    /// They may be anywhere: this kernel cannot refuse them.
+    MayCome,
+    /// They are refused, but some may have come before that.
+    MayBeThere,
+    /// There are none, and none will come.
+    None,
+}
+
+sockopt_impl!(PassRights, SetOnly, libc::SOL_SOCKET, SO_PASSRIGHTS, bool);
+/// Whether descriptors can be passed to this socket; who tries it else gets EPERM. Since Linux 6.16
+/// (include/uapi/asm-generic/socket.h).
+const SO_PASSRIGHTS: libc::c_int = 83;
+
 impl Stream {
+    /// A Unix connection that has just been taken.
+    pub(super) fn unix(stream: UnixStream) -> Stream {
+        let refused = setsockopt(&stream, PassRights, &false).is_ok();
+        Stream::Unix(stream, if refused { Descriptors::MayBeThere } else { Descriptors::MayCome })
+    }
+
     pub(super) fn source(&mut self) -> &mut dyn Source {
         match self {
-            Stream::Unix(stream) => stream,
+            Stream::Unix(stream, _) => stream,
             Stream::Tcp(stream) => stream,
         }
     }
@@ -29,18 +54,25 @@ impl Stream {
     /// Reads once.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Taken> {
         let (count, cut) = retry(|| match self {
-            Stream::Unix(stream) => read_unix(stream, buffer),
+            Stream::Unix(stream, Descriptors::None) => stream.read(buffer).map(|count| (count, false)),
+            Stream::Unix(stream, _) => read_to_descriptors(stream, buffer),
             Stream::Tcp(stream) => stream.read(buffer).map(|count| (count, false)),
         })?;
-        Ok(Taken { count, is_all: count < buffer.len() && !cut })
+        let is_all = count < buffer.len() && !cut;
+        if let Stream::Unix(_, descriptors @ Descriptors::MayBeThere) = self
+            && is_all
+        {
+            *descriptors = Descriptors::None;
+        }
+        Ok(Taken { count, is_all })
     }
 
     /// Writes once, as much as the kernel takes.
     pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         retry(|| match (&mut *self, slices) {
-            (Stream::Unix(stream), [slice]) => stream.write(slice),
+            (Stream::Unix(stream, _), [slice]) => stream.write(slice),
             (Stream::Tcp(stream), [slice]) => stream.write(slice),
-            (Stream::Unix(stream), slices) => stream.write_vectored(slices),
+            (Stream::Unix(stream, _), slices) => stream.write_vectored(slices),
             (Stream::Tcp(stream), slices) => stream.write_vectored(slices),
         })
     }
@@ -72,9 +104,9 @@ pub struct Taken {
     pub is_all: bool,
 }
 
-/// Reads once, and says whether that has ended at file descriptors that the peer has passed: more may be
-/// behind them (unix(7)). The kernel closes them, for there is no room to put them.
-fn read_unix(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
+/// Reads once, and says whether that has ended at descriptors: more may be behind them. The kernel closes them,
+/// for there is no room to put them. A plain read costs less, but does not say so.
+fn read_to_descriptors(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
     let mut room = [IoSliceMut::new(buffer)];
     let message = recvmsg::<()>(stream.as_raw_fd(), &mut room, None, MsgFlags::empty())?;
     Ok((message.bytes, message.flags.contains(MsgFlags::MSG_CTRUNC)))
@@ -83,7 +115,7 @@ fn read_unix(stream: &UnixStream, buffer: &mut [u8]) -> io::Result<(usize, bool)
 impl AsFd for Stream {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Stream::Unix(stream) => stream.as_fd(),
+            Stream::Unix(stream, _) => stream.as_fd(),
             Stream::Tcp(stream) => stream.as_fd(),
         }
     }
