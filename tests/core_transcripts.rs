@@ -20,7 +20,7 @@ use serde_json::Value;
 use telex::clock::Now;
 use telex::config::{CommandLine, Config, Machine};
 use telex::core::{
-    About, Core, Counters, Effect, Gate, Identity, Input, Judged, Peer, Reloaded, SessionKey, Token,
+    About, Core, Counters, Order, Gate, Identity, Input, Judged, Outcome, Peer, Reloaded, SessionKey, Token, Work,
     Transport, Verdict,
 };
 use telex::wire::envelope::Field;
@@ -289,21 +289,21 @@ impl Shell {
     }
 
     fn obey(&mut self) {
-        while let Some(effect) = self.core.next_effect() {
+        while let Some(effect) = self.core.next_order() {
             match effect {
-                Effect::Note(_) | Effect::Happened(_) => {}
-                Effect::Reload(token) => self.reloads.push_back(token),
+                Order::Note(_) | Order::Happened(_) => {}
+                Order::Do(token, Work::Reload) => self.reloads.push_back(token),
                 // Here nothing lies between the core and who reads.
-                Effect::Measure(session) => {
+                Order::Measure(session) => {
                     self.core.handle(Input::Measured { session, unread: 0 }, self.now, &mut self.gate);
                 }
-                Effect::Resume(session) => {
+                Order::Resume(session) => {
                     if let Some(client) = self.of(session) {
                         client.resumes = true;
                         self.enqueue(session);
                     }
                 }
-                Effect::Close(session) => {
+                Order::Close(session) => {
                     if let Some(client) = self.of(session) {
                         client.session = None;
                     }
@@ -593,10 +593,10 @@ impl Stage for Shell {
         }
         let outcome = outcome.as_ref().map(|outcome| (names(outcome, "applied"), names(outcome, "restart")));
         let outcome = match &outcome {
-            Ok((applied, restart)) => Ok(Reloaded { applied, restart }),
-            Err(error) => Err(&***error),
+            Ok((applied, restart)) => Outcome::Reloaded(Reloaded { applied, restart }),
+            Err(error) => Outcome::Failed(error),
         };
-        self.core.handle(Input::Reloaded { token, outcome }, self.now, &mut self.gate);
+        self.core.handle(Input::Done { token, outcome }, self.now, &mut self.gate);
         self.run();
     }
 

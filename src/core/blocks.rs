@@ -4,6 +4,7 @@
 use slotmap::SlotMap;
 
 use crate::core::SessionKey;
+use crate::core::tuning::Tuning;
 use crate::wire::envelope::Outgoing;
 
 slotmap::new_key_type! {
@@ -11,10 +12,6 @@ slotmap::new_key_type! {
     pub(crate) struct BlockKey;
 }
 
-/// A block is closed when it has grown to this: a slow reader keeps at most one block beyond what it is owed.
-const BLOCK_BYTES: usize = 64 * 1024;
-/// So much for the same receivers is worth a block. For less, its record costs more than copies do.
-const SHARED_BYTES_MIN: usize = 4096;
 /// Records of blocks that are kept for the next ones when all blocks are gone.
 const RECORDS_KEPT_MAX: usize = 4096;
 
@@ -30,6 +27,7 @@ pub(crate) struct Blocks {
     /// The blocks that grow: of lines without and with the member `sender`.
     open: [BlockKey; 2],
     bytes: usize,
+    tuning: Tuning,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +46,10 @@ pub(crate) struct Place {
 }
 
 impl Blocks {
+    pub(crate) fn new(tuning: Tuning) -> Blocks {
+        Blocks { tuning, ..Blocks::default() }
+    }
+
     /// Begins a line of `len` bytes for `receivers`, and says whether it should stand in a block.
     pub(crate) fn begin_line(&mut self, receivers: &[SessionKey], len: usize) -> bool {
         if self.receivers != receivers {
@@ -57,13 +59,14 @@ impl Blocks {
             self.open = Default::default();
         }
         self.in_a_row += len;
-        self.in_a_row >= SHARED_BYTES_MIN
+        self.in_a_row >= self.tuning.shared_bytes_min
     }
 
     /// Puts a line together, which somebody is to hold.
     pub(crate) fn append(&mut self, line: &Outgoing<'_>, with_sender: bool) -> Place {
+        let most = self.tuning.block_bytes;
         let open = &mut self.open[usize::from(with_sender)];
-        let has_room = |block: &Block| block.bytes.len() + line.len() <= BLOCK_BYTES;
+        let has_room = |block: &Block| block.bytes.len() + line.len() <= most;
         if !self.blocks.get(*open).is_some_and(has_room) {
             *open = self.blocks.insert(Block::default());
             self.bytes += size_of::<Block>();
@@ -72,7 +75,7 @@ impl Blocks {
         let (start, before) = (block.bytes.len(), block.bytes.capacity());
         if start + line.len() > before {
             // To twice its size, but not beyond the most that it will have.
-            block.bytes.reserve_exact(line.len().max(start.min(BLOCK_BYTES - start)));
+            block.bytes.reserve_exact(line.len().max(start.min(most - start)));
         }
         line.write_to(&mut block.bytes);
         self.bytes += block.bytes.capacity() - before;
@@ -106,5 +109,17 @@ impl Blocks {
     /// The memory of all blocks.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// The runs that are made of each block.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = (BlockKey, usize)> {
+        self.blocks.iter().map(|(key, block)| (key, block.holders))
+    }
+
+    /// Panics if the sum of the blocks' memory is not what it is said to be.
+    pub(crate) fn check(&self) {
+        let bytes: usize =
+            self.blocks.values().map(|block| size_of::<Block>() + block.bytes.capacity()).sum();
+        assert_eq!(bytes, self.bytes, "what blocks keep");
     }
 }

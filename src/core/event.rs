@@ -1,11 +1,9 @@
 //! Knows what is worth a record, by one fixed word each, and what such a record has in it.
 //! Never: where records go.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::core::peer::Peer;
-use crate::core::{Core, Effect, SessionKey};
-use crate::wire::json::Object;
 
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident => $word:literal,)*) => {
@@ -90,43 +88,14 @@ pub struct Subject {
     /// Its unique number.
     pub number: Option<u64>,
     /// The first of its node IDs.
-    pub node_id: Option<Rc<str>>,
+    pub node_id: Option<Arc<str>>,
     /// Its user, where the kernel has said.
     pub uid: Option<u32>,
 }
 
 impl Subject {
     /// A connection without node IDs.
-    pub(super) fn new(number: u64, peer: &Peer) -> Subject {
+    pub(crate) fn new(number: u64, peer: &Peer) -> Subject {
         Subject { number: Some(number), node_id: None, uid: peer.uid() }
-    }
-}
-
-impl Core {
-    /// A connection as it is now.
-    pub(super) fn subject(&self, key: SessionKey) -> Subject {
-        let Some(session) = self.sessions.get(key) else { return Subject::default() };
-        let first = session.names.first().and_then(|&name| self.registry.get(name));
-        Subject {
-            node_id: first.map(|node| node.name.clone()),
-            ..Subject::new(session.number, &session.peer)
-        }
-    }
-
-    /// Yields a record, `fields` being what is in it for programs.
-    pub(super) fn note(
-        &mut self,
-        level: Level,
-        event: Event,
-        about: Subject,
-        text: String,
-        fields: impl FnOnce(&mut Object<'_>),
-    ) {
-        let mut bytes = Vec::new();
-        let mut object = Object::begin(&mut bytes);
-        fields(&mut object);
-        object.end();
-        let fields = String::from_utf8(bytes).unwrap_or_default();
-        self.effects.push_back(Effect::Note(Note { level, event, about, text, fields }));
     }
 }

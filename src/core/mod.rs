@@ -1,66 +1,94 @@
 //! Knows the whole service as a state machine: facts go in, orders and bytes come out.
 //! Never: opens, reads, writes or logs anything, or asks what time it is.
 //!
-//! A shell hands in what happened ([`Core::open`], [`Core::handle`]), writes what
-//! [`Core::transmit`] gives to those that [`Core::next_dirty`] names, tells with [`Core::wrote`] how
-//! much of it the kernel took, and carries out [`Core::next_effect`]. Time is a value that comes with
-//! each call; [`Core::next_deadline`] says when the core wants to be called at the latest.
+//! A shell hands in what happened ([`Core::open`], [`Core::handle`]), writes what [`Core::transmit`] gives to
+//! those that [`Core::next_dirty`] names, tells with [`Core::wrote`] how much of it the kernel took, and carries
+//! out [`Core::next_order`]. Time is a value that comes with each call; [`Core::next_deadline`] says when the
+//! core wants to be called at the latest.
 //!
-//! The way of a line, from top to bottom: `intake` (frame, envelope, whose it is) → `gate` → `route`
-//! or `control` → `delivery` (into outboxes) → `transmit`.
+//! ```text
+//!   bytes ─▶ acts/intake ─▶ judge ─▶ route ─▶ publish ─▶ Post ─▶ bytes of the receivers
+//!             lines, whose   gate     │         copies     outboxes, blocks
+//!                                     ├▶ control, register, report, answer: say ─▶ Post
+//!   time  ─▶ acts/settle ─────────────┴▶ leave, presence, fates, stop:      say ─▶ Post
+//!                ▲
+//!                └── After: what something leads to beyond itself, in its order
+//!
+//!   Core       the acts, and these nouns; each has its fields to itself, and verbs that call only downwards:
+//!   ├ Sessions   who is there, by key and number      Session: Caller, Phase, Inbound, Outbound, Holdings
+//!   ├ Post       lines into outboxes and out of them  (Outbox, Blocks, Spare)
+//!   ├ Rows       who waits for room, in which order   (Row, with its receiver)
+//!   ├ Stalls     who takes too little                 (Watch, with its session)
+//!   ├ Budget     every counted byte, and its bound    (Kept)
+//!   ├ table/     Registry, Topics, Requests, Watchers, Timers: who holds, subscribes, owes, watches, when
+//!   └ Desk       the time, Limits, Tuning, Stats, Orders to the shell, Consequences, Effort
+//! ```
+//!
+//! # Words
+//!
+//! A *line* is bytes up to LF; a *message* is what a peer's line says; a *parcel* is a message on its way. A
+//! *fate* is what became of it. A *record* ([`Note`]) is for the log, and its [`Event`] says what of; a
+//! *happening* is for plugins; *news* are for monitors. A *watcher* monitors node IDs or taps messages; a
+//! session is *watched* while its peer has to read on. A connection is *broken* when nothing can be written to
+//! it any more. An [`Order`] is for the shell.
 
+mod acts;
+mod after;
 mod blocks;
-mod control;
-mod delivery;
-mod effect;
-mod emit;
+mod budget;
+mod check;
+mod desk;
+mod emission;
 mod event;
 mod gate;
-mod happened;
-mod intake;
-mod leave;
-mod news;
+mod happening;
+mod order;
 mod outbox;
+mod own_line;
+mod parcel;
 mod peer;
-mod pressure;
-mod progress;
-mod registry;
-mod reload;
+mod phase;
+mod post;
 mod repeats;
-mod report;
-mod requests;
-mod route;
+mod row;
+mod rows;
 mod session;
-mod share;
+mod sessions;
+mod stalls;
 mod stats;
-mod timers;
-mod topics;
-mod waiting;
-mod watch;
+mod table;
+mod tuning;
 
-use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
 use std::time::Duration;
-
-use slotmap::SlotMap;
 
 use crate::clock::Now;
 use crate::limits::Limits;
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
 
-pub use effect::{Effect, Input, Reason};
-pub use emit::{BadEmission, Emission};
+pub use emission::{BadEmission, Emission};
 pub use event::{Event, Level, Note, Subject};
 pub use gate::{Counters, Gate, Judged, OpenGate, Verdict};
-pub use happened::{Happened, Happening, Party};
+pub use happening::{Happened, Happening, Party};
+pub use order::{Input, Order, Outcome, Reason, Reloaded, Token, Work};
 pub use peer::{Identity, Peer, Transport, User};
-pub use reload::{Reloaded, Token};
 pub use repeats::Repeats;
 pub use stats::Stats;
+pub use tuning::Tuning;
 
-use session::Session;
-use timers::Timer;
+use acts::Scratch;
+use budget::Budget;
+use desk::Desk;
+use phase::{Pause, Phase};
+use post::Post;
+use rows::Rows;
+use sessions::Sessions;
+use table::registry::Registry;
+use table::requests::Requests;
+use table::timers::Timer;
+use table::topics::{Search, Topics};
+use table::watchers::Watchers;
 
 slotmap::new_key_type! {
     /// One connection's session. A key is never used again.
@@ -82,123 +110,70 @@ pub struct About {
 #[derive(Debug)]
 pub struct Core {
     about: About,
-    limits: Limits,
-    now: Now,
-    started: Now,
-    sessions: SlotMap<SessionKey, Session>,
-    by_number: HashMap<u64, SessionKey>,
-    users: HashMap<User, usize>,
-    registry: registry::Registry,
-    topics: topics::Topics,
-    requests: requests::Requests,
-    watch: watch::Watch,
-    timers: timers::Timers,
-    stats: Stats,
-    /// Connections that were refused, for the notes.
+    desk: Desk,
+    sessions: Sessions,
+    post: Post,
+    rows: Rows,
+    budget: Budget,
+    registry: Registry,
+    topics: Topics,
+    requests: Requests,
+    watchers: Watchers,
+    /// Connections that were refused, for the records.
     refusals: Repeats,
-    /// What outboxes and sessions keep; `kept_bytes` adds the rest.
-    memory_bytes: usize,
-    /// A [`Timer::Pressure`] is set.
-    under_pressure: bool,
-    /// Sessions that hold a line.
-    paused: usize,
-    stopping: bool,
     /// Plugins want to know what happens.
     tells_happenings: bool,
-    /// The last ticket and the last id of a message of the daemon's own.
-    tickets: u64,
-    own_ids: u64,
-
-    dirty: VecDeque<SessionKey>,
-    large: Vec<SessionKey>,
-    effects: VecDeque<Effect>,
-    /// Sessions that read too slowly, to be ended when the line in hand has been handled, and why.
-    doomed: Vec<(SessionKey, Reason, String)>,
-    /// What monitors have not been told yet.
-    news: VecDeque<news::News>,
-    /// Roll calls that go on when there are no such news any more.
-    behind_news: Vec<SessionKey>,
-    /// Leaving sessions that may have got all that they are owed.
-    leaving: Vec<SessionKey>,
-    /// Killed sessions, which are closed after one more try to write.
-    at_once: Vec<SessionKey>,
-    /// Work done for the session in hand beyond its bytes, in entries looked at.
-    effort: usize,
-    /// Bytes of its backlog that have been handled.
-    worked_off: usize,
-
-    spare: outbox::Spare,
-    blocks: blocks::Blocks,
-    scratch: intake::Scratch,
-    /// Scratch for a line that goes to several, without and with the member `sender`.
-    copies: [Vec<u8>; 2],
+    /// Buffers that are used again and again.
+    scratch: Scratch,
+    search: Search,
     receivers: Vec<SessionKey>,
 }
 
 impl Core {
     /// A service without connections.
     pub fn new(about: About, limits: Limits, now: Now) -> Core {
+        Core::tuned(about, limits, Tuning::default(), now)
+    }
+
+    /// A service without connections that has thresholds of its own.
+    pub fn tuned(about: About, limits: Limits, tuning: Tuning, now: Now) -> Core {
         Core {
             about,
-            limits,
-            now,
-            started: now,
-            sessions: SlotMap::with_key(),
-            by_number: HashMap::new(),
-            users: HashMap::new(),
-            registry: Default::default(),
-            topics: Default::default(),
-            requests: Default::default(),
-            watch: Default::default(),
-            timers: Default::default(),
-            stats: Stats::default(),
+            post: Post::new(tuning.clone()),
+            desk: Desk::new(limits, tuning, now),
+            sessions: Sessions::default(),
+            rows: Rows::default(),
+            budget: Budget::default(),
+            registry: Registry::default(),
+            topics: Topics::default(),
+            requests: Requests::default(),
+            watchers: Watchers::default(),
             refusals: Repeats::default(),
-            memory_bytes: 0,
-            under_pressure: false,
-            paused: 0,
-            stopping: false,
             tells_happenings: false,
-            tickets: 0,
-            own_ids: 0,
-            dirty: VecDeque::new(),
-            large: Vec::new(),
-            effects: VecDeque::new(),
-            doomed: Vec::new(),
-            news: VecDeque::new(),
-            behind_news: Vec::new(),
-            leaving: Vec::new(),
-            at_once: Vec::new(),
-            effort: 0,
-            worked_off: 0,
-            spare: outbox::Spare::default(),
-            blocks: blocks::Blocks::default(),
-            scratch: Default::default(),
-            copies: Default::default(),
+            scratch: Scratch::default(),
+            search: Search::default(),
             receivers: Vec::new(),
         }
     }
 
-    /// Takes a new connection. `number` makes its unique id and must never have been used before.
-    /// Where there is no room for it, gives the line to tell its peer before it is closed.
+    /// Takes a new connection. `number` makes its unique id and must never have been used before. If there is
+    /// no room for it, gives the line to tell its peer before it is closed.
     pub fn open(&mut self, number: u64, peer: Peer, now: Now) -> Result<SessionKey, Vec<u8>> {
-        self.now = now;
+        self.desk.set_now(now);
         if let Err(refusal) = self.admit_connection(&peer) {
             return Err(self.refuse_connection(number, &peer, &refusal));
         }
-        self.stats.connections_total += 1;
-        *self.users.entry(peer.user()).or_default() += 1;
+        self.desk.stats.connections_total += 1;
         let transport = peer.transport.word();
-        let text = format!("connected over {transport}");
-        self.note(Level::Debug, Event::Opened, Subject::new(number, &peer), text, |fields| {
+        let (about, text) = (Subject::new(number, &peer), format!("connected over {transport}"));
+        self.desk.orders.note(Level::Debug, Event::Opened, about, text, |fields| {
             fields.string("transport", transport);
         });
-        let session = self.sessions.insert(Session::new(number, peer));
-        self.by_number.insert(number, session);
-        Ok(session)
+        Ok(self.sessions.open(number, peer))
     }
 
-    /// Whether there is room for one more connection of this peer's; whoever has others to ask whether it
-    /// may be opened asks this first.
+    /// Whether there is room for one more connection of this peer's: to be asked before a plugin is asked
+    /// whether it may be opened.
     pub fn would_open(&self, peer: &Peer) -> bool {
         self.admit_connection(peer).is_ok()
     }
@@ -206,125 +181,167 @@ impl Core {
     /// Takes note of a connection that a plugin (`filter`) does not want, and that is not opened therefore.
     /// Gives the line to tell its peer before it is closed.
     pub fn turn_away(&mut self, number: u64, peer: &Peer, filter: &str, reason: &str, now: Now) -> Vec<u8> {
-        self.now = now;
+        self.desk.set_now(now);
         let refusal = Refusal { filter: Some(filter.to_owned()), ..Refusal::new(Code::Denied, reason) };
         self.refuse_connection(number, peer, &refusal)
     }
 
     /// Takes note of a fact. What it leads to is told by the other methods.
     pub fn handle(&mut self, input: Input<'_>, now: Now, gate: &mut dyn Gate) {
-        self.now = now;
-        (self.effort, self.worked_off) = (0, 0);
-        if self.stopping && !matches!(input, Input::Broke { .. } | Input::TimePassed) {
+        self.desk.set_now(now);
+        (self.desk.effort.call, self.desk.effort.worked_off) = (0, 0);
+        if self.desk.stopping && !matches!(input, Input::Broke { .. } | Input::TimePassed) {
             return;
         }
-        self.spread_news();
         match input {
             Input::Received { session, bytes } => self.received(session, bytes, gate),
             Input::Ending { session } => self.ending(session),
             Input::Ended { session } => self.ended(session, gate),
-            Input::Broke { session } => self.broke(session),
+            Input::Broke { session } => self.break_off(session),
             Input::Resumed { session } => self.resumed(session, gate),
-            Input::TimePassed => self.time_passed(),
+            Input::TimePassed => {
+                // A turn begins.
+                self.desk.effort.settled = 0;
+                self.time_passed();
+            }
             Input::Measured { session, unread } => self.measured(session, unread),
-            Input::Reloaded { token, outcome } => self.reloaded(token, outcome),
+            Input::Done { token, outcome } => self.done(token, outcome),
             Input::Emitted(emission) => self.emit(emission),
             Input::LimitsChanged(limits) => {
-                self.limits = *limits;
+                self.desk.limits = *limits;
                 self.look_again_at_all();
             }
             Input::StopAsked => self.stop(),
         }
         self.settle();
+        self.tidy();
     }
 
-    /// Whether bytes of this session can be handled now. Where not, an [`Effect::Resume`] will come.
+    /// Whether bytes of this session can be handled now. If not, an [`Order::Resume`] will come.
     pub fn wants_bytes(&self, session: SessionKey) -> bool {
-        self.sessions
-            .get(session)
-            .is_some_and(|session| !session.is_blocked() && session.backlog.is_empty() && !session.ended)
+        self.sessions.get(session).is_some_and(|session| {
+            !session.is_blocked() && session.inbound.backlog.is_empty() && session.phase < Phase::Ended
+        })
     }
 
     /// The next session that has something to be written.
     pub fn next_dirty(&mut self) -> Option<SessionKey> {
-        loop {
-            let key = self.dirty.pop_front()?;
-            if let Some(session) = self.sessions.get_mut(key) {
-                session.dirty = false;
-                return Some(key);
-            }
-        }
+        self.post.next_dirty(&mut self.sessions)
     }
 
-    /// Whether there is such a one.
+    /// Whether any session has something to be written.
     pub fn has_dirty(&self) -> bool {
-        !self.dirty.is_empty()
+        self.post.has_dirty()
     }
 
-    /// Whether [`Core::reap`] has anybody to close.
+    /// Whether [`Core::reap`] has anything to close.
     pub fn has_condemned(&self) -> bool {
-        !self.at_once.is_empty()
+        !self.desk.after.condemned.is_empty()
     }
 
     /// The next session with so much to be written that it should not wait for the end of the turn.
     pub fn next_large(&mut self) -> Option<SessionKey> {
-        self.large.pop()
+        self.post.next_large()
     }
 
     /// Whether there is something to be written to a session.
     pub fn is_owed(&self, session: SessionKey) -> bool {
-        self.sessions.get(session).is_some_and(|session| !session.outbox.is_empty())
+        self.sessions.get(session).is_some_and(|session| !session.outbound.outbox.is_empty())
     }
 
     /// Puts what is to be written to a session next into `slices`, and says how many it filled.
     pub fn transmit<'a>(&'a self, session: SessionKey, slices: &mut [IoSlice<'a>]) -> usize {
-        self.sessions.get(session).map_or(0, |session| session.outbox.transmit(&self.blocks, slices))
+        let session = self.sessions.get(session);
+        session.map_or(0, |session| self.post.transmit(&session.outbound.outbox, slices))
+    }
+
+    /// Takes note that `count` bytes of what [`Core::transmit`] gave have been written.
+    pub fn wrote(&mut self, key: SessionKey, count: usize, now: Now) {
+        self.desk.set_now(now);
+        let (choked_at, roll_call_at) = (self.choked_at(), self.roll_call_room() / 2);
+        let is_short = self.is_overloaded();
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        self.post.wrote(session, count, &self.desk.limits);
+        self.desk.stats.bytes_out += count as u64;
+        let answers = session.outbound.outbox.answer_bytes();
+        let pauses = &mut session.inbound.pauses;
+        if answers <= choked_at && pauses.end(Pause::Answers)
+            || answers <= roll_call_at && pauses.contains(Pause::Walk)
+        {
+            self.desk.orders.resume(key);
+        }
+        if session.phase == Phase::Owed && session.outbound.outbox.is_empty() {
+            self.desk.after.push(after::After::Settled(key));
+        }
+        let is_watched = session.is_watched();
+        let has_row = session.row.is_some();
+        self.tell_missed(key);
+        if has_row {
+            self.rows.relieve(&mut self.sessions, &mut self.desk, key, is_short);
+        }
+        if is_watched && let Some(session) = self.sessions.get_mut(key) {
+            session.unwatch(&mut self.desk, is_short);
+        }
+        self.settle();
+    }
+
+    /// Closes those that were to have one more try to write, which the shell has made by now.
+    pub fn reap(&mut self) {
+        for key in std::mem::take(&mut self.desk.after.condemned) {
+            self.close(key);
+        }
+        self.settle();
     }
 
     /// What the core orders next.
-    pub fn next_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+    pub fn next_order(&mut self) -> Option<Order> {
+        self.desk.orders.take()
     }
 
     /// When [`Input::TimePassed`] is wanted at the latest.
     pub fn next_deadline(&mut self) -> Option<Duration> {
-        if !self.news.is_empty() {
+        if !self.desk.after.is_empty() {
             return Some(Duration::ZERO);
         }
-        let mut timers = std::mem::take(&mut self.timers);
+        let mut timers = std::mem::take(&mut self.desk.timers);
         timers.skip_stale(|at, timer| self.timer_matters(at, timer));
-        self.timers = timers;
-        self.timers.next()
+        self.desk.timers = timers;
+        self.desk.timers.next()
     }
 
-    /// One more timer does not matter any more.
-    fn timer_gone_stale(&mut self) {
-        let mut timers = std::mem::take(&mut self.timers);
-        timers.gone_stale(|at, timer| self.timer_matters(at, timer));
-        self.timers = timers;
+    /// Ends a call: nothing is half done.
+    fn tidy(&mut self) {
+        if self.desk.timers.has_many_stale(self.desk.tuning.stale_timers_min) {
+            let mut timers = std::mem::take(&mut self.desk.timers);
+            timers.prune(|at, timer| self.timer_matters(at, timer));
+            self.desk.timers = timers;
+        }
+        if cfg!(debug_assertions) {
+            self.check_now_and_then();
+        }
     }
 
     /// Whether anything happens when this timer is due, at `at`.
     fn timer_matters(&self, at: Duration, timer: Timer) -> bool {
         match timer {
             Timer::Request(key) => self.requests.contains(key),
-            Timer::Held(session, ticket) => self
-                .sessions
-                .get(session)
-                .and_then(|session| session.held.as_ref())
-                .is_some_and(|held| held.ticket == ticket),
-            Timer::Progress(session) => self
-                .sessions
-                .get(session)
-                .and_then(|session| session.watch.as_ref())
-                .is_some_and(|watch| watch.due == at),
+            Timer::Held(session, ticket) => {
+                let held = self.sessions.get(session).and_then(|session| session.inbound.held.as_ref());
+                held.is_some_and(|held| held.ticket == ticket)
+            }
+            Timer::Progress(session) => {
+                self.sessions.get(session).is_some_and(|session| session.is_watched_at(at))
+            }
             Timer::Pressure => true,
         }
     }
 
-    /// Whether nobody is owed anything any more that could still be written.
+    /// Whether nothing is owed any more that could still be written.
     pub fn is_drained(&self) -> bool {
-        self.sessions.values().all(|session| session.outbox.is_empty() || session.broke)
+        let is_drained = |session: &session::Session| {
+            session.outbound.outbox.is_empty() || session.outbound.broken
+        };
+        self.desk.after.is_empty() && self.sessions.iter().all(|(_, session)| is_drained(session))
     }
 
     /// How many connections there are.
@@ -335,13 +352,13 @@ impl Core {
     /// Work done in the last call beyond the bytes that it brought, in bytes' worth.
     pub fn effort_bytes(&self) -> usize {
         const ENTRY_BYTES: usize = 50;
-        self.effort * ENTRY_BYTES + self.worked_off
+        self.desk.effort.call * ENTRY_BYTES + self.desk.effort.worked_off
     }
 
     /// Takes note of how long a turn of the loop took.
     pub fn turned(&mut self, took: Duration) {
-        self.stats.turns += 1;
-        self.stats.longest_turn = self.stats.longest_turn.max(took);
+        self.desk.stats.turns += 1;
+        self.desk.stats.longest_turn = self.desk.stats.longest_turn.max(took);
     }
 
     /// Takes note of how long queues will be drained at the end; for `whoami`.
@@ -351,34 +368,30 @@ impl Core {
 
     /// What has been counted so far.
     pub fn stats(&self) -> &Stats {
-        &self.stats
+        &self.desk.stats
     }
 
-    fn time_passed(&mut self) {
-        while let Some(timer) = self.timers.due(self.now.mono) {
-            match timer {
-                Timer::Request(key) => self.request_expired(key),
-                Timer::Held(session, ticket) => self.held_expired(session, ticket),
-                Timer::Progress(session) => self.progress_is_due(session),
-                Timer::Pressure => self.check_pressure(),
-            }
-            self.settle();
-        }
+    /// Panics if any sum or symmetry of the state does not hold. It looks at everything.
+    pub fn check(&self) {
+        check::check(self);
     }
 
-    /// Carries out what the line in hand has led to beyond itself, until nothing is left of it.
-    fn settle(&mut self) {
-        loop {
-            if let Some((session, reason, why)) = self.doomed.pop() {
-                self.end_now(session, reason, &why);
-            } else if let Some(session) = self.leaving.pop() {
-                self.close_if_settled(session);
-            } else {
-                return;
-            }
+    fn check_now_and_then(&mut self) {
+        // All together it costs no more than a small part of what is done.
+        let every = (self.desk.tuning.check_every as usize).max(self.sessions.len() / 4);
+        self.desk.calls += 1;
+        if self.desk.calls >= every {
+            self.desk.calls = 0;
+            self.check();
         }
     }
 }
+
+const _: () = {
+    const fn is_send<T: Send>() {}
+    // It can be embedded in programs that have threads.
+    is_send::<Core>();
+};
 
 #[cfg(test)]
 mod tests;

@@ -2,22 +2,33 @@
 //! bytes that its bounds are put on (PROTOCOL.md section 4).
 //! Never: what is done at a bound, or what a line means.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
 use std::ops::Range;
 
 use crate::core::SessionKey;
 use crate::core::blocks::{BlockKey, Blocks, Place};
+use crate::core::tuning::Tuning;
 use crate::wire::envelope::Outgoing;
 
-/// How many written bytes may stay in front before what is behind them is moved down.
-const COMPACT_BYTES: usize = 64 * 1024;
-/// What is looked for to be written at once is about this: sockets hardly take more, and the runs of a long
-/// queue may be short ones.
-const GATHERED_BYTES: usize = 512 * 1024;
-/// What is kept of the memory of outboxes that have been emptied: of each, and of all.
-const SPARE_BYTES_EACH_MAX: usize = 1024 * 1024;
-const SPARE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Whose a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Origin {
+    /// The daemon's own.
+    Daemon,
+    /// This connection's.
+    Peer(SessionKey),
+}
+
+impl Origin {
+    /// The connection whose it is.
+    pub(crate) fn peer(self) -> Option<SessionKey> {
+        match self {
+            Origin::Daemon => None,
+            Origin::Peer(session) => Some(session),
+        }
+    }
+}
 
 /// What a line counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +44,8 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    fn is_answer(self) -> bool {
+    /// Whether it is in the second count.
+    pub(crate) fn is_answer(self) -> bool {
         matches!(self, Class::Reply | Class::Daemon)
     }
 }
@@ -59,8 +71,7 @@ pub(crate) struct Outbox {
 
 #[derive(Debug)]
 struct Run {
-    /// The session whose lines these are; none for the daemon's own.
-    sender: Option<SessionKey>,
+    origin: Origin,
     class: Class,
     len: usize,
     /// Where its bytes are, where those are not our own.
@@ -88,9 +99,9 @@ impl Spare {
         Some((bytes, runs))
     }
 
-    fn put(&mut self, bytes: Vec<u8>, runs: VecDeque<Run>) {
+    fn put(&mut self, bytes: Vec<u8>, runs: VecDeque<Run>, each_max: usize, all_max: usize) {
         let size = footprint(&bytes, &runs);
-        if (1..=SPARE_BYTES_EACH_MAX).contains(&size) && self.bytes + size <= SPARE_BYTES_MAX {
+        if (1..=each_max).contains(&size) && self.bytes + size <= all_max {
             self.bytes += size;
             self.parts.push((bytes, runs));
         }
@@ -136,62 +147,71 @@ impl Outbox {
         }
     }
 
-    /// Gives its memory up where nothing is queued, so that idle connections hold none.
-    pub(crate) fn give_back(&mut self, spare: &mut Spare) {
+    /// Gives its memory up if nothing is queued, so that idle connections hold none. Of one outbox at most
+    /// `each_max` bytes are kept for others, of all at most `all_max`.
+    pub(crate) fn give_back(&mut self, spare: &mut Spare, each_max: usize, all_max: usize) {
         if self.runs.is_empty() {
-            spare.put(std::mem::take(&mut self.bytes), std::mem::take(&mut self.runs));
+            spare.put(std::mem::take(&mut self.bytes), std::mem::take(&mut self.runs), each_max, all_max);
         }
     }
 
-    /// Appends a peer's line.
-    pub(crate) fn push(&mut self, sender: SessionKey, class: Class, line: &Outgoing<'_>) {
-        self.append(Some(sender), class, |bytes| line.write_to(bytes));
+    /// Appends a line.
+    pub(crate) fn push(&mut self, origin: Origin, class: Class, line: &Outgoing<'_>, tuning: &Tuning) {
+        self.append(origin, class, tuning, |bytes| line.write_to(bytes));
     }
 
-    /// Appends a peer's line that is put together already, with its LF.
-    pub(crate) fn push_copy(&mut self, sender: SessionKey, class: Class, line: &[u8]) {
-        self.append(Some(sender), class, |bytes| bytes.extend_from_slice(line));
+    /// Appends a line that is put together already, with its LF.
+    pub(crate) fn push_copy(&mut self, origin: Origin, class: Class, line: &[u8], tuning: &Tuning) {
+        self.append(origin, class, tuning, |bytes| bytes.extend_from_slice(line));
     }
 
-    /// Appends a peer's line that other outboxes share.
-    pub(crate) fn push_shared(
-        &mut self,
-        sender: SessionKey,
-        class: Class,
-        place: Place,
-        blocks: &mut Blocks,
-    ) {
+    /// Appends a line that other outboxes share.
+    pub(crate) fn push_shared(&mut self, origin: Origin, class: Class, place: Place, blocks: &mut Blocks) {
         let Place { block, start, len } = place;
-        let sender = Some(sender);
         let goes_on = |run: &Run| {
             let is_next = |part: &Part| part.block == block && part.start + run.len == start;
-            run.sender == sender && run.class == class && run.part.as_ref().is_some_and(is_next)
+            run.origin == origin && run.class == class && run.part.as_ref().is_some_and(is_next)
         };
         match self.runs.back_mut() {
             Some(run) if goes_on(run) => run.len += len,
             _ => {
                 blocks.hold(block);
-                self.runs.push_back(Run { sender, class, len, part: Some(Part { block, start }) });
+                self.runs.push_back(Run { origin, class, len, part: Some(Part { block, start }) });
             }
         }
         self.count(class, len);
     }
 
-    /// Appends a line of the daemon's own, which `write` writes with its LF.
-    pub(crate) fn push_own(&mut self, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
-        self.append(None, class, write);
+    /// Appends a line that `write` writes, without its LF.
+    pub(crate) fn push_written(
+        &mut self,
+        origin: Origin,
+        class: Class,
+        tuning: &Tuning,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.append(origin, class, tuning, |bytes| {
+            write(bytes);
+            bytes.push(b'\n');
+        });
     }
 
-    fn append(&mut self, sender: Option<SessionKey>, class: Class, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.head > self.compacted + COMPACT_BYTES && self.head > self.bytes.len() / 2 {
+    fn append(
+        &mut self,
+        origin: Origin,
+        class: Class,
+        tuning: &Tuning,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        if self.head > self.compacted + tuning.compact_bytes && self.head > self.bytes.len() / 2 {
             self.compact();
         }
         let before = self.bytes.len();
         write(&mut self.bytes);
         let len = self.bytes.len() - before;
         match self.runs.back_mut() {
-            Some(run) if run.sender == sender && run.class == class && run.part.is_none() => run.len += len,
-            _ => self.runs.push_back(Run { sender, class, len, part: None }),
+            Some(run) if run.origin == origin && run.class == class && run.part.is_none() => run.len += len,
+            _ => self.runs.push_back(Run { origin, class, len, part: None }),
         }
         self.count(class, len);
     }
@@ -225,7 +245,13 @@ impl Outbox {
     }
 
     /// Puts what is to be written next into `slices` and says how many it filled.
-    pub(crate) fn transmit<'a>(&'a self, blocks: &'a Blocks, slices: &mut [IoSlice<'a>]) -> usize {
+    /// At about `most` bytes it stops.
+    pub(crate) fn transmit<'a>(
+        &'a self,
+        blocks: &'a Blocks,
+        slices: &mut [IoSlice<'a>],
+        most: usize,
+    ) -> usize {
         let mut filled = 0;
         // Says whether there is room for more.
         let mut put = |(block, range): (Option<BlockKey>, Range<usize>)| {
@@ -257,7 +283,7 @@ impl Outbox {
             } else if !put(std::mem::replace(&mut slice, (block, start..start + len))) {
                 return filled;
             }
-            if gathered >= GATHERED_BYTES {
+            if gathered >= most {
                 break;
             }
         }
@@ -292,33 +318,69 @@ impl Outbox {
         }
     }
 
-    /// Empties the queue. `lost` is told of each line (without its LF) that was not written whole:
-    /// its sender (none for the daemon), its class, and the line.
-    pub(crate) fn give_up(
+    /// Takes a line that is written in part for not written at all: its receiver is gone, so that it counts
+    /// as lost whole.
+    pub(crate) fn rewind(&mut self, blocks: &Blocks) {
+        let Some(front) = self.runs.front() else { return };
+        let bytes = self.bytes_of(front, self.head - if front.part.is_none() { self.written } else { 0 }, blocks);
+        let again = self.written - line_start(&bytes[..self.written]);
+        let (class, is_own) = (front.class, front.part.is_none());
+        self.written -= again;
+        if is_own {
+            self.head -= again;
+        }
+        self.count(class, again);
+    }
+
+    /// Takes up to `most` lines from the front; `lost` is told of each (without its LF): whose it is, its
+    /// class, and the line. Says how many there were. The queue has been rewound before.
+    pub(crate) fn take_lines(
         &mut self,
         blocks: &mut Blocks,
-        mut lost: impl FnMut(Option<SessionKey>, Class, &[u8]),
-    ) {
-        let mut written = std::mem::take(&mut self.written);
-        let mut own = self.head;
-        if self.runs.front().is_some_and(|run| run.part.is_none()) {
-            own -= written;
-        }
-        while let Some(run) = self.runs.pop_front() {
-            let bytes = match run.part {
-                Some(Part { block, start }) => &blocks.bytes_of(block)[start..start + run.len],
-                None => {
-                    own += run.len;
-                    &self.bytes[own - run.len..own]
-                }
-            };
-            let from = line_start(&bytes[..std::mem::take(&mut written)]);
-            for line in bytes[from..].split_inclusive(|&byte| byte == b'\n') {
-                lost(run.sender, run.class, line.strip_suffix(b"\n").unwrap_or(line));
+        most: usize,
+        mut lost: impl FnMut(Origin, Class, &[u8]),
+    ) -> usize {
+        let mut lines = 0;
+        while lines < most
+            && let Some(front) = self.runs.front()
+        {
+            let start = self.head - if front.part.is_none() { self.written } else { 0 };
+            let bytes = &self.bytes_of(front, start, blocks)[self.written..];
+            let mut taken = 0;
+            for line in bytes.split_inclusive(|&byte| byte == b'\n').take(most - lines) {
+                lost(front.origin, front.class, line.strip_suffix(b"\n").unwrap_or(line));
+                taken += line.len();
+                lines += 1;
             }
-            release(Some(run), blocks);
+            self.wrote(taken, blocks);
         }
-        *self = Outbox::default();
+        lines
+    }
+
+    /// All bytes of a run; `start` is where its own ones begin.
+    fn bytes_of<'a>(&'a self, run: &Run, start: usize, blocks: &'a Blocks) -> &'a [u8] {
+        match run.part {
+            Some(Part { block, start }) => &blocks.bytes_of(block)[start..start + run.len],
+            None => &self.bytes[start..start + run.len],
+        }
+    }
+
+    /// Counts the runs that are made of each block.
+    pub(crate) fn count_holders(&self, holders: &mut HashMap<BlockKey, usize>) {
+        for part in self.runs.iter().filter_map(|run| run.part) {
+            *holders.entry(part.block).or_default() += 1;
+        }
+    }
+
+    /// Panics if the two counts are not those of the runs.
+    pub(crate) fn check(&self) {
+        let bytes_of = |is_answer| -> usize {
+            self.runs.iter().filter(|run| run.class.is_answer() == is_answer).map(|run| run.len).sum()
+        };
+        let (direct, answers) = (bytes_of(false), bytes_of(true));
+        let written = self.runs.front().map_or(0, |front| if front.class.is_answer() { 0 } else { self.written });
+        let answered = self.written - written;
+        assert_eq!((self.direct, self.answers), (direct - written, answers - answered), "counts of a queue");
     }
 }
 
@@ -336,6 +398,9 @@ fn release(run: Option<Run>, blocks: &mut Blocks) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const COMPACT_BYTES: usize = 64 * 1024;
+    const GATHERED_BYTES: usize = 512 * 1024;
     use crate::wire::envelope::Envelope;
     use slotmap::SlotMap;
 
@@ -346,20 +411,25 @@ mod tests {
 
     fn waiting(outbox: &Outbox, blocks: &Blocks) -> Vec<String> {
         let mut slices = [IoSlice::new(b""); 8];
-        let filled = outbox.transmit(blocks, &mut slices);
+        let filled = outbox.transmit(blocks, &mut slices, 512 * 1024);
         slices[..filled].iter().map(|slice| String::from_utf8_lossy(slice).into_owned()).collect()
     }
 
     fn put(outbox: &mut Outbox, sender: SessionKey, class: Class, line: &str) {
         let line = format!("{line}\n");
-        outbox.append(Some(sender), class, |bytes| bytes.extend_from_slice(line.as_bytes()));
+        outbox.append(Origin::Peer(sender), class, &Tuning::default(), |bytes| bytes.extend_from_slice(line.as_bytes()));
     }
 
     fn lost(outbox: &mut Outbox, blocks: &mut Blocks) -> Vec<(Option<SessionKey>, String)> {
         let mut all = Vec::new();
-        outbox.give_up(blocks, |sender, _, line| {
-            all.push((sender, String::from_utf8_lossy(line).into_owned()));
-        });
+        outbox.rewind(blocks);
+        // A line at a time, as little as one step may do.
+        while outbox.take_lines(blocks, 1, |origin, _, line| {
+            all.push((origin.peer(), String::from_utf8_lossy(line).into_owned()));
+        }) > 0
+        {
+            outbox.check();
+        }
         assert_eq!((outbox.direct, outbox.answers), (0, 0));
         all
     }
@@ -367,11 +437,11 @@ mod tests {
     #[test]
     fn counts_and_order() {
         let (a, b) = keys();
-        let (mut outbox, mut blocks) = (Outbox::default(), Blocks::default());
+        let (mut outbox, mut blocks) = (Outbox::default(), Blocks::new(Tuning::default()));
         put(&mut outbox, a, Class::Direct, "1");
         put(&mut outbox, a, Class::Direct, "22");
         put(&mut outbox, b, Class::Reply, "333");
-        outbox.push_own(Class::Daemon, |bytes| bytes.extend_from_slice(b"4444\n"));
+        outbox.push_written(Origin::Daemon, Class::Daemon, &Tuning::default(), |bytes| bytes.extend_from_slice(b"4444"));
         assert_eq!(outbox.runs.len(), 3);
         assert_eq!((outbox.direct_bytes(), outbox.answer_bytes()), (5, 9));
         assert_eq!(waiting(&outbox, &blocks), ["1\n22\n333\n4444\n"]);
@@ -381,7 +451,7 @@ mod tests {
         outbox.wrote(11, &mut blocks);
         assert!(outbox.is_empty());
         let (mut spare, held) = (Spare::default(), outbox.footprint());
-        outbox.give_back(&mut spare);
+        outbox.give_back(&mut spare, 1 << 20, 1 << 20);
         assert_eq!((outbox.footprint(), spare.bytes), (0, held));
         outbox.borrow(&mut spare);
         assert_eq!((outbox.footprint(), spare.bytes), (held, 0));
@@ -391,7 +461,7 @@ mod tests {
     fn a_line_in_part_is_lost_whole() {
         let (a, b) = keys();
         for written in 0..=9 {
-            let (mut outbox, mut blocks) = (Outbox::default(), Blocks::default());
+            let (mut outbox, mut blocks) = (Outbox::default(), Blocks::new(Tuning::default()));
             put(&mut outbox, a, Class::Direct, "11");
             put(&mut outbox, a, Class::Direct, "22");
             put(&mut outbox, b, Class::Direct, "33");
@@ -408,14 +478,14 @@ mod tests {
         let envelope = Envelope::scan(LINE.as_bytes()).expect("valid");
         let place = blocks.append(&envelope.outgoing(), with_sender);
         for outbox in outboxes {
-            outbox.push_shared(sender, Class::Topic, place, blocks);
+            outbox.push_shared(Origin::Peer(sender), Class::Topic, place, blocks);
         }
     }
 
     #[test]
     fn shared_lines_stand_in_their_place() {
         let (a, b) = keys();
-        let mut blocks = Blocks::default();
+        let mut blocks = Blocks::new(Tuning::default());
         let mut outboxes = [Outbox::default(), Outbox::default()];
         assert!(!blocks.begin_line(&[a, b], 1000));
         put(&mut outboxes[0], a, Class::Topic, "1");
@@ -454,7 +524,7 @@ mod tests {
     #[test]
     fn a_block_that_is_full_is_followed_by_another() {
         let (a, b) = keys();
-        let mut blocks = Blocks::default();
+        let mut blocks = Blocks::new(Tuning::default());
         let mut outboxes = [Outbox::default(), Outbox::default()];
         blocks.begin_line(&[a, b], 0);
         let (line, count) = (format!("{LINE}\n"), 10_000);
@@ -480,7 +550,7 @@ mod tests {
     #[test]
     fn no_more_is_given_out_than_there_are_slices() {
         let (a, _) = keys();
-        let (mut outboxes, mut blocks) = ([Outbox::default()], Blocks::default());
+        let (mut outboxes, mut blocks) = ([Outbox::default()], Blocks::new(Tuning::default()));
         for _ in 0..5 {
             put(&mut outboxes[0], a, Class::Topic, "own");
             share(&mut outboxes, &mut blocks, a, false);
@@ -494,7 +564,7 @@ mod tests {
     #[test]
     fn what_a_socket_will_hardly_take_is_not_looked_for() {
         let (a, b) = keys();
-        let (mut outbox, mut blocks) = (Outbox::default(), Blocks::default());
+        let (mut outbox, mut blocks) = (Outbox::default(), Blocks::new(Tuning::default()));
         let line = "x".repeat(999);
         for nth in 0..2000 {
             put(&mut outbox, if nth % 2 == 0 { a } else { b }, Class::Direct, &line);
@@ -508,7 +578,7 @@ mod tests {
     #[test]
     fn a_long_line_in_part_is_looked_at_once() {
         let (a, _) = keys();
-        let (mut outbox, mut blocks) = (Outbox::default(), Blocks::default());
+        let (mut outbox, mut blocks) = (Outbox::default(), Blocks::new(Tuning::default()));
         let (line, short) = ("x".repeat(10 * COMPACT_BYTES), "y".repeat(99));
         put(&mut outbox, a, Class::Direct, &short);
         put(&mut outbox, a, Class::Direct, &line);
@@ -531,7 +601,7 @@ mod tests {
     #[test]
     fn what_is_written_is_forgotten_but_for_the_line_in_part() {
         let (a, _) = keys();
-        let (mut outbox, mut blocks) = (Outbox::default(), Blocks::default());
+        let (mut outbox, mut blocks) = (Outbox::default(), Blocks::new(Tuning::default()));
         let line = "x".repeat(999);
         for _ in 0..200 {
             put(&mut outbox, a, Class::Direct, &line);

@@ -1,84 +1,104 @@
-//! Knows one connection's state: what it sent and is not handled yet, what it is owed, what it
-//! waits for, what it holds.
+//! Knows one connection's state, in parts: who it is, how far it is, what it sent, what it is owed, what it
+//! holds.
 //! Never: another connection's state.
 
-use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::SessionKey;
+use crate::core::event::Subject;
 use crate::core::outbox::Outbox;
-use crate::core::peer::{Identity, Peer};
-use crate::core::registry::NodeKey;
+use crate::core::peer::{Identity, Peer, User};
+use crate::core::phase::{Pauses, Phase};
+use crate::core::row::Row;
+use crate::core::stalls::Watch;
+use crate::core::table::registry::NodeKey;
+use crate::core::table::requests::Asked;
+use crate::core::table::topics::Search;
 use crate::wire::frame::Deframer;
 use crate::wire::json::Object;
-use crate::wire::message::Id;
 
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct Session {
+    pub(crate) caller: Caller,
+    pub(crate) phase: Phase,
+    pub(crate) inbound: Inbound,
+    pub(crate) outbound: Outbound,
+    pub(crate) holdings: Holdings,
+    /// Senders that wait for room in its queue.
+    pub(crate) row: Option<Box<Row>>,
+    /// Whether its peer reads enough of what waits for it is being watched.
+    pub(crate) watch: Option<Box<Watch>>,
+    /// What it keeps of `max_memory_bytes`, without its outbox, as counted last.
+    pub(crate) counted: usize,
+}
+
+/// Who a connection is to others.
+#[derive(Debug)]
+pub(crate) struct Caller {
     /// Its unique number.
     pub(crate) number: u64,
     /// `:N`.
-    pub(crate) unique_id: Rc<str>,
+    pub(crate) unique_id: Arc<str>,
     pub(crate) peer: Peer,
-    /// The node IDs that it holds, in the order in which it took them.
-    pub(crate) names: Vec<NodeKey>,
-    /// Subscriptions, monitors and taps.
-    pub(crate) subscriptions: usize,
-    /// Its messages that find no room are refused instead of waiting.
-    pub(crate) never_waits: bool,
-    /// Messages to it carry `sender`.
-    pub(crate) wants_sender: bool,
-    /// The member `sender` for messages from it, once somebody wanted it.
-    sender_member: Option<Rc<[u8]>>,
-    /// How many unique parts of names (`%u`) turned out to be taken.
-    pub(crate) taken_parts: u64,
-    /// How many ids it was given for messages without one.
-    pub(crate) assigned_ids: u64,
+    /// What its messages are stamped with unless they say otherwise, and what lines of the daemon's own to
+    /// it are addressed to: the first node ID that it holds, else its unique id.
+    pub(crate) address: Arc<str>,
+    /// The member `sender` for messages from it, once it was wanted.
+    sender_member: Option<Arc<[u8]>>,
+}
 
+/// What a connection sent and has not been handled yet, and what that waits for.
+#[derive(Debug, Default)]
+pub(crate) struct Inbound {
     pub(crate) frame: Deframer,
     /// Bytes behind a line that could not be handled yet.
     pub(crate) backlog: Backlog,
     /// A judged line that waits for room.
     pub(crate) held: Option<Box<Held>>,
-    /// It asked without reading: more of its answers wait than may while it is read.
-    pub(crate) choked: bool,
-    /// It has had its share of the work of this turn.
-    pub(crate) weary: bool,
-    /// A `monitor` whose first news are not all said yet.
-    pub(crate) roll_call: Option<Box<RollCall>>,
-    /// Its peer sends nothing more; some of what it sent may not be read yet.
-    pub(crate) ending: bool,
-    /// All that its peer sent has been read.
-    pub(crate) ended: bool,
+    /// A long answer that is not all said yet.
+    pub(crate) walk: Option<Box<Walk>>,
+    pub(crate) pauses: Pauses,
+    /// Broken lines since the last that was none.
     pub(crate) broken_lines: u32,
+    /// Ids that it was given for messages without one.
+    pub(crate) assigned_ids: u64,
+    /// Where its last message went: most go where the one before went.
+    pub(crate) last_to: Option<LastTo>,
+}
 
+/// What waits for a connection, and what is known of its reading.
+#[derive(Debug, Default)]
+pub(crate) struct Outbound {
     pub(crate) outbox: Outbox,
     /// Nothing can be written to its peer any more.
-    pub(crate) broke: bool,
-    /// Topic messages missed since the last `lagged`.
-    pub(crate) missed: u64,
-    /// Bytes that the kernel has taken for its peer, which may not have read them yet.
-    pub(crate) taken: u64,
-    /// It is looked at whether its peer reads enough of what waits for it.
-    pub(crate) watch: Option<Box<ProgressWatch>>,
-    /// Senders that wait for room here.
-    pub(crate) congestion: Option<Box<Congestion>>,
-    /// It is gone for everybody, and only gets what it is still owed.
-    pub(crate) leaving: bool,
-    /// It is ended when the line in hand has been handled.
-    pub(crate) is_doomed: bool,
+    pub(crate) broken: bool,
+    /// Messages to it carry `sender`.
+    pub(crate) wants_sender: bool,
     /// It is in the list of those to be written to.
     pub(crate) dirty: bool,
     /// It is in the list of those to be written to at once.
     pub(crate) large: bool,
+    /// Topic messages missed since the last `lagged`.
+    pub(crate) missed: u64,
+    /// Bytes that the kernel has taken for its peer, which may not have read them yet.
+    pub(crate) taken: u64,
+}
 
-    /// What it keeps of `max_memory_bytes`, without its outbox.
-    pub(crate) counted: usize,
-    /// The part of that for its registrations and subscriptions.
-    pub(crate) holdings: usize,
-    pub(crate) last_to: Option<LastTo>,
+/// What a connection holds of what all share.
+#[derive(Debug, Default)]
+pub(crate) struct Holdings {
+    /// The node IDs that it holds, in the order in which it took them.
+    pub(crate) names: Vec<NodeKey>,
+    /// Unique parts of names (`%u`) that turned out to be taken.
+    pub(crate) taken_parts: u64,
+    /// Its messages that find no room are refused instead of waiting.
+    pub(crate) never_waits: bool,
+    /// Subscriptions, monitors and taps.
+    pub(crate) subscriptions: usize,
+    /// The memory that these take, about.
+    pub(crate) subscription_bytes: usize,
 }
 
 /// Bytes that are to be handled later; those before `at` have been.
@@ -109,17 +129,17 @@ pub(crate) struct Held {
     pub(crate) deadline: Option<Duration>,
 }
 
-/// Why somebody who waited goes on.
+/// Why a line that has waited goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Called {
-    /// It is his turn, and this receiver has room.
+    /// This receiver has room.
     HasRoom(SessionKey),
-    /// The line may go elsewhere now.
+    /// Its receivers are others now.
     LookAgain,
 }
 
 impl Called {
-    /// The receiver that has room.
+    /// The receiver that called it.
     pub(crate) fn by(self) -> Option<SessionKey> {
         match self {
             Called::HasRoom(receiver) => Some(receiver),
@@ -128,24 +148,23 @@ impl Called {
     }
 }
 
-/// What a receiver is while senders wait for room in its queue.
-#[derive(Debug, Default)]
-pub(crate) struct Congestion {
-    /// By ticket: first come, first served.
-    pub(crate) waiters: BTreeMap<u64, SessionKey>,
-    /// The queue has drained to half since it was full: the first waiter is called.
-    pub(crate) relieved: bool,
+/// An answer that takes more than one step: what it is looking for, and how far it has come.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    /// The request that it answers.
+    pub(crate) asked: Asked,
+    pub(crate) through: Through,
 }
 
-/// How far a peer had read when it began to be watched.
+/// What a walk goes through.
 #[derive(Debug)]
-pub(crate) struct ProgressWatch {
-    /// When it is looked at again; the timer for that is set.
-    pub(crate) due: Duration,
-    /// The bytes that it had read; none before they were measured.
-    pub(crate) read: Option<u64>,
-    /// The time has come, and they are being measured.
-    pub(crate) is_due: bool,
+pub(crate) enum Through {
+    /// The nodes that a new monitor is told of first.
+    RollCall(RollCall),
+    /// The nodes of a `list`.
+    Nodes(Nodes),
+    /// The subscribers of a topic.
+    Subscribers { topic: Box<str>, limit: usize, search: Search },
 }
 
 /// The nodes that a new monitor is told of first, in the order of their names.
@@ -156,13 +175,68 @@ pub(crate) struct RollCall {
     pub(crate) is_repeated: bool,
     /// The last instance that it was told of, by its node and number; news of those behind it are left to
     /// the roll call.
-    pub(crate) after: Option<(Rc<str>, u64)>,
-    /// The `monitor` that is answered at the end: its id and `from`.
-    pub(crate) id: Id<'static>,
-    pub(crate) from: Box<str>,
+    pub(crate) after: Option<(Arc<str>, u64)>,
 }
 
-/// Where the last message went: most go where the one before went.
+/// The entries of a `list`, in the order of their names.
+#[derive(Debug)]
+pub(crate) struct Nodes {
+    pub(crate) pattern: Box<str>,
+    /// Those that are remembered too.
+    pub(crate) all: bool,
+    /// The last name that was looked at.
+    pub(crate) after: Option<Arc<str>>,
+    pub(crate) page: Page,
+}
+
+/// The entries of one page of an answer, already written, as many as fit into a line.
+#[derive(Debug)]
+pub(crate) struct Page {
+    entries: Vec<u8>,
+    count: usize,
+    limit: usize,
+    bytes_max: usize,
+    pub(crate) more: bool,
+}
+
+impl Page {
+    /// A page of at most `limit` entries and `bytes_max` bytes, but for a first entry that is longer.
+    pub(crate) fn new(limit: usize, bytes_max: usize) -> Page {
+        Page { entries: Vec::new(), count: 0, limit, bytes_max, more: false }
+    }
+
+    /// Adds an entry; false if the page is full, and there is more.
+    pub(crate) fn add(&mut self, write: impl FnOnce(&mut Object<'_>)) -> bool {
+        let before = self.entries.len();
+        if self.count == self.limit {
+            self.more = true;
+            return false;
+        }
+        if self.count > 0 {
+            self.entries.push(b',');
+        }
+        let mut entry = Object::begin(&mut self.entries);
+        write(&mut entry);
+        entry.end();
+        if self.count > 0 && self.entries.len() > self.bytes_max {
+            self.entries.truncate(before);
+            self.more = true;
+            return false;
+        }
+        self.count += 1;
+        true
+    }
+
+    /// Writes the entries as the array `name`.
+    pub(crate) fn write_to(&self, object: &mut Object<'_>, name: &str) {
+        let out = object.key(name);
+        out.push(b'[');
+        out.extend_from_slice(&self.entries);
+        out.push(b']');
+    }
+}
+
+/// Where the last message went.
 #[derive(Debug)]
 pub(crate) struct LastTo {
     pub(crate) to: Box<str>,
@@ -171,73 +245,77 @@ pub(crate) struct LastTo {
 
 impl Session {
     pub(crate) fn new(number: u64, peer: Peer) -> Session {
+        let unique_id: Arc<str> = Arc::from(format!(":{number}"));
+        let address = unique_id.clone();
         Session {
-            number,
-            unique_id: Rc::from(format!(":{number}")),
-            peer,
-            names: Vec::new(),
-            subscriptions: 0,
-            never_waits: false,
-            wants_sender: false,
-            sender_member: None,
-            taken_parts: 0,
-            assigned_ids: 0,
-            frame: Deframer::default(),
-            backlog: Backlog::default(),
-            held: None,
-            choked: false,
-            weary: false,
-            roll_call: None,
-            ending: false,
-            ended: false,
-            broken_lines: 0,
-            outbox: Outbox::default(),
-            broke: false,
-            missed: 0,
-            taken: 0,
+            caller: Caller { number, unique_id, peer, address, sender_member: None },
+            phase: Phase::default(),
+            inbound: Inbound::default(),
+            outbound: Outbound::default(),
+            holdings: Holdings::default(),
+            row: None,
             watch: None,
-            congestion: None,
-            leaving: false,
-            is_doomed: false,
-            dirty: false,
-            large: false,
             counted: 0,
-            holdings: 0,
-            last_to: None,
         }
     }
 
     /// Whether nothing more of what it sent can be handled now.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.held.is_some()
-            || (self.choked && !self.broke)
-            || self.weary
-            || self.roll_call.is_some()
-            || self.leaving
+        !self.inbound.pauses.is_empty() || !self.phase.is_here()
     }
 
     /// Whether nothing of what it sent is left, but for a line without its end.
     pub(crate) fn is_done(&self) -> bool {
-        self.backlog.is_empty() && self.held.is_none() && self.roll_call.is_none() && !self.leaving
+        use crate::core::phase::Pause::{Consequences, Room, Walk};
+        let pauses = self.inbound.pauses;
+        self.inbound.backlog.is_empty()
+            && self.phase.is_here()
+            && ![Room, Walk, Consequences].iter().any(|&pause| pauses.contains(pause))
     }
 
-    /// Whether others can address it.
-    pub(crate) fn is_here(&self) -> bool {
-        !self.leaving
+    /// A connection for a record.
+    pub(crate) fn subject(&self) -> Subject {
+        let Caller { number, peer, address, .. } = &self.caller;
+        let node_id = (!self.holdings.names.is_empty()).then(|| address.clone());
+        Subject { node_id, ..Subject::new(*number, peer) }
     }
 
     /// What it keeps of `max_memory_bytes` now, without its outbox.
     pub(crate) fn kept_bytes(&self) -> usize {
         // A place in a receiver's row of waiters, about.
         const PLACE_BYTES: usize = 64;
-        let held_bytes = |held: &Held| held.line.capacity() + held.receivers.len() * PLACE_BYTES;
-        self.frame.kept_bytes()
-            + self.backlog.bytes.capacity()
-            + self.held.as_deref().map_or(0, held_bytes)
-            + self.holdings
+        let Inbound { frame, backlog, held, walk, last_to, .. } = &self.inbound;
+        let held = held.as_deref().map_or(0, |held| {
+            size_of::<Held>() + held.line.capacity() + held.receivers.len() * PLACE_BYTES
+        });
+        frame.kept_bytes()
+            + backlog.bytes.capacity()
+            + held
+            + walk.as_deref().map_or(0, Walk::kept_bytes)
+            + last_to.as_ref().map_or(0, |last| last.to.len())
+            + self.caller.sender_member.as_ref().map_or(0, |member| member.len())
+            + self.holdings.subscription_bytes
+    }
+}
+
+impl Walk {
+    fn kept_bytes(&self) -> usize {
+        size_of::<Walk>()
+            + match &self.through {
+                Through::RollCall(roll_call) => roll_call.pattern.len(),
+                Through::Nodes(nodes) => nodes.pattern.len() + nodes.page.entries.capacity(),
+                Through::Subscribers { search, .. } => search.kept_bytes(),
+            }
+    }
+}
+
+impl Caller {
+    /// The user that it counts as.
+    pub(crate) fn user(&self) -> User {
+        self.peer.user()
     }
 
-    /// Writes who this is: `unique_id`, then `uid`, `gid` and `pid`, or `user`.
+    /// Writes who this is: `unique_id`, and `uid`, `gid` and `pid` if the kernel has said.
     pub(crate) fn write_identity(&self, object: &mut Object<'_>) {
         object.string("unique_id", &self.unique_id);
         match &self.peer.identity {
@@ -249,7 +327,7 @@ impl Session {
     }
 
     /// The member `sender` for messages from this session, with a comma behind it.
-    pub(crate) fn sender_member(&mut self) -> Rc<[u8]> {
+    pub(crate) fn sender_member(&mut self) -> Arc<[u8]> {
         if let Some(member) = &self.sender_member {
             return member.clone();
         }
@@ -258,6 +336,7 @@ impl Session {
         self.write_identity(&mut object);
         object.end();
         out.push(b',');
-        self.sender_member.insert(Rc::from(out)).clone()
+        self.sender_member.insert(Arc::from(out)).clone()
     }
 }
+

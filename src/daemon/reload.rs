@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Now;
 use crate::config::{Config, Differences};
-use crate::core::{Input, Reloaded, Token};
+use crate::core::{Input, Outcome, Reloaded, Token};
 use crate::daemon::Daemon;
 use crate::plugin::{Fresh, OnFault, Prepared, Wanted};
 use crate::sys;
@@ -93,8 +93,8 @@ impl Daemon {
         };
         let Differences { live, restart } = self.put_in_force(config, &fresh, now);
         for token in tokens {
-            let outcome = Ok(Reloaded { applied: &live, restart: &restart });
-            self.core.handle(Input::Reloaded { token, outcome }, now, &mut self.plugins);
+            let outcome = Outcome::Reloaded(Reloaded { applied: &live, restart: &restart });
+            self.core.handle(Input::Done { token, outcome }, now, &mut self.plugins);
         }
         self.tell_ready();
     }
@@ -102,7 +102,7 @@ impl Daemon {
     fn refuse_reload(&mut self, tokens: &[Token], why: &str, now: Now) {
         self.log.error(&format!("the configuration is left as it was: {why}"));
         for &token in tokens {
-            self.core.handle(Input::Reloaded { token, outcome: Err(why) }, now, &mut self.plugins);
+            self.core.handle(Input::Done { token, outcome: Outcome::Failed(why) }, now, &mut self.plugins);
         }
         self.tell_ready();
     }

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::core::{Effect, Input, SessionKey};
+use crate::core::{Input, Order, SessionKey, Work};
 use crate::daemon::conns::{session_of, token_of};
 use crate::daemon::{ALARM, Daemon, Fatal, LISTENERS, SIGNALS, WAKER};
 use crate::net::Taken;
@@ -143,26 +143,26 @@ impl Daemon {
     }
 
     fn obey_core(&mut self, now: Now) {
-        while let Some(effect) = self.core.next_effect() {
+        while let Some(effect) = self.core.next_order() {
             match effect {
-                Effect::Note(note) => self.log.note(note),
-                Effect::Happened(happened) => self.plugins.happened(&happened),
-                Effect::Reload(token) => {
+                Order::Note(note) => self.log.note(note),
+                Order::Happened(happened) => self.plugins.happened(&happened),
+                Order::Do(token, Work::Reload) => {
                     self.reloads.push(token);
                     self.wants_reload = true;
                 }
-                Effect::Resume(session) => {
+                Order::Resume(session) => {
                     if let Some(conn) = self.conns.get_mut(session) {
                         conn.resumes = true;
                         self.enqueue(session);
                     }
                 }
-                Effect::Measure(session) => {
+                Order::Measure(session) => {
                     let Some(conn) = self.conns.get(session) else { continue };
                     let unread = sys::unread(&conn.stream);
                     self.core.handle(Input::Measured { session, unread }, now, &mut self.plugins);
                 }
-                Effect::Close(session) => {
+                Order::Close(session) => {
                     if let Some(conn) = self.conns.remove(session) {
                         conn.stream.close();
                         self.accepting.descriptor_freed();

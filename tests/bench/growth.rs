@@ -82,7 +82,7 @@ impl Subject {
         while let Some(receiver) = self.core.next_dirty() {
             wrote += self.write(receiver);
         }
-        while self.core.next_effect().is_some() {}
+        while self.core.next_order().is_some() {}
         std::hint::black_box(self.core.next_deadline());
         wrote
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use telex::clock::Now;
 use telex::core::{
-    About, Core, Effect, Event as CoreEvent, Gate, Identity, Input, Judged as Door, Peer, SessionKey,
+    About, Core, Order, Event as CoreEvent, Gate, Identity, Input, Judged as Door, Peer, SessionKey,
     Transport, Verdict,
 };
 use telex::limits::Limits;
@@ -409,9 +409,9 @@ impl World {
     }
 
     fn drain_effects(&mut self, observed: &mut Observed) {
-        while let Some(effect) = self.core.next_effect() {
+        while let Some(effect) = self.core.next_order() {
             match effect {
-                Effect::Resume(key) => {
+                Order::Resume(key) => {
                     if let Some(&number) = self.numbers.get(&key) {
                         if let Some(session) = self.sessions.get_mut(&number) {
                             session.resume = true;
@@ -419,10 +419,10 @@ impl World {
                         self.wake(number);
                     }
                 }
-                Effect::Measure(key) => self.to_measure.push_back(key),
-                Effect::Happened(_) | Effect::Reload(_) => {}
-                Effect::Close(key) => observed.closed.extend(self.numbers.remove(&key)),
-                Effect::Note(note) => {
+                Order::Measure(key) => self.to_measure.push_back(key),
+                Order::Happened(_) | Order::Do(..) => {}
+                Order::Close(key) => observed.closed.extend(self.numbers.remove(&key)),
+                Order::Note(note) => {
                     self.note(|| format!("# {:?} {}", note.about.number, note.text));
                     if note.event == CoreEvent::Stalled {
                         observed.stalled.extend(note.about.number);

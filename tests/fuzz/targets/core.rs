@@ -17,7 +17,7 @@ use std::time::Duration;
 use serde_json::Value;
 use telex::clock::Now;
 use telex::core::{
-    About, Core, Effect, Identity, Input, OpenGate, Peer, Reloaded, SessionKey, Token, Transport,
+    About, Core, Order, Identity, Input, OpenGate, Outcome, Peer, Reloaded, SessionKey, Token, Transport, Work,
 };
 use telex::limits::{ADDED_BYTES_MAX, Limits};
 
@@ -180,18 +180,18 @@ impl World {
     }
 
     fn obey(&mut self) {
-        while let Some(effect) = self.core.next_effect() {
+        while let Some(effect) = self.core.next_order() {
             match effect {
                 // Here nothing lies between the core and who reads.
-                Effect::Measure(session) => self.handle(Input::Measured { session, unread: 0 }),
-                Effect::Resume(session) => self.ready.push_back(session),
-                Effect::Close(session) => {
+                Order::Measure(session) => self.handle(Input::Measured { session, unread: 0 }),
+                Order::Resume(session) => self.ready.push_back(session),
+                Order::Close(session) => {
                     let place = self.clients.iter_mut().find(|client| is(client, session));
                     *place.expect("only who is there is closed") = None;
                 }
-                Effect::Note(note) => assert!(!note.text.is_empty()),
-                Effect::Reload(token) => self.reloads.push(token),
-                Effect::Happened(_) => {}
+                Order::Note(note) => assert!(!note.text.is_empty()),
+                Order::Do(token, Work::Reload) => self.reloads.push(token),
+                Order::Happened(_) => {}
             }
         }
     }
@@ -202,8 +202,8 @@ impl World {
             assert!(turns < 100_000, "the loop does not come to rest");
             let mut worked = false;
             if let Some(token) = self.reloads.pop() {
-                let outcome = Ok(Reloaded { applied: &["max_names"], restart: &[] });
-                self.handle(Input::Reloaded { token, outcome });
+                let outcome = Outcome::Reloaded(Reloaded { applied: &["max_names"], restart: &[] });
+                self.handle(Input::Done { token, outcome });
                 worked = true;
             }
             if let Some(session) = self.ready.pop_front() {

@@ -1,12 +1,9 @@
-//! Knows how the daemon sends signals of its own to whom a plugin wants them sent: under the rule for
-//! topic messages (PROTOCOL.md section 4), to a node as to a topic.
-//! Never: which plugin wants it, or why.
+//! Knows which signals a plugin can have the daemon send in its own name, and how they are spelled.
+//! Never: which plugin wants it, who gets it, or why.
 
 use std::fmt;
 
-use crate::core::delivery::write_own_id;
-use crate::core::share::Reach;
-use crate::core::{Core, SessionKey};
+use crate::core::own_line::write_own_id;
 use crate::limits::DEPTH_MAX;
 use crate::name::{BadName, NodeAddress};
 use crate::topic::{BadTopic, check_topic};
@@ -45,8 +42,8 @@ impl std::error::Error for BadEmission {}
 /// A signal that the daemon can send in its own name, for a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Emission {
-    to: Option<String>,
-    topic: Option<String>,
+    pub(crate) to: Option<String>,
+    pub(crate) topic: Option<String>,
     body: String,
 }
 
@@ -77,7 +74,8 @@ impl Emission {
         Ok(emission)
     }
 
-    fn line(&self, id: u64) -> Vec<u8> {
+    /// The line, without its LF, with the daemon's `id`-th id.
+    pub(crate) fn line(&self, id: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut line = Object::begin(&mut bytes);
         write_own_id(&mut line, id);
@@ -91,45 +89,5 @@ impl Emission {
         write_on_one_line(line.key("body"), &self.body);
         line.end();
         bytes
-    }
-}
-
-impl Core {
-    /// Sends a signal of the daemon's own. Nobody waits for it and nobody is told where it went: who has
-    /// no room misses it.
-    pub(super) fn emit(&mut self, emission: &Emission) {
-        let mut receivers = std::mem::take(&mut self.receivers);
-        receivers.clear();
-        if let Some(to) = &emission.to {
-            self.find_emitted_to(to, &mut receivers);
-        }
-        if let Some(topic) = &emission.topic {
-            self.pick_subscribers(topic, &mut receivers);
-        }
-        self.own_ids += 1;
-        let line = emission.line(self.own_ids);
-        for &receiver in &receivers {
-            match self.has_topic_room(receiver) {
-                true => self.say_topic_line(receiver, &line),
-                false => self.miss(receiver),
-            }
-        }
-        self.receivers = receivers;
-        // Who misses it for want of memory is told when there is some.
-        self.watch_pressure();
-    }
-
-    fn find_emitted_to(&mut self, to: &str, receivers: &mut Vec<SessionKey>) {
-        match NodeAddress::parse(to) {
-            Ok(NodeAddress::Node(name)) => {
-                let Some(node) = self.registry.find(name) else { return };
-                // Where no instance has room, one of them misses it.
-                if self.pick_instances(node, None, Core::has_topic_room, receivers) == Reach::AnyOf {
-                    receivers.truncate(1);
-                }
-            }
-            Ok(NodeAddress::Unique(number)) => receivers.extend(self.find_number(number)),
-            Err(_) => {}
-        }
     }
 }

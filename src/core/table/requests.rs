@@ -2,6 +2,7 @@
 //! Never: how a message is routed, or how an answer is worded.
 
 use std::hash::BuildHasher;
+use std::time::Duration;
 
 use hashbrown::HashTable;
 use slotmap::{SecondaryMap, SlotMap};
@@ -44,6 +45,8 @@ struct Request {
     links: Links<RequestKey>,
     /// Its hash in `by_asker`, so that a table that grows hashes nothing.
     hash: u64,
+    /// When it is over; none if it waits for an order that is being carried out.
+    deadline: Option<Duration>,
 }
 
 /// A request as its asker has to be answered.
@@ -78,13 +81,14 @@ struct Links<K> {
     next: Option<K>,
 }
 
-/// The newest entries of one session's two lists, and their sizes.
+/// The newest entries of one session's two lists, the oldest of the second, and their sizes.
 #[derive(Debug, Default)]
 struct Ends {
     asked: Option<RequestKey>,
     /// What all its open requests count.
     asked_count: usize,
     owed: Option<LegKey>,
+    owed_oldest: Option<LegKey>,
     owed_count: usize,
 }
 
@@ -118,14 +122,35 @@ impl Requests {
         self.sessions.get(receiver).map_or(0, |ends| ends.owed_count)
     }
 
-    /// Whether `asker` has an open request of this id.
-    pub(crate) fn is_open(&self, asker: SessionKey, id: &Id<'_>) -> bool {
-        self.asked_by(asker) > 0 && self.find_asked(asker, id).is_some()
+    /// The open request of `asker` that has this id.
+    pub(crate) fn find_open(&self, asker: SessionKey, id: &Id<'_>) -> Option<RequestKey> {
+        if self.asked_by(asker) > 0 { self.find_asked(asker, id) } else { None }
     }
 
-    /// Whether `receiver` owes an answer to a request of this `from` and id.
-    pub(crate) fn is_owed(&self, receiver: SessionKey, from: &str, id: &Id<'_>) -> bool {
-        self.owed_by(receiver) > 0 && self.find_leg(receiver, from, id).is_some()
+    /// The open request of this `from` and id that `receiver` owes an answer to.
+    pub(crate) fn find_owed(&self, receiver: SessionKey, from: &str, id: &Id<'_>) -> Option<RequestKey> {
+        if self.owed_by(receiver) == 0 {
+            return None;
+        }
+        self.find_leg(receiver, from, id).map(|leg| self.legs[leg].request)
+    }
+
+    /// The request that an answer is owed to.
+    pub(crate) fn request_of(&self, leg: LegKey) -> Option<RequestKey> {
+        self.legs.get(leg).map(|leg| leg.request)
+    }
+
+    /// When a request is over; none for one without a time-out, or that is not open.
+    pub(crate) fn deadline(&self, key: RequestKey) -> Option<Duration> {
+        self.requests.get(key)?.deadline
+    }
+
+    /// The open requests of `asker` whose time is over at `now`.
+    pub(crate) fn due_of(&self, asker: SessionKey, now: Duration) -> Vec<RequestKey> {
+        let newest = self.sessions.get(asker).and_then(|ends| ends.asked);
+        std::iter::successors(newest, |&key| self.requests[key].links.previous)
+            .filter(|&key| self.requests[key].deadline.is_some_and(|at| at <= now))
+            .collect()
     }
 
     /// The memory that all open requests take.
@@ -133,8 +158,13 @@ impl Requests {
         self.bytes
     }
 
-    /// Opens a request that is handed to `receivers` (none twice).
-    pub(crate) fn open(&mut self, what: Asked, receivers: &[SessionKey]) -> RequestKey {
+    /// Opens a request that is handed to `receivers` (none twice) and is over at `deadline`, if at any time.
+    pub(crate) fn open(
+        &mut self,
+        what: Asked,
+        receivers: &[SessionKey],
+        deadline: Option<Duration>,
+    ) -> RequestKey {
         let asker = what.asker;
         let hash = hash_asked(&self.hasher, asker, &what.id);
         self.bytes += footprint(&what, receivers.len());
@@ -149,6 +179,7 @@ impl Requests {
             leg: None,
             links: Links { previous, next: None },
             hash,
+            deadline,
         });
         ends.asked = Some(key);
         if let Some(previous) = previous {
@@ -176,8 +207,9 @@ impl Requests {
             self.legs[sibling].siblings.next = Some(key);
         }
         ends.owed = Some(key);
-        if let Some(previous) = previous {
-            self.legs[previous].links.next = Some(key);
+        match previous {
+            Some(previous) => self.legs[previous].links.next = Some(key),
+            None => ends.owed_oldest = Some(key),
         }
         self.requests[request].leg = Some(key);
         let legs = &self.legs;
@@ -196,11 +228,12 @@ impl Requests {
         Some(Answered { asker, closed })
     }
 
-    /// Strikes `receiver` off all requests. Gives those that are over by this, the oldest first,
-    /// and whether somebody had replied.
-    pub(crate) fn receiver_left(&mut self, receiver: SessionKey) -> Vec<(Asked, bool)> {
+    /// Strikes `receiver` off up to `most` requests, the oldest first. Gives those that are over by this, each
+    /// with whether anybody had replied.
+    pub(crate) fn strike_off(&mut self, receiver: SessionKey, most: usize) -> Vec<(Asked, bool)> {
         let mut over = Vec::new();
-        while let Some(leg) = self.sessions.get(receiver).and_then(|ends| ends.owed) {
+        for _ in 0..most {
+            let Some(leg) = self.sessions.get(receiver).and_then(|ends| ends.owed_oldest) else { break };
             let Some(key) = self.remove_leg(leg) else { break };
             let request = &self.requests[key];
             if request.owing == 0 {
@@ -208,11 +241,10 @@ impl Requests {
                 over.extend(self.remove(key).map(|what| (what, replied)));
             }
         }
-        over.reverse();
         over
     }
 
-    /// Forgets the requests of an asker that is gone for good.
+    /// Forgets the requests of an asker that is gone for good, and says how many there were.
     pub(crate) fn asker_left(&mut self, asker: SessionKey) -> usize {
         let mut forgotten = 0;
         while let Some(key) = self.sessions.get(asker).and_then(|ends| ends.asked) {
@@ -223,8 +255,8 @@ impl Requests {
         forgotten
     }
 
-    /// Ends a request whose time has come. Gives it, and whether somebody had replied.
-    pub(crate) fn expire(&mut self, key: RequestKey) -> Option<(Asked, bool)> {
+    /// Ends a request. Gives it, and whether somebody had replied.
+    pub(crate) fn close(&mut self, key: RequestKey) -> Option<(Asked, bool)> {
         let replied = self.requests.get(key)?.replied;
         self.remove(key).map(|what| (what, replied))
     }
@@ -232,6 +264,27 @@ impl Requests {
     /// Every open request, in no order that means anything.
     pub(crate) fn keys(&self) -> Vec<RequestKey> {
         self.requests.keys().collect()
+    }
+
+    /// Panics if lists, tables and sums do not fit each other.
+    pub(crate) fn check(&self) {
+        assert_eq!(self.by_asker.len(), self.requests.len());
+        assert_eq!(self.by_receiver.len(), self.legs.len());
+        let bytes: usize =
+            self.requests.values().map(|request| footprint(&request.what, request.handed as usize)).sum();
+        assert_eq!(bytes, self.bytes, "what open requests keep");
+        let owing: usize = self.requests.values().map(|request| request.owing as usize).sum();
+        assert_eq!(owing, self.legs.len());
+        let (mut asked, mut owed) = (0, 0);
+        for ends in self.sessions.values() {
+            let list = std::iter::successors(ends.asked, |&key| self.requests[key].links.previous);
+            asked += list.count();
+            let list = std::iter::successors(ends.owed, |&key| self.legs[key].links.previous);
+            let list: Vec<_> = list.collect();
+            assert_eq!((list.len(), list.last().copied()), (ends.owed_count, ends.owed_oldest));
+            owed += list.len();
+        }
+        assert_eq!((asked, owed), (self.requests.len(), self.legs.len()));
     }
 
     fn remove_leg(&mut self, key: LegKey) -> Option<RequestKey> {
@@ -249,6 +302,9 @@ impl Requests {
             ends.owed_count -= 1;
             if ends.owed == Some(key) {
                 ends.owed = leg.links.previous;
+            }
+            if ends.owed_oldest == Some(key) {
+                ends.owed_oldest = leg.links.next;
             }
         }
         if let Some(next) = leg.siblings.next {
@@ -321,12 +377,13 @@ fn weight(handed: usize) -> usize {
     handed.max(1)
 }
 
-/// About what a request takes: its record and texts, and for each receiver a leg, with their places
-/// in the tables.
+/// About what a request takes: its record and texts, its timer, which may be stale for a while, and for each
+/// receiver a leg, with their places in the tables.
 fn footprint(what: &Asked, handed: usize) -> usize {
     const TABLE_BYTES: usize = 24;
+    const TIMER_BYTES: usize = 96;
     let texts = what.from.len() + what.id.text.len() + what.message_type.len();
-    size_of::<Request>() + TABLE_BYTES + texts + handed * (size_of::<Leg>() + TABLE_BYTES)
+    size_of::<Request>() + TABLE_BYTES + TIMER_BYTES + texts + handed * (size_of::<Leg>() + TABLE_BYTES)
 }
 
 fn entry(sessions: &mut SecondaryMap<SessionKey, Ends>, key: SessionKey) -> &mut Ends {
@@ -375,8 +432,8 @@ mod tests {
     fn the_last_answer_closes() {
         let [a, b, c, _] = sessions();
         let mut requests = Requests::default();
-        requests.open(asked(a, "a", "1"), &[b, c]);
-        assert!(requests.is_open(a, &id("1")) && requests.is_owed(b, "a", &id("1")));
+        requests.open(asked(a, "a", "1"), &[b, c], None);
+        assert!(requests.find_open(a, &id("1")).is_some() && requests.find_owed(b, "a", &id("1")).is_some());
         assert_eq!((requests.asked_by(a), requests.owed_by(b), requests.owed_by(c)), (2, 1, 1));
         assert_eq!(requests.answer_to(a, "a", &id("1")), None);
         assert_eq!(requests.answer_to(b, "x", &id("1")), None);
@@ -394,14 +451,15 @@ mod tests {
         let mut requests = Requests::default();
         let ids: Vec<_> = (0..1000).map(|nth| id(&nth.to_string())).collect();
         for id in &ids {
-            requests.open(Asked { id: id.clone(), ..asked(a, "a", "") }, &[b, c]);
+            requests.open(Asked { id: id.clone(), ..asked(a, "a", "") }, &[b, c], None);
         }
         assert_eq!((requests.asked_by(a), requests.owed_by(b)), (2000, 1000));
         for id in ids.iter().rev() {
             assert_eq!(requests.answer_to(b, "a", id), Some(Answered { asker: a, closed: false }));
         }
         for id in &ids {
-            assert!(requests.is_open(a, id) && requests.is_owed(c, "a", id) && !requests.is_owed(b, "a", id));
+            assert!(requests.find_open(a, id).is_some() && requests.find_owed(b, "a", id).is_none());
+            assert_eq!(requests.find_owed(c, "a", id), requests.find_open(a, id));
             assert_eq!(requests.answer_asker(c, a, id), Some(Answered { asker: a, closed: true }));
         }
         assert!(requests.by_asker.is_empty() && requests.by_receiver.is_empty());
@@ -412,8 +470,8 @@ mod tests {
     fn the_number_of_an_asker_finds_no_other_askers_request() {
         let [a, a2, b, c] = sessions();
         let mut requests = Requests::default();
-        requests.open(asked(a, "a", "1"), &[b]);
-        requests.open(asked(a2, "a", "1"), &[c]);
+        requests.open(asked(a, "a", "1"), &[b], None);
+        requests.open(asked(a2, "a", "1"), &[c], None);
         assert_eq!(requests.answer_asker(b, a2, &id("1")), None);
         assert!(requests.answer_asker(b, a, &id("1")).is_some());
     }
@@ -422,12 +480,12 @@ mod tests {
     fn leaving_ends_what_nobody_else_can_answer() {
         let [a, b, c, _] = sessions();
         let mut requests = Requests::default();
-        requests.open(asked(a, "a", "1"), &[b]);
-        requests.open(asked(a, "a", "2"), &[b, c]);
-        requests.open(asked(c, "c", "3"), &[b]);
-        let over: Vec<_> = requests.receiver_left(b).into_iter().map(|(what, _)| what.id).collect();
+        requests.open(asked(a, "a", "1"), &[b], None);
+        requests.open(asked(a, "a", "2"), &[b, c], None);
+        requests.open(asked(c, "c", "3"), &[b], None);
+        let over: Vec<_> = requests.strike_off(b, 9).into_iter().map(|(what, _)| what.id).collect();
         assert_eq!(over, [id("1"), id("3")]);
-        assert_eq!(requests.receiver_left(c), [(asked(a, "a", "2"), false)]);
+        assert_eq!(requests.strike_off(c, 1), [(asked(a, "a", "2"), false)]);
         assert_eq!(requests.len(), 0);
     }
 
@@ -435,9 +493,9 @@ mod tests {
     fn a_request_that_came_to_nobody_counts() {
         let [a, ..] = sessions();
         let mut requests = Requests::default();
-        let unheard = requests.open(asked(a, "a", "1"), &[]);
+        let unheard = requests.open(asked(a, "a", "1"), &[], None);
         assert_eq!(requests.asked_by(a), 1);
-        requests.expire(unheard);
+        requests.close(unheard);
         assert_eq!((requests.asked_by(a), requests.kept_bytes()), (0, 0));
     }
 
@@ -445,9 +503,9 @@ mod tests {
     fn an_asker_that_is_gone_is_forgotten() {
         let [a, b, c, _] = sessions();
         let mut requests = Requests::default();
-        let first = requests.open(asked(a, "a", "1"), &[b, c]);
-        let second = requests.open(asked(a, "a", "2"), &[c]);
-        assert_eq!(requests.expire(second), Some((asked(a, "a", "2"), false)));
+        let first = requests.open(asked(a, "a", "1"), &[b, c], None);
+        let second = requests.open(asked(a, "a", "2"), &[c], None);
+        assert_eq!(requests.close(second), Some((asked(a, "a", "2"), false)));
         assert_eq!(requests.asker_left(a), 1);
         assert!(!requests.contains(first));
         assert_eq!((requests.owed_by(b), requests.owed_by(c), requests.legs.len()), (0, 0, 0));

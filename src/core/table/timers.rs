@@ -1,15 +1,15 @@
 //! Knows what is due when.
-//! Never: whether it still matters; whoever is told looks for itself.
+//! Never: whether it still matters; that is looked up when it is due.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use crate::core::SessionKey;
-use crate::core::requests::RequestKey;
+use crate::core::table::requests::RequestKey;
 
 /// What is due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Timer {
     /// An open request has waited long enough.
     Request(RequestKey),
@@ -49,15 +49,27 @@ impl Timers {
         self.heap.pop().map(|Reverse((_, _, timer))| timer)
     }
 
-    /// Takes note that one more timer is stale (about: one that is due then counts too); `matters` tells
-    /// which are not.
-    pub(crate) fn gone_stale(&mut self, matters: impl Fn(Duration, Timer) -> bool) {
-        const STALE_MIN: usize = 64;
+    /// Takes note that one more timer is stale. About: one that is due by then counts too.
+    pub(crate) fn gone_stale(&mut self) {
         self.stale += 1;
-        if self.stale > STALE_MIN && self.stale > self.heap.len() / 2 {
-            self.stale = 0;
-            self.heap.retain(|Reverse((at, _, timer))| matters(*at, *timer));
-        }
+    }
+
+    /// Whether so many are stale that they are worth dropping: more than `least`, and half of all.
+    pub(crate) fn has_many_stale(&self, least: usize) -> bool {
+        self.stale > least && self.stale > self.heap.len() / 2
+    }
+
+    /// Drops the stale ones. To be called only when every timer that matters can be told from what has it set:
+    /// in the middle of a step, a line that is on its way from one row to another has its timer still.
+    pub(crate) fn prune(&mut self, matters: impl Fn(Duration, Timer) -> bool) {
+        self.stale = 0;
+        self.heap.retain(|Reverse((at, _, timer))| matters(*at, *timer));
+        self.heap.shrink_to(2 * self.heap.len());
+    }
+
+    /// Every timer that is set.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Duration, Timer)> {
+        self.heap.iter().map(|Reverse((at, _, timer))| (*at, *timer))
     }
 
     /// Drops timers from the front that do not matter any more, so that nobody is woken for them.
@@ -96,7 +108,11 @@ mod tests {
         assert_eq!(timers.due(at(0)), None);
         for key in &keys[2..900] {
             requests.remove(*key);
-            timers.gone_stale(|_, timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
+            timers.gone_stale();
+            if timers.has_many_stale(64) {
+                timers
+                    .prune(|_, timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
+            }
         }
         assert!(timers.len() < 400, "{}", timers.len());
         timers.skip_stale(|_, timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));

@@ -1,7 +1,7 @@
 //! Knows which instances of a node a message goes to: to all, or to one of them (PROTOCOL.md section 4).
 //! Never: how it gets there.
 
-use crate::core::registry::{Instance, NodeKey};
+use crate::core::table::registry::{Instance, NodeKey};
 use crate::core::{Core, SessionKey};
 use crate::wire::control::Delivery;
 
@@ -25,7 +25,7 @@ impl Core {
     ) -> Reach {
         let Some(known) = self.registry.get(node) else { return Reach::Each };
         let instances = &known.instances;
-        self.effort += instances.len().saturating_sub(1);
+        self.desk.effort.call += instances.len().saturating_sub(1);
         let (picked, reach) = match (known.delivery, key) {
             (Delivery::All, _) => (None, Reach::Each),
             (Delivery::One, Some(key)) => (pick_by_key(instances, key), Reach::Each),
@@ -81,7 +81,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::User;
+    use crate::core::peer::User;
 
     #[test]
     fn a_key_moves_only_with_its_instance() {

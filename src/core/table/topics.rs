@@ -2,7 +2,7 @@
 //! Never: what is sent, or what becomes of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use slotmap::{SecondaryMap, SlotMap};
 
@@ -19,14 +19,12 @@ pub(crate) struct Topics {
     root: BranchKey,
     /// The subscriptions of each session, to end them with it.
     sessions: SecondaryMap<SessionKey, Vec<Pattern>>,
-    groups: HashMap<Rc<str>, Group>,
+    groups: HashMap<Arc<str>, Group>,
     count: usize,
-    /// Scratch for one message's matches.
-    found: Vec<Subscriber>,
 }
 
 /// A pattern, and the group that its messages are shared in.
-type Pattern = (Box<str>, Option<Rc<str>>);
+type Pattern = (Box<str>, Option<Arc<str>>);
 
 /// What one branch takes with its place above, about.
 const BRANCH_BYTES: usize = 512;
@@ -48,7 +46,26 @@ pub(crate) struct Subscriber {
     /// The connection's unique number.
     pub(crate) number: u64,
     pub(crate) session: SessionKey,
-    pub(crate) group: Option<Rc<str>>,
+    pub(crate) group: Option<Arc<str>>,
+}
+
+/// A look through the tree for all that match one topic. It can be done in steps: what is subscribed or
+/// unsubscribed between them may be found or not.
+#[derive(Debug, Default)]
+pub(crate) struct Search {
+    /// Branches to be looked at, each with how much of the topic is behind it.
+    stack: Vec<(BranchKey, usize)>,
+    found: Vec<Subscriber>,
+    /// How many lists what is found came from.
+    lists: usize,
+}
+
+impl Search {
+    /// The memory that it takes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.stack.capacity() * size_of::<(BranchKey, usize)>()
+            + self.found.capacity() * size_of::<Subscriber>()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,7 +85,6 @@ impl Default for Topics {
             sessions: SecondaryMap::new(),
             groups: HashMap::new(),
             count: 0,
-            found: Vec::new(),
         }
     }
 }
@@ -95,7 +111,7 @@ impl Topics {
         let branch = self.grow(pattern);
         let group = group.map(|name| match self.groups.get_key_value(name) {
             Some((name, _)) => name.clone(),
-            None => Rc::from(name),
+            None => Arc::from(name),
         });
         let list = self.branches[branch].list(is_rest(pattern));
         let place = match place(list, number, group.as_deref()) {
@@ -163,34 +179,57 @@ impl Topics {
         self.prune(branch);
     }
 
-    /// Everyone who would get a message published to `topic`, one entry for each connection and
-    /// group (none: plainly), ordered by number.
-    pub(crate) fn subscribers(&self, topic: &str) -> Vec<Subscriber> {
-        let mut found = Vec::new();
-        self.collect(topic, &mut found);
-        found
+    /// Begins to look for those who match `topic`.
+    pub(crate) fn begin(&self, search: &mut Search) {
+        search.stack.clear();
+        search.found.clear();
+        search.lists = 0;
+        search.stack.push((self.root, 0));
     }
 
-    /// Picks the receivers of one message to `topic` into `receivers`, ordered by number: all who
-    /// subscribe plainly, and of each group without one among them the next in turn that has
-    /// room, or the next in turn where none has. A connection is picked once. Says how many entries
-    /// it looked at.
+    /// Looks at branches until about `most` branches and subscriptions have been looked at. Says how many that
+    /// were, and whether that was all.
+    pub(crate) fn search(&self, search: &mut Search, topic: &str, most: usize) -> (usize, bool) {
+        let mut looked_at = 0;
+        while let Some((branch, at)) = search.stack.pop() {
+            let found = search.found.len();
+            // It may have been cut since the last step.
+            if let Some(branch) = self.branches.get(branch) {
+                look(branch, topic, at, search);
+            }
+            looked_at += 1 + search.found.len() - found;
+            if looked_at >= most && !search.stack.is_empty() {
+                return (looked_at, false);
+            }
+        }
+        if search.lists > 1 {
+            search.found.sort_unstable_by(|a, b| a.place().cmp(&b.place()));
+            search.found.dedup();
+        }
+        (looked_at, true)
+    }
+
+    /// What a search that is over has found, one entry for each connection and group (none: plainly), ordered
+    /// by number.
+    pub(crate) fn found<'a>(&self, search: &'a Search) -> &'a [Subscriber] {
+        &search.found
+    }
+
+    /// Picks the receivers of one message out of what was found for its topic into `receivers`, ordered by
+    /// number: all who subscribe plainly, and of each group without one among them the next in turn that has
+    /// room, or the next in turn if none has. A connection is picked once.
     pub(crate) fn pick(
         &mut self,
-        topic: &str,
+        search: &Search,
         has_room: impl Fn(SessionKey) -> bool,
         receivers: &mut Vec<SessionKey>,
-    ) -> usize {
-        let mut found = std::mem::take(&mut self.found);
-        let effort = self.collect(topic, &mut found) + found.len();
+    ) {
+        let found = &search.found;
         if found.iter().all(|subscriber| subscriber.group.is_none()) {
             receivers.extend(found.iter().map(|subscriber| subscriber.session));
         } else {
-            self.pick_with_groups(&found, has_room, receivers);
+            self.pick_with_groups(found, has_room, receivers);
         }
-        found.clear();
-        self.found = found;
-        effort
     }
 
     fn pick_with_groups(
@@ -200,7 +239,7 @@ impl Topics {
         receivers: &mut Vec<SessionKey>,
     ) {
         let mut picked = BTreeMap::new();
-        let mut groups: BTreeMap<&Rc<str>, Vec<&Subscriber>> = BTreeMap::new();
+        let mut groups: BTreeMap<&Arc<str>, Vec<&Subscriber>> = BTreeMap::new();
         for subscriber in found {
             match &subscriber.group {
                 None => drop(picked.insert(subscriber.number, subscriber.session)),
@@ -227,44 +266,6 @@ impl Topics {
             }
         }
         receivers.extend(picked.into_values());
-    }
-
-    /// Says how many branches it looked at.
-    fn collect(&self, topic: &str, found: &mut Vec<Subscriber>) -> usize {
-        let (mut lists, mut visited) = (0, 0);
-        self.descend(self.root, Some(topic), found, &mut lists, &mut visited);
-        if lists > 1 {
-            found.sort_unstable_by(|a, b| a.place().cmp(&b.place()));
-            found.dedup();
-        }
-        visited
-    }
-
-    /// `topic` is what is left of it below `branch`; none where it ends there. The tree is at most
-    /// 128 deep: a topic has at most 255 bytes.
-    fn descend(
-        &self,
-        branch: BranchKey,
-        topic: Option<&str>,
-        found: &mut Vec<Subscriber>,
-        lists: &mut usize,
-        visited: &mut usize,
-    ) {
-        *visited += 1;
-        let branch = &self.branches[branch];
-        let Some(topic) = topic else {
-            *lists += usize::from(!branch.here.is_empty());
-            found.extend_from_slice(&branch.here);
-            return;
-        };
-        *lists += usize::from(!branch.rest.is_empty());
-        found.extend_from_slice(&branch.rest);
-        let (token, below) = split(topic);
-        for token in [token, "*"] {
-            if let Some(&branch) = branch.tokens.get(token) {
-                self.descend(branch, below, found, lists, visited);
-            }
-        }
     }
 
     fn find(&self, pattern: &str) -> Option<BranchKey> {
@@ -295,6 +296,18 @@ impl Topics {
             self.branches.remove(at);
             at = above;
         }
+    }
+}
+
+impl Topics {
+    /// Panics if a count does not fit what is in the tree.
+    pub(crate) fn check(&self) {
+        let here = |branch: &Branch| branch.here.len() + branch.rest.len();
+        assert_eq!(self.branches.values().map(here).sum::<usize>(), self.count);
+        assert_eq!(self.sessions.values().map(Vec::len).sum::<usize>(), self.count);
+        let shared: usize = self.groups.values().map(|group| group.subscriptions).sum();
+        let in_groups = self.sessions.values().flatten().filter(|(_, group)| group.is_some()).count();
+        assert_eq!(shared, in_groups, "subscriptions of groups");
     }
 }
 
@@ -332,10 +345,21 @@ fn tokens(pattern: &str) -> impl Iterator<Item = &str> {
     leading.into_iter().flat_map(|leading| leading.split('.'))
 }
 
-fn split(topic: &str) -> (&str, Option<&str>) {
-    match topic.split_once('.') {
-        Some((token, below)) => (token, Some(below)),
-        None => (topic, None),
+/// Takes what matches at one branch, and puts the branches below it that may match onto the stack. The topic
+/// is used up to `at`; beyond its end if it ends at this branch.
+fn look(branch: &Branch, topic: &str, at: usize, search: &mut Search) {
+    if at > topic.len() {
+        search.lists += usize::from(!branch.here.is_empty());
+        search.found.extend_from_slice(&branch.here);
+        return;
+    }
+    search.lists += usize::from(!branch.rest.is_empty());
+    search.found.extend_from_slice(&branch.rest);
+    let end = topic[at..].find('.').map_or(topic.len(), |dot| at + dot);
+    for token in [&topic[at..end], "*"] {
+        if let Some(&below) = branch.tokens.get(token) {
+            search.stack.push((below, end + 1));
+        }
     }
 }
 
@@ -349,8 +373,21 @@ mod tests {
     }
 
     fn pick(topics: &mut Topics, topic: &str) -> Vec<SessionKey> {
-        let mut receivers = Vec::new();
-        topics.pick(topic, |_| true, &mut receivers);
+        pick_of(topics, topic, |_| true)
+    }
+
+    fn find(topics: &Topics, topic: &str) -> Search {
+        let mut search = Search::default();
+        topics.begin(&mut search);
+        // A branch at a time, as little as one step may do.
+        while !topics.search(&mut search, topic, 1).1 {}
+        search
+    }
+
+    fn pick_of(topics: &mut Topics, topic: &str, has_room: impl Fn(SessionKey) -> bool) -> Vec<SessionKey> {
+        let (search, mut receivers) = (find(topics, topic), Vec::new());
+        topics.pick(&search, has_room, &mut receivers);
+        topics.check();
         receivers
     }
 
@@ -409,15 +446,13 @@ mod tests {
         topics.subscribe(b, 2, ">", Some("g"));
         topics.subscribe(c, 3, "*", Some("g"));
         assert_eq!((0..4).map(|_| pick(&mut topics, "t")[0]).collect::<Vec<_>>(), [a, b, c, a]);
-        let mut receivers = Vec::new();
-        topics.pick("t", |session| session != b, &mut receivers);
-        topics.pick("t", |_| false, &mut receivers);
-        assert_eq!(receivers, [c, a], "who has no room is passed over, while another has some");
+        assert_eq!(pick_of(&mut topics, "t", |session| session != b), [c], "without room is passed over");
+        assert_eq!(pick_of(&mut topics, "t", |_| false), [a], "while another has some");
         topics.subscribe(d, 4, "t", None);
         assert_eq!(pick(&mut topics, "t"), [b, d]);
         topics.subscribe(c, 3, "t", None);
         assert_eq!(pick(&mut topics, "t"), [c, d], "who subscribes plainly too counts for its group");
-        assert_eq!(topics.subscribers("t").len(), 5);
+        assert_eq!(topics.found(&find(&topics, "t")).len(), 5);
         for (session, number) in [(a, 1), (b, 2), (c, 3), (d, 4)] {
             topics.session_left(session, number);
         }

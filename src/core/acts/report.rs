@@ -1,75 +1,39 @@
-//! Knows how the daemon spells what it knows: nodes, subscribers, connections, counters (PROTOCOL.md
-//! sections 7 and 12).
+//! Knows how the daemon spells what it knows: nodes, subscribers, connections, counters (PROTOCOL.md sections 7
+//! and 12).
 //! Never: changes any of it.
 
 use std::time::Duration;
 
-use crate::core::registry::{Instance, Node};
-use crate::core::route::Parcel;
-use crate::core::topics::Subscriber;
-use crate::core::{Core, Counters, SessionKey};
-use crate::limits::{Limits, PAGE_ENTRIES_MAX};
+use crate::core::gate::Counters;
+use crate::core::own_line::AskedBy;
+use crate::core::parcel::Parcel;
+use crate::core::session::{Nodes, Page, Through, Walk};
+use crate::core::table::registry::{Instance, Node};
+use crate::core::table::requests::Asked;
+use crate::core::table::topics::{Search, Subscriber};
+use crate::core::{Core, SessionKey};
+use crate::limits::{Limits, PAGE_ENTRIES_MAX, SharedNames};
 use crate::name::{literal_prefix, matches};
 use crate::wire::code::Code;
 use crate::wire::json::{Object, write_seconds, write_string};
 use crate::wire::message::{Refusal, excerpt};
 
-/// The entries of one page of an answer, already written, as many as fit into a line.
-struct Page {
-    entries: Vec<u8>,
-    count: usize,
-    limit: usize,
-    bytes_max: usize,
-    more: bool,
-}
-
-impl Page {
-    fn new(limit: usize, bytes_max: usize) -> Page {
-        Page { entries: Vec::new(), count: 0, limit, bytes_max, more: false }
-    }
-
-    /// Adds an entry; false where the page is full, and there is more.
-    fn add(&mut self, write: impl FnOnce(&mut Object<'_>)) -> bool {
-        let before = self.entries.len();
-        if self.count == self.limit {
-            self.more = true;
-            return false;
-        }
-        if self.count > 0 {
-            self.entries.push(b',');
-        }
-        let mut entry = Object::begin(&mut self.entries);
-        write(&mut entry);
-        entry.end();
-        if self.count > 0 && self.entries.len() > self.bytes_max {
-            self.entries.truncate(before);
-            self.more = true;
-            return false;
-        }
-        self.count += 1;
-        true
-    }
-
-    fn write_to(&self, object: &mut Object<'_>, name: &str) {
-        let out = object.key(name);
-        out.push(b'[');
-        out.extend_from_slice(&self.entries);
-        out.push(b']');
-    }
-}
-
 impl Core {
-    fn page(&self, limit: usize) -> Page {
-        Page::new(limit, self.limits.max_line_bytes / 2)
+    /// An empty page of at most `limit` entries.
+    pub(super) fn page(&self, limit: usize) -> Page {
+        Page::new(limit, self.desk.limits.max_line_bytes / 2)
     }
 
+    /// Answers `resolve`.
     pub(super) fn report_node(&mut self, parcel: &Parcel<'_>, node_id: &str) -> Result<(), Refusal> {
-        let Some(key) = self.registry.find(node_id) else {
+        let node = self.registry.find(node_id).and_then(|key| self.registry.get(key));
+        let Some(node) = node else {
             return Err(Refusal::new(Code::NoSuchNode, format!("no node \"{}\" is known", excerpt(node_id))));
         };
         let mut page = self.page(PAGE_ENTRIES_MAX);
-        let Some(node) = self.registry.get(key) else { return Ok(()) };
+        let mut looked_at = 0;
         for instance in &node.instances {
+            looked_at += 1;
             if !page.add(|entry| self.write_instance(entry, instance)) {
                 break;
             }
@@ -84,51 +48,68 @@ impl Core {
         }
         report.strings("endpoints", node.endpoints.iter().map(|endpoint| &**endpoint));
         report.raw("meta", node.meta.as_deref().unwrap_or("null").as_bytes());
-        report.seconds("last_seen", if node.instances.is_empty() { node.last_seen } else { self.now.wall });
-        self.effort += node.instances.len();
-        self.say_report(parcel, &body);
+        let last_seen = if node.instances.is_empty() { node.last_seen } else { self.desk.now.wall };
+        report.seconds("last_seen", last_seen);
+        self.desk.works(looked_at);
+        self.say_report(parcel.sender, parcel.asked(), &body);
         Ok(())
     }
 
     fn write_instance(&self, entry: &mut Object<'_>, instance: &Instance) {
         if let Some(session) = self.sessions.get(instance.session) {
-            session.write_identity(entry);
+            session.caller.write_identity(entry);
             entry.seconds("since", instance.since);
             entry.number("open_requests", self.requests.owed_by(instance.session));
-            entry.number("queue_bytes", session.outbox.queue_bytes());
+            entry.number("queue_bytes", session.outbound.outbox.queue_bytes());
         }
     }
 
-    pub(super) fn report_nodes(
-        &mut self,
-        parcel: &Parcel<'_>,
-        pattern: &str,
-        all: bool,
-        after: Option<&str>,
-        limit: usize,
-    ) {
-        let mut page = self.page(limit);
-        let mut looked_at = 0;
-        for (_, node) in self.registry.nodes_after(after, literal_prefix(pattern)) {
+    /// Goes on with the answer to `list`, and says it when the page is full or all nodes have been looked at.
+    /// A node that is there throughout is given once: it has one place in the order.
+    pub(super) fn go_on_with_nodes(&mut self, key: SessionKey, asked: Asked, mut nodes: Nodes) {
+        let most = self.desk.tuning.line_effort.saturating_sub(self.desk.effort.call).max(1);
+        let (mut looked_at, mut rest) = (0, None);
+        let behind = nodes.after.take();
+        for (_, node) in self.registry.nodes_after(behind.as_deref(), literal_prefix(&nodes.pattern)) {
             looked_at += 1 + node.instances.len() / 8;
-            let is_wanted = (all || !node.instances.is_empty()) && matches(pattern, &node.name);
-            if is_wanted && !page.add(|entry| write_node(entry, node)) {
+            let is_wanted = (nodes.all || !node.instances.is_empty()) && matches(&nodes.pattern, &node.name);
+            if is_wanted && !nodes.page.add(|entry| write_node(entry, node)) {
+                break;
+            }
+            if looked_at >= most {
+                rest = Some(node.name.clone());
                 break;
             }
         }
-        self.effort += looked_at;
+        self.desk.works(looked_at);
+        if rest.is_some() {
+            nodes.after = rest;
+            self.desk.orders.resume(key);
+            return self.suspend(key, Walk { asked, through: Through::Nodes(nodes) });
+        }
         let mut body = Vec::new();
         let mut report = Object::begin(&mut body);
-        page.write_to(&mut report, "nodes");
-        report.boolean("more", page.more);
-        self.say_report(parcel, &body);
+        nodes.page.write_to(&mut report, "nodes");
+        report.boolean("more", nodes.page.more);
+        self.say_report(key, asked.borrowed(), &body);
     }
 
-    pub(super) fn report_subscribers(&mut self, parcel: &Parcel<'_>, topic: &str, limit: usize) {
+    /// Goes on with the answer to `subscribers`, and says it when all have been found.
+    pub(super) fn go_on_with_subscribers(
+        &mut self,
+        key: SessionKey,
+        asked: Asked,
+        (topic, limit, mut search): (Box<str>, usize, Search),
+    ) {
+        let most = self.desk.tuning.line_effort.saturating_sub(self.desk.effort.call).max(1);
+        let (looked_at, is_over) = self.topics.search(&mut search, &topic, most);
+        self.desk.works(looked_at);
+        if !is_over {
+            self.desk.orders.resume(key);
+            return self.suspend(key, Walk { asked, through: Through::Subscribers { topic, limit, search } });
+        }
         let mut page = self.page(limit);
-        let subscribers = self.topics.subscribers(topic);
-        self.effort += subscribers.len();
-        for subscriber in &subscribers {
+        for subscriber in self.topics.found(&search) {
             if !page.add(|entry| self.write_subscriber(entry, subscriber)) {
                 break;
             }
@@ -137,7 +118,7 @@ impl Core {
         let mut report = Object::begin(&mut body);
         page.write_to(&mut report, "subscribers");
         report.boolean("more", page.more);
-        self.say_report(parcel, &body);
+        self.say_report(key, asked.borrowed(), &body);
     }
 
     fn write_subscriber(&self, entry: &mut Object<'_>, subscriber: &Subscriber) {
@@ -150,32 +131,37 @@ impl Core {
     }
 
     fn write_node_ids(&self, object: &mut Object<'_>, key: SessionKey) {
-        let names = self.sessions.get(key).map_or(&[][..], |session| &session.names);
+        let names = self.sessions.get(key).map_or(&[][..], |session| &session.holdings.names);
         let nodes = names.iter().filter_map(|&name| self.registry.get(name));
         object.array("node_ids", nodes, |out, node| write_string(out, &node.name));
     }
 
+    /// Answers `whoami`.
     pub(super) fn report_whoami(&mut self, parcel: &Parcel<'_>) {
         let Some(session) = self.sessions.get(parcel.sender) else { return };
+        let peer = &session.caller.peer;
         let mut body = Vec::new();
         let mut report = Object::begin(&mut body);
-        session.write_identity(&mut report);
+        session.caller.write_identity(&mut report);
         self.write_node_ids(&mut report, parcel.sender);
-        report.boolean("administrator", session.peer.administrator);
-        report.string("transport", session.peer.transport.word());
+        report.boolean("administrator", peer.administrator);
+        report.string("transport", peer.transport.word());
         report.object("daemon", |daemon| {
             daemon.string("name", "telexd").string("version", self.about.version).number("protocol", 1);
             daemon.string("host", &self.about.host);
-            daemon.object("limits", |limits| write_limits(limits, &self.limits, self.about.drain_timeout));
+            daemon.object("limits", |limits| {
+                write_limits(limits, &self.desk.limits, self.about.drain_timeout);
+            });
         });
-        self.say_report(parcel, &body);
+        self.say_report(parcel.sender, parcel.asked(), &body);
     }
 
+    /// Answers `stats`.
     pub(super) fn report_stats(&mut self, parcel: &Parcel<'_>, plugins: &[Counters]) {
-        let stats = &self.stats;
+        let (desk, stats) = (&self.desk, &self.desk.stats);
         let mut body = Vec::new();
         let mut report = Object::begin(&mut body);
-        report.seconds("uptime", self.now.mono.saturating_sub(self.started.mono));
+        report.seconds("uptime", desk.now.mono.saturating_sub(desk.started.mono));
         report.object("connections", |connections| {
             connections.number("now", self.sessions.len()).number("total", stats.connections_total);
             connections.number("refused", stats.connections_refused);
@@ -190,9 +176,10 @@ impl Core {
                 errors.number(code.word(), count);
             }
         });
-        report.number("missed", stats.missed).number("untold", stats.untold).number("paused", self.paused);
-        let queued: usize = self.sessions.values().map(|session| session.outbox.queue_bytes()).sum();
-        self.effort += self.sessions.len();
+        report.number("missed", stats.missed).number("untold", stats.untold);
+        report.number("paused", self.rows.paused());
+        let queued: usize =
+            self.sessions.iter().map(|(_, session)| session.outbound.outbox.queue_bytes()).sum();
         report.number("queue_bytes", queued).number("queue_bytes_max", stats.queue_bytes_max);
         report.number("memory_bytes", self.kept_bytes());
         report.array("plugins", plugins, write_counters);
@@ -202,18 +189,17 @@ impl Core {
         });
         report.number("turns", stats.turns);
         report.number("longest_turn_us", u64::try_from(stats.longest_turn.as_micros()).unwrap_or(u64::MAX));
-        self.say_report(parcel, &body);
+        self.desk.works(self.sessions.len() / 4);
+        self.say_report(parcel.sender, parcel.asked(), &body);
     }
 
-    /// Replies with the members of `body`, an object without its closing brace. What is short is said
-    /// also while memory is: somebody has to find out why.
-    fn say_report(&mut self, parcel: &Parcel<'_>, body: &[u8]) {
-        const SHORT_BYTES: usize = 4096;
-        if self.is_overloaded() && body.len() > SHORT_BYTES {
-            let refusal = self.out_of_memory();
-            return self.refuse(parcel, &refusal);
+    /// Replies with the members of `body`, an object without its closing brace. What is short is said also
+    /// while memory is: the reason has to be found.
+    fn say_report(&mut self, to: SessionKey, asked: AskedBy<'_>, body: &[u8]) {
+        match self.check_answer(to, body.len()) {
+            Ok(()) => self.say_reply(to, asked, |reply| reply.members(&body[1..])),
+            Err(refusal) => drop(self.say_error_reply(to, asked, &refusal)),
         }
-        self.say_reply(parcel.sender, parcel.asked(), |reply| reply.members(&body[1..]));
     }
 }
 
@@ -236,8 +222,8 @@ fn write_counters(out: &mut Vec<u8>, plugin: &Counters) {
 
 fn write_limits(object: &mut Object<'_>, limits: &Limits, drain_timeout: Duration) {
     let shared_names = match limits.shared_names {
-        crate::limits::SharedNames::User => "user",
-        crate::limits::SharedNames::Any => "any",
+        SharedNames::User => "user",
+        SharedNames::Any => "any",
     };
     object
         .number("max_line_bytes", limits.max_line_bytes)

@@ -1,10 +1,10 @@
 //! Knows which node IDs there are, who holds them, and what is remembered of those that are gone
 //! (PROTOCOL.md sections 3, 4 and 8).
-//! Never: tells anybody; each change is returned, and its caller spreads the news.
+//! Never: tells anybody. Each change is returned, and its caller spreads the news.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use slotmap::SlotMap;
@@ -23,11 +23,13 @@ slotmap::new_key_type! {
 pub(crate) struct Registry {
     nodes: SlotMap<NodeKey, Node>,
     /// Names come from peers, so the map is the standard library's, keyed in each process anew.
-    by_name: HashMap<Rc<str>, NodeKey>,
+    by_name: HashMap<Arc<str>, NodeKey>,
     /// The same in the order of their names, for listings.
-    in_order: BTreeMap<Rc<str>, NodeKey>,
+    in_order: BTreeMap<Arc<str>, NodeKey>,
     /// The nodes with endpoints, the oldest registration first.
     known: BTreeMap<u64, NodeKey>,
+    /// Those of them that have no instances, in the same order.
+    gone: BTreeMap<u64, NodeKey>,
     registrations: u64,
     here: usize,
     bytes: usize,
@@ -36,7 +38,7 @@ pub(crate) struct Registry {
 /// A node ID and its instances.
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) name: Rc<str>,
+    pub(crate) name: Arc<str>,
     /// In the order in which they came; none where the node is gone and remembered.
     pub(crate) instances: Vec<Instance>,
     pub(crate) delivery: Delivery,
@@ -148,6 +150,17 @@ impl Registry {
         self.bytes
     }
 
+    /// How many more bytes a node would take with this claim's endpoints and meta.
+    pub(crate) fn grows_by(&self, claim: &Claim<'_>) -> usize {
+        let node = self.find(claim.name).and_then(|key| self.nodes.get(key));
+        let Some(node) = node else { return size_of::<Node>() };
+        let endpoints = claim.endpoints.as_deref().map_or(0, endpoints_bytes);
+        let meta = claim.meta.as_ref().map_or(0, |meta| meta.as_ref().map_or(0, |meta| meta.len()));
+        let before = claim.endpoints.as_ref().map_or(0, |_| endpoints_bytes(&node.endpoints))
+            + claim.meta.as_ref().map_or(0, |_| node.meta.as_ref().map_or(0, |meta| meta.len()));
+        (endpoints + meta).saturating_sub(before)
+    }
+
     /// Registers, or says why not.
     pub(crate) fn register(&mut self, claim: Claim<'_>, known_max: usize) -> Result<Registered, Taken> {
         let key = self.find(claim.name);
@@ -177,6 +190,9 @@ impl Registry {
         }
         node.status = Status::Up;
         self.here += usize::from(!was_here);
+        if let Some(at) = node.known {
+            self.gone.remove(&at);
+        }
         if let Some(meta) = claim.meta {
             node.meta = meta;
         }
@@ -192,7 +208,7 @@ impl Registry {
     }
 
     fn insert(&mut self, name: &str) -> NodeKey {
-        let name: Rc<str> = Rc::from(name);
+        let name: Arc<str> = Arc::from(name);
         let key = self.nodes.insert(Node {
             name: name.clone(),
             instances: Vec::new(),
@@ -216,6 +232,7 @@ impl Registry {
         let node = &mut self.nodes[key];
         if let Some(old) = node.known.take() {
             self.known.remove(&old);
+            self.gone.remove(&old);
         }
         if node.endpoints.is_empty() {
             return;
@@ -224,9 +241,9 @@ impl Registry {
         node.known = Some(self.registrations);
         self.known.insert(self.registrations, key);
         while self.known.len() > most {
-            let Some((_, oldest)) = self.known.pop_first() else { return };
+            let Some((at, oldest)) = self.known.pop_first() else { return };
             self.nodes[oldest].known = None;
-            if self.nodes[oldest].instances.is_empty() {
+            if self.gone.remove(&at).is_some() {
                 self.forget(oldest);
             }
         }
@@ -235,15 +252,11 @@ impl Registry {
     /// Forgets nodes that are gone, the oldest registration first, until so many bytes are free.
     pub(crate) fn forget_gone(&mut self, bytes: usize) {
         let enough = self.bytes.saturating_sub(bytes);
-        let is_gone = |key: &NodeKey| self.nodes[*key].instances.is_empty();
-        let gone: Vec<_> =
-            self.known.iter().filter(|(_, key)| is_gone(key)).map(|(at, key)| (*at, *key)).collect();
-        for (at, key) in gone {
-            if self.bytes <= enough {
-                return;
-            }
+        while self.bytes > enough
+            && let Some((at, oldest)) = self.gone.pop_first()
+        {
             self.known.remove(&at);
-            self.forget(key);
+            self.forget(oldest);
         }
     }
 
@@ -275,8 +288,9 @@ impl Registry {
             node.last_seen = now;
             node.exclusive = false;
             self.here -= 1;
-            if node.known.is_none() {
-                self.forget(key);
+            match node.known {
+                Some(at) => drop(self.gone.insert(at, key)),
+                None => self.forget(key),
             }
         }
         true
@@ -297,13 +311,37 @@ impl Registry {
             .take_while(move |(name, _)| name.starts_with(prefix))
             .map(|(_, &key)| (key, &self.nodes[key]))
     }
+
+    /// Every node, in no order that means anything.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeKey, &Node)> {
+        self.nodes.iter()
+    }
+
+    /// Panics if the maps and sums do not fit the nodes.
+    pub(crate) fn check(&self) {
+        assert_eq!((self.by_name.len(), self.in_order.len()), (self.nodes.len(), self.nodes.len()));
+        let bytes: usize = self.nodes.values().map(Node::footprint).sum();
+        assert_eq!(bytes, self.bytes, "what nodes keep");
+        assert_eq!(self.nodes.values().filter(|node| !node.instances.is_empty()).count(), self.here);
+        for (key, node) in &self.nodes {
+            assert_eq!(self.by_name.get(&node.name), Some(&key));
+            assert!(!node.instances.is_empty() || node.known.is_some(), "{} is kept for nothing", node.name);
+            let is_gone = node.known.is_some_and(|at| self.gone.contains_key(&at));
+            assert_eq!(is_gone, node.instances.is_empty(), "{}", node.name);
+        }
+        assert_eq!(self.nodes.values().filter(|node| node.known.is_some()).count(), self.known.len());
+    }
+}
+
+fn endpoints_bytes(endpoints: &[Box<str>]) -> usize {
+    endpoints.iter().map(|endpoint| endpoint.len() + size_of::<Box<str>>()).sum()
 }
 
 impl Node {
     /// About what it takes: its record and texts, and its places in the maps.
     fn footprint(&self) -> usize {
         const MAP_BYTES: usize = 96;
-        let texts: usize = self.endpoints.iter().map(|endpoint| endpoint.len() + size_of::<Box<str>>()).sum();
+        let texts = endpoints_bytes(&self.endpoints);
         let meta = self.meta.as_ref().map_or(0, |meta| meta.len());
         let instances = self.instances.len() * size_of::<Instance>();
         size_of::<Node>() + MAP_BYTES + self.name.len() + texts + meta + instances

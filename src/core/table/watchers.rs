@@ -9,7 +9,7 @@ use crate::wire::control::Patterns;
 
 /// All monitors and taps.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct Watchers {
     /// Monitors of one node ID, each with its connection's number: the news of a node must not
     /// cost a look at everybody else's monitors.
     exact: HashMap<Box<str>, BTreeMap<u64, SessionKey>>,
@@ -36,7 +36,7 @@ pub(crate) struct Tapped<'a> {
     pub(crate) message_type: &'a str,
 }
 
-impl Watch {
+impl Watchers {
     /// Adds a monitor; false where the connection has it already.
     pub(crate) fn monitor(&mut self, session: SessionKey, number: u64, pattern: &str) -> bool {
         if pattern.contains('*') {
@@ -67,15 +67,39 @@ impl Watch {
         }
     }
 
-    /// Who monitors this node ID, each once, in the order of their numbers.
-    pub(crate) fn monitors_of(&self, node_id: &str) -> Vec<SessionKey> {
-        let mut found: BTreeMap<u64, SessionKey> = self.exact.get(node_id).cloned().unwrap_or_default();
-        for ((number, pattern), &session) in &self.patterns {
+    /// The monitors of this node ID whose numbers are beyond `behind`, each once, in the order of their numbers.
+    /// When about `most` (at least 1) have been looked at it stops, and gives the number up to which it got. The
+    /// last is how many it looked at.
+    pub(crate) fn monitors_of(
+        &self,
+        node_id: &str,
+        behind: u64,
+        most: usize,
+    ) -> (Vec<(u64, SessionKey)>, Option<u64>, usize) {
+        let (mut found, mut stop, mut looked_at) = (BTreeMap::new(), None, 0);
+        let mut last = behind;
+        for ((number, pattern), &session) in self.patterns.range((behind + 1, Box::from(""))..) {
+            if looked_at >= most && *number != last {
+                stop = Some(last);
+                break;
+            }
+            (last, looked_at) = (*number, looked_at + 1);
             if matches(pattern, node_id) {
                 found.insert(*number, session);
             }
         }
-        found.into_values().collect()
+        if let Some(exact) = self.exact.get(node_id) {
+            for (nth, (&number, &session)) in exact.range(behind + 1..=stop.unwrap_or(u64::MAX)).enumerate() {
+                if nth >= most {
+                    stop = Some(number - 1);
+                    break;
+                }
+                found.insert(number, session);
+                looked_at += 1;
+            }
+        }
+        let upto = stop.unwrap_or(u64::MAX);
+        (found.into_iter().take_while(|(number, _)| *number <= upto).collect(), stop, looked_at)
     }
 
     /// Whether this connection monitors `node_id` by anything but `except`.
@@ -87,11 +111,6 @@ impl Watch {
             || of_number
                 .map(|((_, pattern), _)| pattern)
                 .any(|pattern| **pattern != *except && matches(pattern, node_id))
-    }
-
-    /// How many monitors there are that cost a look at each name.
-    pub(crate) fn pattern_count(&self) -> usize {
-        self.patterns.len()
     }
 
     /// Whether anybody taps.
@@ -110,11 +129,12 @@ impl Watch {
     }
 
     /// Ends the tap with these patterns, or all of the connection where there is none in them.
-    /// Gives how many.
-    pub(crate) fn untap(&mut self, session: SessionKey, patterns: &Patterns<'_>) -> usize {
-        let before = self.taps.len();
-        self.taps.retain(|tap| tap.session != session || !(patterns.is_empty() || tap.patterns == *patterns));
-        before - self.taps.len()
+    /// Gives them.
+    pub(crate) fn untap(&mut self, session: SessionKey, patterns: &Patterns<'_>) -> Vec<Patterns<'static>> {
+        let ends = |tap: &mut Tap| {
+            tap.session == session && (patterns.is_empty() || tap.patterns == *patterns)
+        };
+        self.taps.extract_if(.., ends).map(|tap| tap.patterns).collect()
     }
 
     /// Who taps this message of `sender`'s, each once, in the order of their numbers.
@@ -172,40 +192,42 @@ mod tests {
     #[test]
     fn monitors() {
         let [a, b] = sessions();
-        let mut watch = Watch::default();
-        assert!(watch.monitor(a, 1, "web.*"));
-        assert!(watch.monitor(a, 1, "web.x"));
-        assert!(watch.monitor(b, 2, "web.x"));
-        assert!(!watch.monitor(b, 2, "web.x"));
-        assert_eq!(watch.monitors_of("web.x"), [a, b]);
-        assert_eq!(watch.monitors_of("web.y"), [a]);
-        assert_eq!(watch.monitors_of("db"), []);
-        assert!(watch.monitors_beside(1, "web.x", "web.*"));
-        assert!(watch.monitors_beside(1, "web.x", "web.x"));
-        assert!(!watch.monitors_beside(1, "web.y", "web.*"));
-        assert!(!watch.monitors_beside(2, "web.x", "web.x"));
-        assert!(watch.unmonitor(2, "web.x"));
-        assert!(!watch.unmonitor(2, "web.x"));
-        watch.session_left(a, 1);
-        assert!(watch.is_empty());
+        let mut watchers = Watchers::default();
+        assert!(watchers.monitor(a, 1, "web.*"));
+        assert!(watchers.monitor(a, 1, "web.x"));
+        assert!(watchers.monitor(b, 2, "web.x"));
+        assert!(!watchers.monitor(b, 2, "web.x"));
+        assert_eq!(watchers.monitors_of("web.x", 0, 9).0, [(1, a), (2, b)]);
+        assert_eq!(watchers.monitors_of("web.x", 0, 1), (vec![(1, a)], Some(1), 2));
+        assert_eq!(watchers.monitors_of("web.x", 1, 1).0, [(2, b)]);
+        assert_eq!(watchers.monitors_of("web.y", 0, 9).0, [(1, a)]);
+        assert_eq!(watchers.monitors_of("db", 0, 9).0, []);
+        assert!(watchers.monitors_beside(1, "web.x", "web.*"));
+        assert!(watchers.monitors_beside(1, "web.x", "web.x"));
+        assert!(!watchers.monitors_beside(1, "web.y", "web.*"));
+        assert!(!watchers.monitors_beside(2, "web.x", "web.x"));
+        assert!(watchers.unmonitor(2, "web.x"));
+        assert!(!watchers.unmonitor(2, "web.x"));
+        watchers.session_left(a, 1);
+        assert!(watchers.is_empty());
     }
 
     #[test]
     fn taps() {
         let [a, b] = sessions();
-        let mut watch = Watch::default();
+        let mut watchers = Watchers::default();
         let patterns = |to: &str| Patterns { to: Some(to.to_owned().into()), ..Patterns::default() };
-        watch.tap(a, 1, patterns("web*"));
-        assert!(watch.is_tapping(a, &patterns("web*")) && !watch.is_tapping(b, &patterns("web*")));
-        watch.tap(a, 1, Patterns { from: Some("x".into()), ..patterns("*") });
+        watchers.tap(a, 1, patterns("web*"));
+        assert!(watchers.is_tapping(a, &patterns("web*")) && !watchers.is_tapping(b, &patterns("web*")));
+        watchers.tap(a, 1, Patterns { from: Some("x".into()), ..patterns("*") });
         let message = Tapped { from: "x", to: "", topic: "", message_type: "ping" };
-        assert_eq!(watch.taps_of(b, message), [a], "a request to the daemon has an empty to");
-        assert_eq!(watch.taps_of(a, message), [], "never its own");
-        assert_eq!(watch.taps_of(b, Tapped { from: "y", ..message }), []);
-        assert_eq!(watch.taps_of(b, Tapped { to: "web.1", ..message }), [a], "once");
-        assert_eq!(watch.untap(b, &Patterns::default()), 0);
-        assert_eq!(watch.untap(a, &patterns("web*")), 1);
-        assert_eq!(watch.untap(a, &Patterns::default()), 1);
-        assert!(!watch.has_taps());
+        assert_eq!(watchers.taps_of(b, message), [a], "a request to the daemon has an empty to");
+        assert_eq!(watchers.taps_of(a, message), [], "never its own");
+        assert_eq!(watchers.taps_of(b, Tapped { from: "y", ..message }), []);
+        assert_eq!(watchers.taps_of(b, Tapped { to: "web.1", ..message }), [a], "once");
+        assert_eq!(watchers.untap(b, &Patterns::default()), []);
+        assert_eq!(watchers.untap(a, &patterns("web*")), [patterns("web*")]);
+        assert_eq!(watchers.untap(a, &Patterns::default()).len(), 1);
+        assert!(!watchers.has_taps());
     }
 }

@@ -1,0 +1,28 @@
+//! Knows how a line that waited for room becomes a message again.
+//! Never: where it goes now.
+
+use std::time::Duration;
+
+use crate::core::SessionKey;
+use crate::core::parcel::Parcel;
+use crate::core::rows::Standing;
+use crate::core::session::{Called, Held};
+use crate::wire::envelope::Envelope;
+use crate::wire::message::Message;
+
+/// Hands `act` the message of a held line.
+pub(super) fn with_held(sender: SessionKey, held: &Held, now: Duration, act: impl FnOnce(&Parcel<'_>)) {
+    // It has been read before, and stamped: it has a from and an id.
+    let Ok(envelope) = Envelope::scan(&held.line) else { return };
+    let Ok(message) = Message::read(&envelope) else { return };
+    let (Some(from), Some(id)) = (&message.from, &message.id) else { return };
+    act(&Parcel {
+        sender,
+        message: &message,
+        from,
+        id,
+        line: message.envelope.outgoing(),
+        deadline: held.deadline.unwrap_or(now),
+        standing: Standing { ticket: Some(held.ticket), favoured: held.called.and_then(Called::by) },
+    });
+}

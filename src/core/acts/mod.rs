@@ -1,0 +1,41 @@
+//! Knows the service: what is done about what peers send, and about what becomes of them. Each act is a part of
+//! [`Core`](crate::core::Core), and calls only those below it:
+//!
+//! | act | does |
+//! | --- | --- |
+//! | `intake` | makes lines of bytes and messages of lines, and finds out whose they are |
+//! | `settle` | carries out what messages lead to beyond themselves, and what time alone brings about |
+//! | `judge` | has messages judged, and does with them what is said |
+//! | `route` | finds who gets a message, or why nobody does |
+//! | `control`, `register` | answers requests to the daemon |
+//! | `publish` | brings messages to the subscribers of their topics |
+//! | `stop` | tells everybody of the end |
+//! | `leave` | takes connections in and away |
+//! | `report` | spells what the daemon knows |
+//! | `presence` | tells monitors who comes and goes |
+//! | `answer` | opens requests, and ends them |
+//! | `fates` | tells senders what was not delivered |
+//! | `say` | says lines of the daemon's own |
+//! | `memory` | looks whether too much is kept |
+//! | `tell` | tells plugins what happens to connections |
+
+mod answer;
+mod control;
+mod fates;
+mod held;
+mod intake;
+mod judge;
+mod leave;
+mod memory;
+mod presence;
+mod publish;
+mod register;
+mod report;
+mod route;
+mod say;
+mod settle;
+mod share;
+mod stop;
+mod tell;
+
+pub(super) use intake::Scratch;

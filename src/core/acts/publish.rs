@@ -1,0 +1,255 @@
+//! Knows how messages come to the subscribers of their topics, and copies to those who tap (PROTOCOL.md
+//! sections 4, 6 and 7).
+//! Never: who publishes, but for being told what came of a request.
+
+use crate::core::after::{After, Publication};
+use crate::core::emission::Emission;
+use crate::core::outbox::{Class, Origin};
+use crate::core::parcel::Parcel;
+use crate::core::acts::share::Reach;
+use crate::core::table::topics::Search;
+use crate::core::table::watchers::Tapped;
+use crate::core::{Core, SessionKey};
+use crate::name::NodeAddress;
+use crate::wire::code::Code;
+use crate::wire::envelope::{Envelope, Outgoing};
+use crate::wire::message::{Refusal, Target, excerpt};
+
+impl Core {
+    /// Puts one line of a peer's into the outbox of each of `receivers`, which are there and have room.
+    pub(super) fn deliver(&mut self, sender: SessionKey, class: Class, receivers: &[SessionKey], line: &Outgoing<'_>) {
+        let choked_at = self.choked_by(class);
+        let Core { post, sessions, desk, .. } = self;
+        let origin = Origin::Peer(sender);
+        if post.deliver(sessions, desk, origin, class, receivers, line, choked_at) {
+            self.give_up_broken(receivers);
+        }
+    }
+
+    /// With more bytes of answers than this a receiver is not read. What is in the first count adds none but
+    /// `lagged`, and each line of the receiver's own is preceded by an exact look.
+    fn choked_by(&self, class: Class) -> usize {
+        if class.is_answer() { self.choked_at() } else { self.desk.limits.max_queue_bytes / 2 }
+    }
+
+    /// What was queued for connections that nothing can be written to meets its fate at once.
+    #[cold]
+    fn give_up_broken(&mut self, receivers: &[SessionKey]) {
+        for &receiver in receivers {
+            if self.sessions.get(receiver).is_some_and(|session| session.outbound.broken) {
+                self.give_up(receiver);
+            }
+        }
+    }
+
+    /// Sends a peer's message to a topic. A request is refused if none gets it.
+    pub(super) fn publish(&mut self, parcel: &Parcel<'_>, topic: &str) -> Result<(), Refusal> {
+        let mut search = std::mem::take(&mut self.search);
+        self.topics.begin(&mut search);
+        let published = match parcel.is_request() {
+            true => self.publish_request(parcel, topic, &mut search),
+            false => {
+                self.publish_signal(Origin::Peer(parcel.sender), topic, &parcel.line, &mut search);
+                Ok(())
+            }
+        };
+        self.search = search;
+        published
+    }
+
+    /// Brings a signal to all who subscribe: those who have no room miss it. If they are very many, to the rest
+    /// of them in other turns.
+    fn publish_signal(&mut self, origin: Origin, topic: &str, line: &Outgoing<'_>, search: &mut Search) {
+        let step = self.desk.tuning.publish_step;
+        let mut receivers = std::mem::take(&mut self.receivers);
+        receivers.clear();
+        let is_over = self.search_some(topic, search);
+        if is_over {
+            self.pick_subscribers(search, &mut receivers);
+        }
+        let is_in_turn = origin != Origin::Daemon || !self.desk.after.has_own_publications();
+        if is_over && receivers.len() <= step && is_in_turn {
+            self.serve(origin, &mut receivers, line);
+        } else {
+            let mut copy = Vec::new();
+            line.write_to(&mut copy);
+            copy.pop();
+            let receivers = is_over.then(|| std::mem::take(&mut receivers));
+            let search = std::mem::take(search);
+            let (topic, line) = (topic.into(), copy);
+            let publication = Publication { origin, topic, line, search, receivers, served: 0 };
+            self.desk.after.push(After::Publication(Box::new(publication)));
+        }
+        self.receivers = receivers;
+    }
+
+    /// Goes on with a publication to very many; gives what is left of it when the time is up.
+    pub(super) fn go_on_publishing(&mut self, mut of: Box<Publication>) -> Option<Box<Publication>> {
+        while self.desk.left() > 0 {
+            if of.receivers.is_none() {
+                if self.search_some(&of.topic, &mut of.search) {
+                    let mut receivers = Vec::new();
+                    self.pick_subscribers(&of.search, &mut receivers);
+                    of.receivers = Some(receivers);
+                }
+                continue;
+            }
+            let all = of.receivers.as_deref().unwrap_or_default();
+            let end = all.len().min(of.served + self.desk.tuning.publish_step);
+            let mut some: Vec<_> = all[of.served..end].to_vec();
+            self.desk.settles(some.len() * 2);
+            some.retain(|&receiver| self.sessions.is_here(receiver));
+            of.served = end;
+            let is_last = end == all.len();
+            if let Ok(envelope) = Envelope::scan(&of.line) {
+                self.serve(of.origin, &mut some, &envelope.outgoing());
+            }
+            if is_last {
+                return None;
+            }
+        }
+        Some(of)
+    }
+
+    /// Looks for subscribers for a while, and says whether that is done.
+    fn search_some(&mut self, topic: &str, search: &mut Search) -> bool {
+        let (looked_at, is_over) = self.topics.search(search, topic, 4 * self.desk.tuning.publish_step);
+        // Each is a short copy and no look-up.
+        self.desk.works(looked_at / 16);
+        is_over
+    }
+
+    fn pick_subscribers(&mut self, search: &Search, receivers: &mut Vec<SessionKey>) {
+        let (sessions, half) = (&self.sessions, self.desk.limits.max_queue_bytes / 2);
+        let has_room =
+            |key| sessions.get(key).is_some_and(|session| session.outbound.outbox.direct_bytes() < half);
+        self.topics.pick(search, has_room, receivers);
+        // Each is a short copy. The few branches on the way of a plain topic are no effort.
+        self.desk.works(receivers.len() / 16);
+    }
+
+    fn serve(&mut self, origin: Origin, receivers: &mut Vec<SessionKey>, line: &Outgoing<'_>) {
+        self.leave_to_those_with_room(receivers);
+        match origin {
+            Origin::Peer(sender) => self.deliver(sender, Class::Topic, receivers, line),
+            Origin::Daemon => {
+                let choked_at = self.choked_by(Class::Topic);
+                let Core { post, sessions, desk, .. } = self;
+                if post.deliver(sessions, desk, origin, Class::Topic, receivers, line, choked_at) {
+                    self.give_up_broken(receivers);
+                }
+            }
+        }
+    }
+
+    /// Those without room miss the message.
+    fn leave_to_those_with_room(&mut self, receivers: &mut Vec<SessionKey>) {
+        receivers.retain(|&receiver| {
+            let has_room = self.has_topic_room(receiver);
+            if !has_room {
+                self.miss(receiver);
+            }
+            has_room
+        });
+    }
+
+    /// Hands a request to all who subscribe and have room, in one step: it is open with all of them or not at
+    /// all.
+    fn publish_request(&mut self, parcel: &Parcel<'_>, topic: &str, search: &mut Search) -> Result<(), Refusal> {
+        while !self.search_some(topic, search) {}
+        let mut receivers = std::mem::take(&mut self.receivers);
+        receivers.clear();
+        self.pick_subscribers(search, &mut receivers);
+        let done = self.hand_to_subscribers(parcel, topic, &mut receivers);
+        self.receivers = receivers;
+        done
+    }
+
+    fn hand_to_subscribers(
+        &mut self,
+        parcel: &Parcel<'_>,
+        topic: &str,
+        receivers: &mut Vec<SessionKey>,
+    ) -> Result<(), Refusal> {
+        if receivers.is_empty() {
+            let error = format!("nobody subscribes to \"{}\"", excerpt(topic));
+            return Err(Refusal::new(Code::NoSubscribers, error));
+        }
+        if receivers.iter().any(|&receiver| self.owes(receiver, parcel.from, parcel.id)) {
+            self.refuse_double(parcel.sender, parcel.from, parcel.id);
+            return Ok(());
+        }
+        let with_room = receivers.iter().filter(|&&receiver| self.has_topic_room(receiver)).count();
+        self.check_request_count(parcel.sender, with_room)?;
+        self.leave_to_those_with_room(receivers);
+        if receivers.is_empty() {
+            let error = format!("every subscriber of \"{}\" reads too slowly to get it", excerpt(topic));
+            return Err(Refusal::new(Code::Overloaded, error));
+        }
+        self.open_request(parcel, receivers);
+        self.deliver(parcel.sender, Class::Topic, receivers, &parcel.line);
+        Ok(())
+    }
+
+    /// Sends a signal of the daemon's own. None waits for it and none is told where it went: a receiver without
+    /// room misses it.
+    pub(in crate::core) fn emit(&mut self, emission: &Emission) {
+        let line = emission.line(self.post.next_id());
+        if let Some(to) = &emission.to {
+            let mut receivers = std::mem::take(&mut self.receivers);
+            receivers.clear();
+            self.find_emitted_to(to, &mut receivers);
+            for &receiver in &receivers {
+                self.say_topic_line(receiver, &line);
+            }
+            self.receivers = receivers;
+        } else if let (Some(topic), Ok(envelope)) = (&emission.topic, Envelope::scan(&line)) {
+            let mut search = std::mem::take(&mut self.search);
+            self.topics.begin(&mut search);
+            self.publish_signal(Origin::Daemon, topic, &envelope.outgoing(), &mut search);
+            self.search = search;
+        }
+        // A subscriber that misses it for want of memory is told when there is some.
+        self.watch_pressure();
+    }
+
+    fn find_emitted_to(&mut self, to: &str, receivers: &mut Vec<SessionKey>) {
+        match NodeAddress::parse(to) {
+            Ok(NodeAddress::Node(name)) => {
+                let Some(node) = self.registry.find(name) else { return };
+                // If no instance has room, one of them misses it.
+                if self.pick_instances(node, None, Core::has_topic_room, receivers) == Reach::AnyOf {
+                    receivers.truncate(1);
+                }
+            }
+            Ok(NodeAddress::Unique(number)) => receivers.extend(self.sessions.here(number)),
+            Err(_) => {}
+        }
+    }
+
+    /// Copies a message to those who tap it.
+    pub(super) fn tap(&mut self, parcel: &Parcel<'_>, verdict: &'static str) {
+        if !self.watchers.has_taps() {
+            return;
+        }
+        let (to, topic) = match &parcel.message.target {
+            Target::Daemon => ("", ""),
+            Target::Address(to) => (&**to, ""),
+            Target::Topic(topic) => ("", &**topic),
+        };
+        let message = Tapped { from: parcel.from, to, topic, message_type: &parcel.message.message_type };
+        let taps = self.watchers.taps_of(parcel.sender, message);
+        if taps.is_empty() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        parcel.line.write_to(&mut bytes);
+        bytes.pop();
+        let text = String::from_utf8_lossy(&bytes);
+        for tap in taps {
+            self.say_topic_signal(tap, "tap", |body| {
+                body.string("verdict", verdict).string("line", &text);
+            });
+        }
+    }
+}

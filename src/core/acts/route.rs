@@ -1,0 +1,244 @@
+//! Knows who gets a message, or why none does (PROTOCOL.md sections 4 to 6).
+//! Never: how a message gets into a queue, or what it says.
+
+use crate::core::acts::answer::timed_out;
+use crate::core::acts::held::with_held;
+use crate::core::acts::share::Reach;
+use crate::core::gate::Gate;
+use crate::core::outbox::Class;
+use crate::core::parcel::Parcel;
+use crate::core::session::{Held, LastTo};
+use crate::core::table::registry::NodeKey;
+use crate::core::table::requests::LegKey;
+use crate::core::{Core, SessionKey};
+use crate::name::{BadName, NodeAddress};
+use crate::wire::code::Code;
+use crate::wire::message::{Id, Kind, Refusal, Target, excerpt};
+
+/// What became of a message to its receivers.
+enum Fate {
+    Delivered,
+    Refused(Refusal),
+    /// A request of this id is open already.
+    Doubled,
+    /// It can go on when one of these has room.
+    WaitsFor(Box<[SessionKey]>),
+}
+
+impl Core {
+    /// Sends a message where it is to go.
+    pub(super) fn route(&mut self, parcel: &Parcel<'_>, gate: &dyn Gate) {
+        match (&parcel.message.kind, &parcel.message.target) {
+            (Kind::Reply(answered), target) => self.route_reply(parcel, answered, target),
+            (Kind::Signal, Target::Daemon) => {}
+            (Kind::Request, Target::Daemon) => self.control(parcel, gate),
+            (_, Target::Address(to)) => self.route_to_address(parcel, to),
+            (_, Target::Topic(topic)) => {
+                if let Err(refusal) = self.publish(parcel, topic) {
+                    self.refuse(parcel, &refusal);
+                }
+            }
+        }
+    }
+
+    /// Sends a line that has waited on its way again. Its timer stays if it waits on.
+    pub(super) fn route_held(&mut self, key: SessionKey, held: &Held, gate: &dyn Gate) {
+        with_held(key, held, self.desk.mono(), |parcel| self.route(parcel, gate));
+        let waits_on = self.sessions.get(key).is_some_and(|session| {
+            session.inbound.held.as_ref().is_some_and(|waiting| waiting.ticket == held.ticket)
+        });
+        if !waits_on && held.deadline.is_some() {
+            self.desk.timers.gone_stale();
+        }
+    }
+
+    /// A request that waited for room has waited long enough.
+    pub(super) fn held_expired(&mut self, sender: SessionKey, ticket: u64) {
+        let held = self.sessions.get(sender).and_then(|session| session.inbound.held.as_ref());
+        if held.is_none_or(|held| held.ticket != ticket) {
+            return;
+        }
+        if let Some(held) = self.rows.drop_held(&mut self.sessions, &mut self.desk, sender) {
+            with_held(sender, &held, self.desk.mono(), |parcel| self.refuse(parcel, &timed_out()));
+            self.pass_on_all(&held.receivers);
+            self.sessions.account(sender);
+            self.desk.orders.resume(sender);
+        }
+    }
+
+    /// A line waits no more, or has gone on: in all rows that it stood in the next one is called if there is
+    /// room.
+    pub(super) fn pass_on_all(&mut self, receivers: &[SessionKey]) {
+        let is_short = self.is_overloaded();
+        for &receiver in receivers {
+            self.rows.pass_on(&mut self.sessions, &mut self.desk, receiver, is_short);
+        }
+    }
+
+    fn route_to_address(&mut self, parcel: &Parcel<'_>, to: &str) {
+        let mut receivers = std::mem::take(&mut self.receivers);
+        receivers.clear();
+        let fate = match self.find_receivers(parcel, to, &mut receivers) {
+            Err(refusal) => Fate::Refused(refusal),
+            Ok(reach) => self.hand_over(parcel, &receivers, reach),
+        };
+        self.receivers = receivers;
+        // Most are delivered, and need no more than this look.
+        if !matches!(fate, Fate::Delivered) {
+            self.conclude_undelivered(parcel, fate);
+        }
+    }
+
+    fn find_receivers(
+        &mut self,
+        parcel: &Parcel<'_>,
+        to: &str,
+        receivers: &mut Vec<SessionKey>,
+    ) -> Result<Reach, Refusal> {
+        let last = self.sessions.get(parcel.sender).and_then(|session| session.inbound.last_to.as_ref());
+        let node = match last {
+            Some(last) if *last.to == *to && self.registry.get(last.node).is_some() => Some(last.node),
+            _ => match NodeAddress::parse(to).map_err(|why| bad_address(to, why))? {
+                NodeAddress::Node(name) => {
+                    let node = self.registry.find(name);
+                    self.remember(parcel.sender, to, node);
+                    node
+                }
+                NodeAddress::Unique(number) => {
+                    receivers.extend(self.sessions.here(number));
+                    None
+                }
+            },
+        };
+        let has_room = |core: &Core, receiver| core.has_room_for(receiver, parcel);
+        let key = parcel.message.key.as_deref();
+        let reach = node.map_or(Reach::Each, |node| self.pick_instances(node, key, has_room, receivers));
+        match (receivers.is_empty(), parcel.standing.ticket) {
+            (false, _) => Ok(reach),
+            (true, None) => {
+                Err(Refusal::new(Code::NoSuchNode, format!("nobody is there as \"{}\"", excerpt(to))))
+            }
+            (true, Some(_)) => Err(Refusal::new(
+                Code::NodeGone,
+                format!("\"{}\" has left while the message waited for room in its queue", excerpt(to)),
+            )),
+        }
+    }
+
+    /// Remembers where the message goes: the next one is likely to go there too. The key of a node dies with
+    /// it, so what is remembered can be stale, but never wrong.
+    fn remember(&mut self, sender: SessionKey, to: &str, node: Option<NodeKey>) {
+        if let (Some(session), Some(node)) = (self.sessions.get_mut(sender), node) {
+            session.inbound.last_to = Some(LastTo { to: to.into(), node });
+        }
+    }
+
+    fn has_room_for(&self, receiver: SessionKey, parcel: &Parcel<'_>) -> bool {
+        let most = self.desk.limits.max_queue_bytes;
+        self.sessions.get(receiver).is_some_and(|session| session.has_room(receiver, most, parcel.standing))
+    }
+
+    /// Hands a request or signal to those it reaches, or to none.
+    fn hand_over(&mut self, parcel: &Parcel<'_>, receivers: &[SessionKey], reach: Reach) -> Fate {
+        let full = match reach {
+            Reach::AnyOf => receivers,
+            Reach::Each => {
+                let full = receivers.iter().find(|&&receiver| !self.has_room_for(receiver, parcel));
+                full.map_or(&[][..], std::slice::from_ref)
+            }
+        };
+        if parcel.is_request() {
+            let is_each = reach == Reach::Each;
+            if is_each && receivers.iter().any(|&one| self.owes(one, parcel.from, parcel.id)) {
+                return Fate::Doubled;
+            }
+            let more = if is_each { receivers.len() } else { 1 };
+            if let Err(refusal) = self.check_request_count(parcel.sender, more) {
+                return Fate::Refused(refusal);
+            }
+        }
+        if self.is_overloaded() {
+            return Fate::Refused(self.out_of_memory());
+        }
+        if !full.is_empty() {
+            let sender = self.sessions.get(parcel.sender);
+            return match sender.is_some_and(|session| session.holdings.never_waits) {
+                false => Fate::WaitsFor(full.into()),
+                true => Fate::Refused(Refusal::new(
+                    Code::Overloaded,
+                    "the queue of a receiver is full, and this connection registered with \"overflow\":\"fail\"",
+                )),
+            };
+        }
+        if parcel.is_request() {
+            self.open_request(parcel, receivers);
+        }
+        self.deliver(parcel.sender, Class::Direct, receivers, &parcel.line);
+        Fate::Delivered
+    }
+
+    /// Tells the sender what it has to be told, or makes it wait.
+    fn conclude_undelivered(&mut self, parcel: &Parcel<'_>, fate: Fate) {
+        match fate {
+            Fate::Delivered => {}
+            Fate::Refused(refusal) => self.refuse(parcel, &refusal),
+            Fate::Doubled => self.refuse_double(parcel.sender, parcel.from, parcel.id),
+            Fate::WaitsFor(receivers) => {
+                let mut line = Vec::new();
+                parcel.line.write_to(&mut line);
+                line.pop();
+                let deadline = parcel.is_request().then_some(parcel.deadline);
+                let is_new = parcel.standing.ticket.is_none();
+                let ticket = parcel.standing.ticket.unwrap_or_else(|| self.rows.next_ticket());
+                let held = Held { line, ticket, receivers, called: None, deadline };
+                self.rows.hold(&mut self.sessions, &mut self.desk, parcel.sender, held, is_new);
+            }
+        }
+    }
+
+    fn route_reply(&mut self, parcel: &Parcel<'_>, id: &Id<'_>, target: &Target<'_>) {
+        let owed = self.find_owed(parcel.sender, id, target);
+        if owed.is_some() && self.is_overloaded() {
+            // The request stays open: its answer may be sent again.
+            let refusal = self.out_of_memory();
+            return self.refuse(parcel, &refusal);
+        }
+        let Some(answered) = owed.and_then(|owed| self.requests.answer(owed)) else {
+            let error = format!(
+                "\"body.in_reply_to\" is \"{}\": no such request is open here from \"to\" (it may be answered already, over, or another's to answer)",
+                excerpt(&id.text)
+            );
+            return self.refuse(parcel, &Refusal::new(Code::NoSuchRequest, error));
+        };
+        if answered.closed {
+            self.request_closed(answered.asker);
+        }
+        // What it missed is told first, and counts.
+        self.tell_missed_now(answered.asker);
+        let is_full = self.answers_are_full(answered.asker);
+        self.deliver(parcel.sender, Class::Reply, &[answered.asker], &parcel.line);
+        if is_full {
+            // With the reply in its queue, so that this sender too is told that it came to nothing.
+            self.end_for_answers(answered.asker);
+        }
+    }
+
+    /// Finds what a reply of `receiver`'s answers: by the address that the request was sent from, or by the
+    /// asker's unique id. A request whose time is over is not answered any more, though it may not have been
+    /// told yet.
+    fn find_owed(&mut self, receiver: SessionKey, id: &Id<'_>, target: &Target<'_>) -> Option<LegKey> {
+        let Target::Address(to) = target else { return None };
+        let leg = self.requests.find_leg(receiver, to, id).or_else(|| {
+            let NodeAddress::Unique(number) = NodeAddress::parse(to).ok()? else { return None };
+            let asker = self.sessions.of_number(number).filter(|_| !to.contains('#'))?;
+            self.requests.find_leg_to(receiver, asker, id)
+        })?;
+        let is_due = self.requests.request_of(leg).is_some_and(|request| self.end_if_due(request));
+        (!is_due).then_some(leg)
+    }
+}
+
+fn bad_address(to: &str, why: BadName) -> Refusal {
+    let error = format!("\"to\" is \"{}\", which {why}; expected NODE, NODE#PORT or :N", excerpt(to));
+    Refusal::new(Code::BadField, error)
+}

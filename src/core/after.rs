@@ -1,0 +1,219 @@
+//! Knows what has been decided and is not carried out yet, in its order.
+//! Never: how any of it is carried out.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::core::SessionKey;
+use crate::core::event::Subject;
+use crate::core::happening::Party;
+use crate::core::order::Reason;
+use crate::core::outbox::{Origin, Outbox};
+use crate::core::table::registry::Instance;
+use crate::core::table::requests::RequestKey;
+use crate::core::table::topics::Search;
+use crate::wire::message::Id;
+
+/// What something leads to beyond itself. What nothing stands before is done at once; the rest waits here
+/// and is done in its order, as much in each turn as is bearable.
+#[derive(Debug)]
+pub(crate) enum After {
+    /// An instance came or went: monitors have to be told.
+    News(News),
+    /// A connection reads too slowly, and is to be ended.
+    Doomed { session: SessionKey, reason: Reason, why: String },
+    /// A leaving session may have got all that it is owed.
+    Settled(SessionKey),
+    /// A connection is no instance any more: it is to be struck off the requests that it owes answers to,
+    /// then its going is told.
+    Left(Box<Leaver>),
+    /// The queue of a receiver that takes nothing more: its senders have to be told.
+    Undelivered(Box<Undelivered>),
+    /// A message to a topic that has many subscribers.
+    Publication(Box<Publication>),
+    /// The daemon ends: everybody has to be told.
+    Stop(Box<Stop>),
+}
+
+/// An instance came, or went for this reason.
+#[derive(Clone, Debug)]
+pub(crate) struct News {
+    pub(crate) node_id: Arc<str>,
+    pub(crate) number: u64,
+    pub(crate) reason: Option<Reason>,
+    /// The number of the last monitor that was told.
+    pub(crate) told: u64,
+}
+
+/// A connection that is gone for everybody else, and whose going is not told yet.
+#[derive(Debug)]
+pub(crate) struct Leaver {
+    pub(crate) session: SessionKey,
+    pub(crate) number: u64,
+    pub(crate) reason: Reason,
+    /// As it was, for its record.
+    pub(crate) about: Subject,
+    /// As plugins are told of it.
+    pub(crate) party: Option<Party>,
+    /// The node IDs that it held.
+    pub(crate) node_ids: Vec<Arc<str>>,
+    /// How many of them monitors have been told of.
+    pub(crate) told: usize,
+    /// The monitors of the next one that have been told, if any have.
+    pub(crate) news: Option<News>,
+}
+
+/// Lines that a receiver did not take.
+#[derive(Debug)]
+pub(crate) struct Undelivered {
+    /// `:N`.
+    pub(crate) receiver: Arc<str>,
+    pub(crate) outbox: Outbox,
+    /// The fates of what was no request, one for each sender, in the order of their first messages.
+    pub(crate) fates: Vec<Fate>,
+    /// Where each sender stands in `fates`.
+    pub(crate) places: HashMap<SessionKey, usize>,
+    /// How many fates have been told.
+    pub(crate) told: usize,
+}
+
+/// The messages of one sender that one receiver did not take.
+#[derive(Debug)]
+pub(crate) struct Fate {
+    pub(crate) sender: SessionKey,
+    /// The id of the first of them.
+    pub(crate) first: Option<Id<'static>>,
+    pub(crate) count: u64,
+}
+
+/// A message to a topic on its way to its subscribers.
+#[derive(Debug)]
+pub(crate) struct Publication {
+    pub(crate) origin: Origin,
+    pub(crate) topic: Box<str>,
+    /// As it leaves, without LF.
+    pub(crate) line: Vec<u8>,
+    /// Looks for the subscribers; over when `receivers` is there.
+    pub(crate) search: Search,
+    pub(crate) receivers: Option<Vec<SessionKey>>,
+    /// How many of them have been served.
+    pub(crate) served: usize,
+}
+
+/// An end of the daemon that is being told.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Senders that wait for room are told, from this one on.
+    Held(Vec<SessionKey>, usize),
+    /// Then all who wait for an answer.
+    Requests(Vec<RequestKey>, usize),
+    /// Then monitors are told of every instance.
+    Nodes(Vec<(Arc<str>, Vec<Instance>)>, usize),
+    /// Then everybody hears `shutdown`.
+    Everybody(Vec<SessionKey>, usize),
+}
+
+/// The queue of consequences.
+#[derive(Debug, Default)]
+pub(crate) struct Consequences {
+    queue: VecDeque<After>,
+    /// How much is in it that monitors are told of, and how many publications of the daemon's own.
+    news: usize,
+    own_publications: usize,
+    /// How many have been put into it, and taken out, so far.
+    put: u64,
+    taken: u64,
+    /// Sessions that go on when so many have been taken out, in that order.
+    waiting: VecDeque<(u64, SessionKey)>,
+    /// Sessions that go on when monitors have been told all.
+    pub(crate) behind_news: Vec<SessionKey>,
+    /// Killed sessions, which are closed after one more try to write.
+    pub(crate) condemned: Vec<SessionKey>,
+}
+
+/// Places that are kept when the queue is empty.
+const PLACES_KEPT_MAX: usize = 4096;
+
+impl Consequences {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether monitors have not been told all yet.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news > 0
+    }
+
+    /// Whether a signal of the daemon's own to a topic is still on its way.
+    pub(crate) fn has_own_publications(&self) -> bool {
+        self.own_publications > 0
+    }
+
+    pub(crate) fn push(&mut self, after: After) {
+        self.count(&after, 1);
+        self.put += 1;
+        self.queue.push_back(after);
+    }
+
+    /// Takes the first; what is left of it is given back by [`Consequences::put_back`].
+    pub(crate) fn take(&mut self) -> Option<After> {
+        let after = self.queue.pop_front()?;
+        if self.queue.is_empty() && self.queue.capacity() > PLACES_KEPT_MAX {
+            self.queue = VecDeque::new();
+        }
+        self.count(&after, -1);
+        self.taken += 1;
+        Some(after)
+    }
+
+    /// Gives back the rest of what was taken last.
+    pub(crate) fn put_back(&mut self, after: After) {
+        self.count(&after, 1);
+        self.taken -= 1;
+        self.queue.push_front(after);
+    }
+
+    fn count(&mut self, after: &After, by: isize) {
+        match after {
+            After::News(_) | After::Left(_) => self.news = self.news.wrapping_add_signed(by),
+            After::Publication(publication) if publication.origin == Origin::Daemon => {
+                self.own_publications = self.own_publications.wrapping_add_signed(by);
+            }
+            _ => {}
+        }
+    }
+
+    /// Lets a session wait until all that is in the queue now has been taken out of it.
+    pub(crate) fn wait(&mut self, session: SessionKey) {
+        self.waiting.push_back((self.put, session));
+    }
+
+    /// The next session that need not wait any more.
+    pub(crate) fn next_ready(&mut self) -> Option<SessionKey> {
+        let (mark, _) = self.waiting.front()?;
+        (*mark <= self.taken).then(|| self.waiting.pop_front().map(|(_, session)| session))?
+    }
+
+    /// The memory that the queue takes. The outboxes in it are counted as outboxes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.queue.len() * size_of::<After>()
+            + self.waiting.len() * size_of::<(u64, SessionKey)>()
+            + self.condemned.len() * size_of::<SessionKey>()
+    }
+
+    /// The outboxes in the queue.
+    pub(crate) fn outboxes(&self) -> impl Iterator<Item = &Outbox> {
+        self.queue.iter().filter_map(|after| match after {
+            After::Undelivered(undelivered) => Some(&undelivered.outbox),
+            _ => None,
+        })
+    }
+
+    /// Panics if the counts are not those of what is in the queue.
+    pub(crate) fn check(&self) {
+        let news = self.queue.iter().filter(|after| matches!(after, After::News(_) | After::Left(_))).count();
+        assert_eq!(news, self.news);
+        assert_eq!(self.put - self.taken, self.queue.len() as u64);
+        assert!(self.waiting.iter().all(|(mark, _)| *mark > self.taken || self.queue.is_empty()));
+    }
+}

@@ -1,0 +1,94 @@
+//! Knows what every part of the core works with: the time, the bounds, the counters, what is due, what is
+//! ordered, what follows.
+//! Never: a connection.
+
+use std::time::Duration;
+
+use crate::clock::Now;
+use crate::core::after::Consequences;
+use crate::core::order::Orders;
+use crate::core::stats::Stats;
+use crate::core::table::timers::Timers;
+use crate::core::tuning::Tuning;
+use crate::limits::Limits;
+
+/// What lies at hand for all parts.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) now: Now,
+    pub(crate) started: Now,
+    pub(crate) limits: Limits,
+    pub(crate) tuning: Tuning,
+    pub(crate) stats: Stats,
+    pub(crate) timers: Timers,
+    pub(crate) orders: Orders,
+    pub(crate) after: Consequences,
+    pub(crate) effort: Effort,
+    /// The daemon ends.
+    pub(crate) stopping: bool,
+    /// Calls since the last check of all sums.
+    pub(crate) calls: usize,
+}
+
+/// Work beyond the bytes that a call brought, in units of about 100 ns: an entry that is looked at is one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Effort {
+    /// In the call in hand.
+    pub(crate) call: usize,
+    /// For consequences and time-outs, in the turn in hand.
+    pub(crate) settled: usize,
+    /// Bytes of a backlog that were handled in the call in hand.
+    pub(crate) worked_off: usize,
+}
+
+/// What a line of the daemon's own costs.
+pub(crate) const LINE_EFFORT: usize = 6;
+
+impl Desk {
+    pub(crate) fn new(limits: Limits, tuning: Tuning, now: Now) -> Desk {
+        Desk {
+            now,
+            started: now,
+            limits,
+            tuning,
+            stats: Stats::default(),
+            timers: Timers::default(),
+            orders: Orders::default(),
+            after: Consequences::default(),
+            effort: Effort::default(),
+            stopping: false,
+            calls: 0,
+        }
+    }
+
+    /// Takes note of the time. It never goes back: what was due once stays due.
+    pub(crate) fn set_now(&mut self, now: Now) {
+        debug_assert!(now.mono >= self.now.mono, "time goes back: {:?} after {:?}", now.mono, self.now.mono);
+        self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+    }
+
+    pub(crate) fn mono(&self) -> Duration {
+        self.now.mono
+    }
+
+    /// Counts work for the call in hand.
+    pub(crate) fn works(&mut self, units: usize) {
+        self.effort.call += units;
+    }
+
+    /// Counts work for what a call has led to.
+    pub(crate) fn settles(&mut self, units: usize) {
+        self.effort.call += units;
+        self.effort.settled += units;
+    }
+
+    /// How much of that may still be done in this turn.
+    pub(crate) fn left(&self) -> usize {
+        self.tuning.settle_effort.saturating_sub(self.effort.settled)
+    }
+
+    /// Whether a consequence can be carried out at once: nothing stands before it, and there is time.
+    pub(crate) fn is_free(&self) -> bool {
+        self.after.is_empty() && self.left() > 0
+    }
+}

@@ -1,0 +1,311 @@
+//! Knows how lines get into outboxes and out of them (PROTOCOL.md section 4).
+//! Never: who the receivers are, or why.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::IoSlice;
+
+use crate::core::SessionKey;
+use crate::core::blocks::Blocks;
+use crate::core::desk::Desk;
+use crate::core::outbox::{Class, Origin, Outbox, Spare};
+use crate::core::own_line::write_signal;
+use crate::core::phase::{Pause, Phase};
+use crate::core::session::Session;
+use crate::core::sessions::Sessions;
+use crate::core::tuning::Tuning;
+use crate::limits::Limits;
+use crate::wire::envelope::Outgoing;
+
+/// Everything on its way into sockets: the outboxes stand with their sessions, what they share stands here.
+#[derive(Debug)]
+pub(crate) struct Post {
+    tuning: Tuning,
+    blocks: Blocks,
+    spare: Spare,
+    /// Scratch for a line that goes to several, without and with the member `sender`.
+    copies: [Vec<u8>; 2],
+    /// Sessions with something to be written, and those of them with much.
+    dirty: VecDeque<SessionKey>,
+    large: Vec<SessionKey>,
+    /// What outboxes keep for themselves, without blocks.
+    bytes: usize,
+    /// The last id of a line of the daemon's own.
+    own_ids: u64,
+}
+
+impl Post {
+    pub(crate) fn new(tuning: Tuning) -> Post {
+        Post {
+            blocks: Blocks::new(tuning.clone()),
+            spare: Spare::default(),
+            copies: Default::default(),
+            dirty: VecDeque::new(),
+            large: Vec::new(),
+            bytes: 0,
+            own_ids: 0,
+            tuning,
+        }
+    }
+
+    /// The memory that all queued lines take. What is kept for the next ones is no part of it: it is bounded by
+    /// itself, and is there for all.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.bytes + self.blocks.kept_bytes()
+    }
+
+    /// An id for a line of the daemon's own.
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.own_ids += 1;
+        self.own_ids
+    }
+
+    /// Puts one line into the outbox of each of `receivers`, which are there and have room. With more than
+    /// `choked_at` bytes of answers a receiver is not read. Says whether any of them is broken.
+    pub(crate) fn deliver(
+        &mut self,
+        sessions: &mut Sessions,
+        desk: &mut Desk,
+        origin: Origin,
+        class: Class,
+        receivers: &[SessionKey],
+        line: &Outgoing<'_>,
+        choked_at: usize,
+    ) -> bool {
+        let [receiver] = *receivers else {
+            return self.deliver_to_several(sessions, desk, origin, class, receivers, line, choked_at);
+        };
+        let Some(session) = sessions.get_mut(receiver) else { return false };
+        let member = match session.outbound.wants_sender {
+            true => sender_member(sessions, origin),
+            false => None,
+        };
+        let Some(session) = sessions.get_mut(receiver) else { return false };
+        let with_sender = member.as_deref().map(|member| line.with_sender(member));
+        let line = with_sender.as_ref().unwrap_or(line);
+        self.tell_missed(receiver, session, desk, choked_at);
+        self.push(receiver, session, desk, class, choked_at, |outbox, _, tuning| {
+            outbox.push(origin, class, line, tuning);
+        });
+        desk.stats.delivered += u64::from(origin != Origin::Daemon);
+        session.outbound.broken
+    }
+
+    /// What several get is put together once, without and with the member `sender`.
+    fn deliver_to_several(
+        &mut self,
+        sessions: &mut Sessions,
+        desk: &mut Desk,
+        origin: Origin,
+        class: Class,
+        receivers: &[SessionKey],
+        line: &Outgoing<'_>,
+        choked_at: usize,
+    ) -> bool {
+        let is_shared = self.blocks.begin_line(receivers, line.len());
+        let mut copies = std::mem::take(&mut self.copies);
+        let mut places = [None; 2];
+        let mut any_broken = false;
+        for &receiver in receivers {
+            let Some(session) = sessions.get_mut(receiver) else { continue };
+            let wants_sender = session.outbound.wants_sender;
+            let at = usize::from(wants_sender);
+            let (copy, place) = (&mut copies[at], &mut places[at]);
+            if copy.is_empty() && place.is_none() {
+                let member = if wants_sender { sender_member(sessions, origin) } else { None };
+                let line = line.with_sender(member.as_deref().unwrap_or_default());
+                match is_shared {
+                    true => *place = Some(self.blocks.append(&line, wants_sender)),
+                    false => line.write_to(copy),
+                }
+            }
+            let Some(session) = sessions.get_mut(receiver) else { continue };
+            any_broken |= session.outbound.broken;
+            self.tell_missed(receiver, session, desk, choked_at);
+            self.push(receiver, session, desk, class, choked_at, |outbox, blocks, tuning| match *place {
+                Some(place) => outbox.push_shared(origin, class, place, blocks),
+                None => outbox.push_copy(origin, class, copy, tuning),
+            });
+            desk.stats.delivered += u64::from(origin != Origin::Daemon);
+        }
+        copies.iter_mut().for_each(Vec::clear);
+        self.copies = copies;
+        any_broken
+    }
+
+    /// Says a line of the daemon's own, which `write` writes without its LF; says whether it is on its way.
+    /// What is owed may be due all at once, to one who reads: beyond the second count it is said too, and a
+    /// receiver that reads it too slowly then is ended. A connection that asks without reading is not read,
+    /// and none is owed more than it has open, or than happens.
+    pub(crate) fn say(
+        &mut self,
+        to: SessionKey,
+        session: &mut Session,
+        desk: &mut Desk,
+        class: Class,
+        choked_at: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        if session.outbound.broken {
+            return false;
+        }
+        self.tell_missed(to, session, desk, choked_at);
+        self.push(to, session, desk, class, choked_at, |outbox, _, tuning| {
+            outbox.push_written(Origin::Daemon, class, tuning, write);
+        });
+        true
+    }
+
+    /// Tells a subscriber how many messages it has missed, if any, ahead of what comes next.
+    #[inline]
+    pub(crate) fn tell_missed(
+        &mut self,
+        to: SessionKey,
+        session: &mut Session,
+        desk: &mut Desk,
+        choked_at: usize,
+    ) {
+        if session.outbound.missed > 0 {
+            self.say_lagged(to, session, desk, choked_at);
+        }
+    }
+
+    #[cold]
+    fn say_lagged(&mut self, to: SessionKey, session: &mut Session, desk: &mut Desk, choked_at: usize) {
+        let count = std::mem::take(&mut session.outbound.missed);
+        let id = self.next_id();
+        if session.outbound.broken {
+            return;
+        }
+        let address = session.caller.address.clone();
+        self.push(to, session, desk, Class::Daemon, choked_at, |outbox, _, tuning| {
+            outbox.push_written(Origin::Daemon, Class::Daemon, tuning, |out| {
+                write_signal(out, id, &address, "lagged", |body| {
+                    body.number("count", count);
+                });
+            });
+        });
+    }
+
+    #[inline]
+    fn push(
+        &mut self,
+        to: SessionKey,
+        session: &mut Session,
+        desk: &mut Desk,
+        class: Class,
+        choked_at: usize,
+        push: impl FnOnce(&mut Outbox, &mut Blocks, &Tuning),
+    ) {
+        let outbound = &mut session.outbound;
+        let outbox = &mut outbound.outbox;
+        let before = outbox.footprint();
+        outbox.borrow(&mut self.spare);
+        push(outbox, &mut self.blocks, &self.tuning);
+        self.bytes = self.bytes + outbox.footprint() - before;
+        let queued = outbox.queue_bytes();
+        desk.stats.lines_out += 1;
+        desk.stats.queue_bytes_max = desk.stats.queue_bytes_max.max(queued);
+        if !outbound.dirty {
+            outbound.dirty = true;
+            self.dirty.push_back(to);
+        }
+        // Before its queue is full, which may be ahead of the end of the turn.
+        let early = desk.limits.max_queue_bytes / 4;
+        if queued >= self.tuning.early_write_bytes.min(early) && !outbound.large {
+            outbound.large = true;
+            self.large.push(to);
+        }
+        let answers = if class.is_answer() { outbox.answer_bytes() } else { 0 };
+        if answers > choked_at && !outbound.broken {
+            session.inbound.pauses.begin(Pause::Answers);
+        }
+        if session.phase >= Phase::Ending || answers >= desk.limits.max_queue_bytes {
+            session.watch(to, desk);
+        }
+    }
+
+    /// The next session that has something to be written.
+    pub(crate) fn next_dirty(&mut self, sessions: &mut Sessions) -> Option<SessionKey> {
+        loop {
+            let key = self.dirty.pop_front()?;
+            if let Some(session) = sessions.get_mut(key) {
+                session.outbound.dirty = false;
+                return Some(key);
+            }
+        }
+    }
+
+    pub(crate) fn has_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The next session with so much to be written that it should not wait for the end of the turn.
+    pub(crate) fn next_large(&mut self) -> Option<SessionKey> {
+        self.large.pop()
+    }
+
+    /// Puts what is to be written next of an outbox into `slices`, and says how many it filled.
+    pub(crate) fn transmit<'a>(&'a self, outbox: &'a Outbox, slices: &mut [IoSlice<'a>]) -> usize {
+        outbox.transmit(&self.blocks, slices, self.tuning.gathered_bytes)
+    }
+
+    /// Takes note that `count` bytes of what [`Post::transmit`] gave have been written.
+    pub(crate) fn wrote(&mut self, session: &mut Session, count: usize, limits: &Limits) {
+        // What is kept for later is no more than a small part of what may be kept at all.
+        const SPARE_PART: usize = 64;
+        let outbound = &mut session.outbound;
+        let before = outbound.outbox.footprint();
+        outbound.outbox.wrote(count, &mut self.blocks);
+        outbound.taken += count as u64;
+        outbound.large = false;
+        let spare_max = self.tuning.spare_bytes_max.min(limits.max_memory_bytes / SPARE_PART);
+        outbound.outbox.give_back(&mut self.spare, self.tuning.spare_bytes_each_max, spare_max);
+        // A buffer only ever shrinks here.
+        self.bytes -= before - outbound.outbox.footprint();
+    }
+
+    /// Takes all that waits for a session, to be gone through by [`Post::take_lost`].
+    pub(crate) fn take_outbox(&mut self, session: &mut Session) -> Outbox {
+        let mut outbox = std::mem::take(&mut session.outbound.outbox);
+        outbox.rewind(&self.blocks);
+        outbox
+    }
+
+    /// Goes through up to `most` lines of an outbox that was taken; `lost` is told of each. Says how many there
+    /// were. When it is empty its memory is free.
+    pub(crate) fn take_lost(
+        &mut self,
+        outbox: &mut Outbox,
+        most: usize,
+        lost: impl FnMut(Origin, Class, &[u8]),
+    ) -> usize {
+        let lines = outbox.take_lines(&mut self.blocks, most, lost);
+        if outbox.is_empty() {
+            self.bytes -= outbox.footprint();
+            *outbox = Outbox::default();
+        }
+        lines
+    }
+
+    /// Panics if sums, marks or blocks do not fit the outboxes: those of sessions, and those that were `taken`.
+    pub(crate) fn check<'a>(&self, sessions: &'a Sessions, taken: impl Iterator<Item = &'a Outbox>) {
+        let outboxes = sessions.iter().map(|(_, session)| &session.outbound.outbox);
+        let (mut bytes, mut holders) = (0, HashMap::new());
+        for outbox in outboxes.chain(taken) {
+            outbox.check();
+            bytes += outbox.footprint();
+            outbox.count_holders(&mut holders);
+        }
+        assert_eq!(bytes, self.bytes, "what outboxes keep");
+        let held: HashMap<_, _> = self.blocks.holders().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(holders, held, "runs that are made of blocks");
+        self.blocks.check();
+        for (key, session) in sessions.iter() {
+            assert_eq!(session.outbound.dirty, self.dirty.contains(&key), "dirty marks");
+        }
+    }
+}
+
+fn sender_member(sessions: &mut Sessions, origin: Origin) -> Option<std::sync::Arc<[u8]>> {
+    sessions.get_mut(origin.peer()?).map(|session| session.caller.sender_member())
+}

@@ -1,0 +1,137 @@
+//! Knows which connections there are: by key, by number, and how many of each user. The only place in which
+//! keys and numbers meet.
+//! Never: what a connection does.
+
+use std::collections::HashMap;
+
+use slotmap::SlotMap;
+
+use crate::core::SessionKey;
+use crate::core::event::Subject;
+use crate::core::peer::{Peer, User};
+use crate::core::phase::Phase;
+use crate::core::session::Session;
+
+/// All connections.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    sessions: SlotMap<SessionKey, Session>,
+    by_number: HashMap<u64, SessionKey>,
+    users: HashMap<User, usize>,
+    /// What all of them keep, without their outboxes.
+    bytes: usize,
+}
+
+impl Sessions {
+    pub(crate) fn open(&mut self, number: u64, peer: Peer) -> SessionKey {
+        *self.users.entry(peer.user()).or_default() += 1;
+        let key = self.sessions.insert(Session::new(number, peer));
+        self.by_number.insert(number, key);
+        key
+    }
+
+    /// Ends a session for good.
+    pub(crate) fn remove(&mut self, key: SessionKey) -> Option<Session> {
+        let mut session = self.sessions.remove(key)?;
+        session.phase.advance(Phase::Gone);
+        self.bytes -= session.counted;
+        self.by_number.remove(&session.caller.number);
+        let user = session.caller.user();
+        if let Some(count) = self.users.get_mut(&user) {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(&user);
+            }
+        }
+        Some(session)
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, key: SessionKey) -> Option<&Session> {
+        self.sessions.get(key)
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, key: SessionKey) -> Option<&mut Session> {
+        self.sessions.get_mut(key)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// How many connections a user has.
+    pub(crate) fn of_user(&self, user: &User) -> usize {
+        self.users.get(user).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn number_of(&self, key: SessionKey) -> Option<u64> {
+        self.get(key).map(|session| session.caller.number)
+    }
+
+    /// The connection of this number.
+    pub(crate) fn of_number(&self, number: u64) -> Option<SessionKey> {
+        self.by_number.get(&number).copied()
+    }
+
+    /// The connection of this number, if it can be addressed.
+    pub(crate) fn here(&self, number: u64) -> Option<SessionKey> {
+        self.of_number(number).filter(|&key| self.is_here(key))
+    }
+
+    /// Whether others can address this connection.
+    pub(crate) fn is_here(&self, key: SessionKey) -> bool {
+        self.get(key).is_some_and(|session| session.phase.is_here())
+    }
+
+    /// Every connection, in no order that means anything.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
+        self.sessions.iter()
+    }
+
+    /// Every connection, to be changed, in no order that means anything.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SessionKey, &mut Session)> {
+        self.sessions.iter_mut()
+    }
+
+    /// Every connection, in the order of the numbers.
+    pub(crate) fn in_order(&self) -> Vec<SessionKey> {
+        let mut all: Vec<_> = self.iter().map(|(key, session)| (session.caller.number, key)).collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, key)| key).collect()
+    }
+
+    /// A connection as it is now, for a record.
+    pub(crate) fn subject(&self, key: SessionKey) -> Subject {
+        self.get(key).map(Session::subject).unwrap_or_default()
+    }
+
+    /// Brings the count of what a session keeps up to date.
+    pub(crate) fn account(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key) {
+            let kept = session.kept_bytes();
+            self.bytes = self.bytes - session.counted + kept;
+            session.counted = kept;
+        }
+    }
+
+    /// What all connections keep, without their outboxes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Panics if keys and numbers, users or bytes do not fit each other.
+    pub(crate) fn check(&self) {
+        assert_eq!(self.by_number.len(), self.sessions.len());
+        for (number, &key) in &self.by_number {
+            assert_eq!(self.number_of(key), Some(*number));
+        }
+        let mut users: HashMap<User, usize> = HashMap::new();
+        for session in self.sessions.values() {
+            *users.entry(session.caller.user()).or_default() += 1;
+        }
+        assert_eq!(users, self.users);
+        let bytes: usize = self.sessions.values().map(|session| session.counted).sum();
+        assert_eq!(bytes, self.bytes, "what connections keep");
+    }
+}
