@@ -117,9 +117,11 @@ pub(crate) enum Stop {
 #[derive(Debug, Default)]
 pub(crate) struct Consequences {
     queue: VecDeque<After>,
-    /// How much is in it that monitors are told of, and how many publications of the daemon's own.
+    /// How much is in it that monitors are told of, how many publications of the daemon's own, and how many
+    /// connections that may be closed.
     news: usize,
     own_publications: usize,
+    closings: usize,
     /// How many have been put into it, and taken out, so far.
     put: u64,
     taken: u64,
@@ -137,6 +139,11 @@ const PLACES_KEPT_MAX: usize = 4096;
 impl Consequences {
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Whether anything is in it that is told to others: what is decided now must not come before that.
+    pub(crate) fn tells_others(&self) -> bool {
+        self.queue.len() > self.closings
     }
 
     /// Whether monitors have not been told all yet.
@@ -179,6 +186,7 @@ impl Consequences {
             After::Publication(publication) if publication.origin == Origin::Daemon => {
                 self.own_publications = self.own_publications.wrapping_add_signed(by);
             }
+            After::Settled(_) => self.closings = self.closings.wrapping_add_signed(by),
             _ => {}
         }
     }
@@ -212,7 +220,8 @@ impl Consequences {
     /// Panics if the counts are not those of what is in the queue.
     pub(crate) fn check(&self) {
         let news = self.queue.iter().filter(|after| matches!(after, After::News(_) | After::Left(_))).count();
-        assert_eq!(news, self.news);
+        let closings = self.queue.iter().filter(|after| matches!(after, After::Settled(_))).count();
+        assert_eq!((news, closings), (self.news, self.closings));
         assert_eq!(self.put - self.taken, self.queue.len() as u64);
         assert!(self.waiting.iter().all(|(mark, _)| *mark > self.taken || self.queue.is_empty()));
     }

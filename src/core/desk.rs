@@ -87,8 +87,9 @@ impl Desk {
         self.tuning.settle_effort.saturating_sub(self.effort.settled)
     }
 
-    /// Whether a consequence can be carried out at once: nothing stands before it, and there is time.
+    /// Whether a consequence can be carried out at once: nothing that others hear of stands before it, and there
+    /// is time.
     pub(crate) fn is_free(&self) -> bool {
-        self.after.is_empty() && self.left() > 0
+        !self.after.tells_others() && self.left() > 0
     }
 }
