@@ -11,26 +11,31 @@ use crate::circles::Use;
 use crate::index::{Index, Item};
 use crate::types::{Declarations, Function, Place, Type, segments};
 
-/// All calls from one file to another. Where nothing is known of a value's type, a method is found by its
-/// name alone if there is one of that name only in the room.
-pub(crate) fn calls(index: &Index<'_>) -> Vec<Use> {
+/// All calls from one file to another.
+#[derive(Default)]
+pub(crate) struct Calls {
+    pub(crate) uses: Vec<Use>,
+    /// Calls that may mean several methods of their room, since nothing is known of the value's type.
+    pub(crate) unclear: Vec<Use>,
+}
+
+/// Looks for all calls. Where nothing is known of a value's type, a method is found by its name alone, if
+/// its room has one of that name only.
+pub(crate) fn calls(index: &Index<'_>) -> Calls {
     let declarations = Declarations::new(index);
     let by_name = by_name(index, &declarations);
-    let mut found = Vec::new();
+    let mut calls = Calls::default();
     for (file, parsed) in index.parsed.iter().enumerate() {
-        let mut reader = Reader {
-            declarations: &declarations,
-            by_name: &by_name,
-            place: Place::new(index, file),
-            locals: HashMap::new(),
-            found: Vec::new(),
-        };
+        let place = Place::new(index, file);
+        let found = std::mem::take(&mut calls);
+        let mut reader =
+            Reader { declarations: &declarations, by_name: &by_name, place, locals: HashMap::new(), found };
         reader.visit_file(parsed);
-        found.append(&mut reader.found);
+        calls = reader.found;
     }
-    found.sort();
-    found.dedup();
-    found
+    calls.uses.sort();
+    calls.uses.dedup();
+    calls
 }
 
 /// Methods of types of the standard library: their names alone say nothing.
@@ -39,13 +44,14 @@ const STANDARD_VERBS: &[&str] = &[
     "next", "parse", "pop", "push", "remove", "take", "write",
 ];
 
-type ByName<'a> = HashMap<(&'a str, &'a str), Vec<&'a Item>>;
+type ByName = HashMap<(String, String), Vec<Item>>;
 
 /// The types that have a method, by room and name.
-fn by_name<'a>(index: &Index<'a>, declarations: &'a Declarations) -> ByName<'a> {
-    let mut found: ByName<'a> = HashMap::new();
+fn by_name(index: &Index<'_>, declarations: &Declarations) -> ByName {
+    let mut found = ByName::new();
     for (item, name) in declarations.methods.keys() {
-        found.entry((index.sources[item.file].room(), name)).or_default().push(item);
+        let room = index.sources[item.file].room().to_owned();
+        found.entry((room, name.clone())).or_default().push(item.clone());
     }
     found
 }
@@ -53,11 +59,11 @@ fn by_name<'a>(index: &Index<'a>, declarations: &'a Declarations) -> ByName<'a> 
 /// Reads the functions of a file, from top to bottom.
 struct Reader<'a> {
     declarations: &'a Declarations,
-    by_name: &'a ByName<'a>,
+    by_name: &'a ByName,
     place: Place<'a>,
     /// Of the function in hand: the types of its variables. One of the same name replaces the other.
     locals: HashMap<String, Type>,
-    found: Vec<Use>,
+    found: Calls,
 }
 
 impl<'ast> Visit<'ast> for Reader<'_> {
@@ -147,6 +153,11 @@ impl<'ast> Visit<'ast> for Reader<'_> {
             self.arguments(&expr.args, &function.inputs);
             return;
         }
+        if receiver == Type::Unknown && self.named(&name).len() > 1 {
+            let from = self.place.index.sources[self.place.file].path.clone();
+            let line = expr.method.span().start().line;
+            self.found.unclear.push(Use { from, to: "?".to_owned(), line, what: name.clone() });
+        }
         let element = match &receiver {
             Type::Map(key, value) if name == "retain" => {
                 Type::Closure(vec![(**key).clone(), (**value).clone()])
@@ -217,7 +228,7 @@ impl<'a> Reader<'a> {
         let path = |file: usize| self.place.index.sources[file].path.clone();
         let (from, to) = (path(self.place.file), path(to));
         if from != to {
-            self.found.push(Use { from, to, line: at.start().line, what });
+            self.found.uses.push(Use { from, to, line: at.start().line, what });
         }
     }
 
@@ -238,7 +249,7 @@ impl<'a> Reader<'a> {
             0 => Some((last, self.declarations.functions.get(&item)?)),
             _ => {
                 let what = format!("{}::{last}", item.name);
-                Some((what, self.declarations.methods.get(&(item, last))?))
+                Some((what, self.declarations.method(&item, &last)?))
             }
         }
     }
@@ -246,18 +257,22 @@ impl<'a> Reader<'a> {
     fn method(&self, receiver: &Type, name: &str) -> Option<(Item, &'a Function)> {
         let item = match receiver {
             Type::Item(item) => item,
-            Type::Unknown if STANDARD_VERBS.contains(&name) => return None,
-            Type::Unknown => match self.by_name.get(&(self.room(), name)).map(Vec::as_slice) {
-                Some([item]) => item,
+            Type::Unknown => match self.named(name) {
+                [item] => item,
                 _ => return None,
             },
             _ => return None,
         };
-        Some((item.clone(), self.declarations.methods.get(&(item.clone(), name.to_owned()))?))
+        Some((item.clone(), self.declarations.method(item, name)?))
     }
 
-    fn room(&self) -> &str {
-        self.place.index.sources[self.place.file].room()
+    /// The types of the room that have a method of this name, which is no word of the standard library's.
+    fn named(&self, name: &str) -> &'a [Item] {
+        let room = self.place.index.sources[self.place.file].room().to_owned();
+        match self.by_name.get(&(room, name.to_owned())) {
+            Some(items) if !STANDARD_VERBS.contains(&name) => items,
+            _ => &[],
+        }
     }
 
     fn field(&self, of: &Type, name: &str) -> Type {

@@ -2,7 +2,7 @@
 //! that their files use.
 //! Never: how calls and names are found.
 
-use crate::calls::calls;
+use crate::calls::{Calls, calls};
 use crate::circles::{Use, circles};
 use crate::index::{Index, Item};
 use crate::source::room_of;
@@ -11,9 +11,11 @@ use crate::{CORE_FLOORS, CORE_IMPLS};
 
 /// What is wrong in `core`.
 pub(crate) fn core(index: &Index<'_>) -> Vec<String> {
-    let mut calls = calls(index);
+    let Calls { uses: mut calls, mut unclear } = calls(index);
     calls.retain(|call| room_of(&call.from) == "core" && room_of(&call.to) == "core");
+    unclear.retain(|call| room_of(&call.from) == "core");
     let mut faults = floors(index);
+    faults.extend(unclear.iter().map(|call| format!("the value needs a type to be followed: {call}")));
     faults.extend(upward(&calls));
     faults.extend(circles(&calls).iter().map(ToString::to_string));
     faults.extend(impls(index));
@@ -65,7 +67,7 @@ fn impls(index: &Index<'_>) -> Vec<String> {
 
 /// All uses of what another file of the same room defines, by a call or a name. A door (`pub use`) is none.
 pub(crate) fn uses(index: &Index<'_>) -> Vec<Use> {
-    let mut found = calls(index);
+    let mut found = calls(index).uses;
     for (file, source) in index.sources.iter().enumerate() {
         for name in source.names.iter().filter(|name| !name.is_door) {
             let Some((item, _)) = index.resolve(file, &name.segments) else { continue };

@@ -90,15 +90,31 @@ fn rules_of_all_find_planted_faults() {
     assert_eq!(found("functions", &format!("trait A {{ fn g();\n{}}}", long(70))), 0);
 }
 
+const CORE: &str = "
+use std::collections::HashMap;
+use post::{Outbox, Post};
+pub struct Core { post: Post, boxes: HashMap<u64, Outbox>, deep: Deep }
+struct Deep { post: Option<Box<Post>> }
+fn find() -> Option<Outbox> { None }
+";
+
+const POST: &str = "
+pub(super) struct Post;
+impl Post {
+    pub(super) fn new() -> Post { Post }
+    pub(super) fn deliver(&mut self) {}
+    pub(super) fn each(&mut self, f: impl Fn(&mut Outbox)) {}
+}
+pub(super) struct Outbox(Post);
+impl Outbox { pub(super) fn fill(&mut self) {} }
+pub(super) trait Seal { fn close(&self) {} }
+impl Seal for Post {}
+pub(super) fn seal() {}
+pub(super) static ALL: &[Outbox] = &[];
+";
+
 /// A small crate of these files and a `core` with a `Post` that delivers.
 fn house(files: &[(&str, &str)]) -> Vec<Source> {
-    const CORE: &str = "mod post; mod acts; use std::collections::HashMap; use post::{Post, Outbox}; \
-        pub struct Core { post: Post, boxes: HashMap<u64, Outbox>, deep: Deep } struct Deep { post: Option<Box<Post>> } \
-        fn find() -> Option<Outbox> { None }";
-    const POST: &str = "pub(super) struct Post; impl Post { pub(super) fn deliver(&mut self) {} pub(super) fn new() -> Post { Post } \
-        pub(super) fn each(&mut self, f: impl Fn(&mut Outbox)) {} } \
-        pub(super) struct Outbox(Post); impl Outbox { pub(super) fn fill(&mut self) {} } \
-        pub(super) fn seal() {} pub(super) static ALL: &[Outbox] = &[];";
     let mut all =
         vec![Source::new("src/lib.rs", "mod core; mod net;"), Source::new("src/core/post.rs", POST)];
     if files.iter().all(|(path, _)| *path != "src/core/mod.rs") {
@@ -112,11 +128,11 @@ fn house(files: &[(&str, &str)]) -> Vec<Source> {
 /// What an act with this in a method of `Core` calls in `post`.
 fn called(code: &str) -> Vec<String> {
     let act = format!(
-        "use crate::core::{{Core, post}}; use crate::core::post::{{Outbox, Post, seal}};\n\
+        "use crate::core::{{Core, post}}; use crate::core::post::{{Outbox, Post, Seal, seal}};\n\
          impl Core {{\nfn act(&mut self) {{\n{code}\n}} }}"
     );
     let files = house(&[("src/core/acts/act.rs", &act)]);
-    let calls = crate::calls::calls(&Index::new(&files));
+    let calls = crate::calls::calls(&Index::new(&files)).uses;
     let in_post =
         calls.into_iter().filter(|call| call.to == "src/core/post.rs" && call.from.contains("acts"));
     in_post.map(|call| format!("{}:{}", call.line, call.what)).collect()
@@ -153,6 +169,8 @@ fn calls_are_followed() {
         ("let Outbox(inner) = it; inner.deliver();", "Post::deliver"),
         ("for one in post::ALL { one.fill(); }", "Outbox::fill"),
         ("unheard_of().fill();", "Outbox::fill"),
+        ("fn inner(it: impl Sized + Seal) { it.close(); }", "Seal::close"),
+        ("self.post.close();", "Post::close"),
     ];
     for (code, wanted) in plants {
         assert_eq!(called(code), [format!("4:{wanted}")], "{code}");
@@ -219,6 +237,7 @@ fn core_keeps_its_floors() {
         ("src/core/rows.rs", "impl Core {}", "src/core/rows.rs:2: impl Core stands only"),
         ("src/core/rows.rs", "impl Default for super::Core {}", "impl Core stands only"),
         ("src/core/attic.rs", "", "stands on no floor"),
+        ("src/core/rows.rs", "struct A; impl A { fn fill(&self) { unheard_of().fill(); } }", "needs a type"),
     ];
     for (path, text, told) in plants {
         let faults = faults(&[(path, text)]);
@@ -239,6 +258,7 @@ fn rooms_have_no_circles() {
     assert_eq!(circle.len(), 1, "{circle:?}");
     assert!(circle[0].contains("src/net/a.rs:1 → src/net/b.rs (super::b::B) and 1 more"), "{circle:?}");
     for uses in [
+        "fn f(&self) -> impl Fn() + use<> {}\npub fn g() { super::make(); }",
         "struct C(crate::net::B);",
         "fn f() { super::make(); }",
         "fn f(x: u8) { assert!(x == super::B::get()); }",

@@ -191,7 +191,12 @@ fn collect(tokens: TokenStream, found: &mut Vec<Name>) {
     while let Some(token) = rest.next() {
         match token {
             TokenTree::Ident(word) if word == "pub" => is_public = true,
-            TokenTree::Ident(word) if word == "use" => is_import = true,
+            // Not the one of bounds: `impl Trait + use<'a>`.
+            TokenTree::Ident(word)
+                if word == "use" && !rest.peek().is_some_and(|next| is_punct(next, '<')) =>
+            {
+                is_import = true;
+            }
             TokenTree::Ident(word) => {
                 let kind = (is_import, is_import && is_public);
                 if !['.', '$', '\''].contains(&before) {

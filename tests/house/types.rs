@@ -59,6 +59,8 @@ pub(crate) struct Declarations {
     pub(crate) values: HashMap<Item, Type>,
     pub(crate) functions: HashMap<Item, Function>,
     pub(crate) methods: HashMap<(Item, String), Function>,
+    /// The traits that a type has, of those that the crate defines.
+    traits: HashMap<Item, Vec<Item>>,
 }
 
 /// Where a type is written: what `Self` and the names of generic parameters mean there.
@@ -219,6 +221,12 @@ impl Declarations {
         declarations
     }
 
+    /// A method of a type, or of a trait that it has.
+    pub(crate) fn method(&self, item: &Item, name: &str) -> Option<&Function> {
+        let of = |item: &Item| self.methods.get(&(item.clone(), name.to_owned()));
+        of(item).or_else(|| self.traits.get(item)?.iter().find_map(of))
+    }
+
     fn add(&mut self, place: &Place<'_>, items: &[syn::Item]) {
         let named = |name: &syn::Ident| Item { file: place.file, name: name.to_string() };
         for item in items {
@@ -256,6 +264,8 @@ impl Declarations {
                 }
                 syn::Item::Impl(item) => {
                     let Type::Item(own) = place.read(&item.self_ty) else { continue };
+                    let of_trait = item.trait_.as_ref().and_then(|(path, _)| place.item(path));
+                    self.traits.entry(own.clone()).or_default().extend(of_trait.map(|(item, _)| item));
                     let methods = item.items.iter().filter_map(|item| match item {
                         syn::ImplItem::Fn(method) => Some(&method.sig),
                         _ => None,
