@@ -5,7 +5,7 @@
 use crate::calls::{Calls, calls};
 use crate::circles::{Use, circles};
 use crate::index::{Index, Item};
-use crate::source::room_of;
+use crate::source::{Stands, room_of};
 use crate::types::{Place, Type};
 use crate::{CORE_FLOORS, CORE_IMPLS};
 
@@ -69,7 +69,7 @@ fn impls(index: &Index<'_>) -> Vec<String> {
 pub(crate) fn uses(index: &Index<'_>) -> Vec<Use> {
     let mut found = calls(index).uses;
     for (file, source) in index.sources.iter().enumerate() {
-        for name in source.names.iter().filter(|name| !name.is_door) {
+        for name in source.names.iter().filter(|name| name.stands != Stands::Door) {
             let Some((item, _)) = index.resolve(file, &name.segments) else { continue };
             let (from, to) = (source.path.clone(), index.sources[item.file].path.clone());
             found.push(Use { from, to, line: name.line, what: name.segments.join("::") });

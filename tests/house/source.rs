@@ -29,10 +29,17 @@ pub(crate) struct Source {
 pub(crate) struct Name {
     pub(crate) segments: Vec<String>,
     pub(crate) line: usize,
-    /// It stands in a `use`.
-    pub(crate) is_import: bool,
-    /// It stands in a `pub use`: the file is a door to it, and need not use it.
-    pub(crate) is_door: bool,
+    pub(crate) stands: Stands,
+}
+
+/// Where a name stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Stands {
+    Code,
+    /// In a `use`.
+    Import,
+    /// In a `pub use`: the file is a door to it, and need not use it.
+    Door,
 }
 
 impl Source {
@@ -187,48 +194,39 @@ pub(crate) fn names(tokens: TokenStream) -> Vec<Name> {
 
 fn collect(tokens: TokenStream, found: &mut Vec<Name>) {
     let mut rest = tokens.into_iter().peekable();
-    let (mut is_import, mut is_public, mut before) = (false, false, ' ');
+    let (mut is_public, mut stands, mut before) = (false, Stands::Code, ' ');
     while let Some(token) = rest.next() {
+        let last = std::mem::replace(&mut before, ' ');
         match token {
             TokenTree::Ident(word) if word == "pub" => is_public = true,
             // Not the one of bounds: `impl Trait + use<'a>`.
             TokenTree::Ident(word)
                 if word == "use" && !rest.peek().is_some_and(|next| is_punct(next, '<')) =>
             {
-                is_import = true;
+                stands = if is_public { Stands::Door } else { Stands::Import };
             }
             TokenTree::Ident(word) => {
-                let kind = (is_import, is_import && is_public);
-                if !['.', '$', '\''].contains(&before) {
-                    path(vec![word.to_string()], word.span().start().line, kind, &mut rest, found);
+                is_public = false;
+                if !['.', '$', '\''].contains(&last) {
+                    path(vec![word.to_string()], word.span().start().line, stands, &mut rest, found);
                 }
-                is_public &= is_import;
             }
             TokenTree::Group(group) => collect(group.stream(), found),
+            // The second dot of a range is none: `0..LEN`.
+            TokenTree::Punct(punct) if punct.as_char() == '.' && last == '.' => {}
             TokenTree::Punct(punct) => {
-                // A range is no dot: `0..LEN`.
-                before = match (before, punct.as_char()) {
-                    ('.', '.') => ' ',
-                    (_, char) => char,
-                };
-                is_import &= before != ';';
-                is_public &= is_import;
-                continue;
+                before = punct.as_char();
+                if before == ';' {
+                    (is_public, stands) = (false, Stands::Code);
+                }
             }
             TokenTree::Literal(_) => {}
         }
-        before = ' ';
     }
 }
 
 /// Goes on with a name that begins so; each member of a group in it is a name.
-fn path(
-    mut segments: Vec<String>,
-    line: usize,
-    kind: (bool, bool),
-    rest: &mut Tokens,
-    found: &mut Vec<Name>,
-) {
+fn path(mut segments: Vec<String>, line: usize, stands: Stands, rest: &mut Tokens, found: &mut Vec<Name>) {
     while is_colons(rest) {
         match rest.next_if(|token| {
             matches!(token, TokenTree::Ident(_) | TokenTree::Group(_)) || is_punct(token, '*')
@@ -244,7 +242,7 @@ fn path(
                         TokenTree::Punct(punct) if punct.as_char() == '*' => member_segments.push("*".into()),
                         _ => continue,
                     }
-                    path(member_segments, line, kind, &mut members, found);
+                    path(member_segments, line, stands, &mut members, found);
                 }
                 return;
             }
@@ -253,10 +251,10 @@ fn path(
         }
     }
     // The other name of what is imported is none of its own.
-    if kind.0 && rest.next_if(|token| is_word(token, "as")).is_some() {
+    if stands != Stands::Code && rest.next_if(|token| is_word(token, "as")).is_some() {
         rest.next();
     }
-    found.push(Name { segments, line, is_import: kind.0, is_door: kind.1 });
+    found.push(Name { segments, line, stands });
 }
 
 /// Takes `::`, if it comes next.
