@@ -14,6 +14,7 @@ fn every_rule_finds_a_planted_fault() {
     let plants: &[(&str, &str, &str, &str)] = &[
         ("floors", "src/core/x.rs", "use crate::net::Stream;\n", "net"),
         ("floors", "src/core/x.rs", "fn f() { crate::sys::now(); }\n", "sys"),
+        ("floors", "src/core/x.rs", "fn f() { g(0..crate::sys::N); }\n", "sys"),
         ("floors", "src/core/x.rs", "struct A(Vec<crate::sys::Now>);\n", "sys"),
         ("floors", "src/core/x.rs", "fn f() { assert!(g(1, crate::sys::now())); }\n", "sys"),
         ("floors", "src/core/x.rs", "#[cfg(test)]\nmod tests {}\nuse crate::net::Stream;\n", "net"),
@@ -63,7 +64,8 @@ fn no_rule_finds_what_is_none() {
     let innocent = Source::new(
         "src/core/x.rs",
         "//! Knows x.\n//! Never: y.\n// crate::net, unsafe\nconst A: &str = \"use mio::Poll; \\\" std::fs\";\nconst B: &str = r#\"\"unsafe\"\"#;\n\
-         fn f<'a>(x: &'a str) -> char { x.print(); '\"' }\nuse crate::{core, wire::{frame, json}};\n\n\
+         fn f<'a>(x: &'a str) -> char { x.print(); '\"' }\nuse crate::{core, wire::{frame, json}};\n\
+         fn g() -> impl Fn() + use<> { x }\nfn mio() {}\n\n\
          /// For tests.\n#[cfg(test)]\npub(super) fn only(x: crate::net::Stream) { unsafe_name(); }\n\n\
          #[cfg(test)]\nmod tests {\n    use super::super::x;\n    use crate::net;\n}\n",
     );
@@ -258,7 +260,7 @@ fn rooms_have_no_circles() {
     assert_eq!(circle.len(), 1, "{circle:?}");
     assert!(circle[0].contains("src/net/a.rs:1 → src/net/b.rs (super::b::B) and 1 more"), "{circle:?}");
     for uses in [
-        "fn f(&self) -> impl Fn() + use<> {}\npub fn g() { super::make(); }",
+        "pub use crate::net::A as Z;\nfn f() -> super::B { x }",
         "struct C(crate::net::B);",
         "fn f() { super::make(); }",
         "fn f(x: u8) { assert!(x == super::B::get()); }",

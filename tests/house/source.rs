@@ -259,7 +259,10 @@ fn path(mut segments: Vec<String>, line: usize, stands: Stands, rest: &mut Token
 
 /// Takes `::`, if it comes next.
 fn is_colons(rest: &mut Tokens) -> bool {
-    let is_first = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ':' && punct.spacing() == Spacing::Joint);
+    let is_first = |token: &TokenTree| match token {
+        TokenTree::Punct(punct) => punct.as_char() == ':' && punct.spacing() == Spacing::Joint,
+        _ => false,
+    };
     rest.next_if(is_first).is_some_and(|_| rest.next_if(|token| is_punct(token, ':')).is_some())
 }
 
