@@ -3,8 +3,8 @@
 //! to find a planted fault, too.
 //!
 //! This file has the rules as tables, and the tests. `source` takes a file apart; `rules` are those that one
-//! file keeps or breaks by itself. `index`, `types`, `values` and `calls` find out what uses what, `circles` and
-//! `inside` what is wrong with it; `planted` tries all of that on small sources.
+//! file keeps or breaks by itself. `index`, `types`, `values` and `calls` find out what uses what, `circles`
+//! and `inside` what is wrong with it; `planted` tries all of that on small sources.
 //!
 //! `TELEX_HOUSE_VERBOSE=1 cargo test --test house -- --nocapture` prints what the exceptions below let pass.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
@@ -111,7 +111,7 @@ const FILE_LINES_MAX: usize = 500;
 /// Lines of a function, its signature and its braces included, in tests, too.
 const FUNCTION_LINES_MAX: usize = 70;
 
-/// Functions that are longer still.
+/// Functions that are still longer than that.
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("plugins/abi/tests/header.rs", "facts"),
     ("tests/process/bad_peers.rs", "lines_of_every_wrong_kind"),
@@ -122,7 +122,7 @@ const LONG_FUNCTIONS: &[(&str, &str)] = &[
     ("tests/simulation/shell.rs", "after"),
 ];
 
-/// Rooms whose files use each other in a circle still, by calls and names. For `core` see below.
+/// Rooms whose files still use each other in a circle, by calls or by names. For `core` see below.
 const ROOMS_WITH_CIRCLES: &[&str] = &["client", "config", "daemon", "plugin"];
 
 /// Whether `core` has the shape that the next tables are about: until then its floors and the places of
