@@ -31,7 +31,7 @@
 //! copied into the outboxes of its receivers, from where the daemon writes it before the turn is over.
 //! Its body is never parsed.
 //!
-//! `tests/house.rs` looks all of this up in the sources.
+//! `tests/house` looks all of this up in the sources.
 
 pub mod address;
 pub mod client;
