@@ -11,6 +11,18 @@ macro_rules! codes {
             /// Every code, in the order of the protocol page.
             pub const ALL: &[Code] = &[$(Code::$variant,)*];
 
+            /// The code that a word on the wire stands for; `None` for a word that is no code.
+            ///
+            /// ```
+            /// use telex::wire::code::Code;
+            ///
+            /// assert_eq!(Code::of("no_such_node"), Some(Code::NoSuchNode));
+            /// assert_eq!(Code::of("too_hot"), None);
+            /// ```
+            pub fn of(word: &str) -> Option<Code> {
+                match word { $($word => Some(Code::$variant),)* _ => None }
+            }
+
             /// The word on the wire.
             pub fn word(self) -> &'static str {
                 match self { $(Code::$variant => $word,)* }
