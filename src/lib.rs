@@ -37,9 +37,9 @@
 //! the service does can be played in memory, in any order and at any speed.
 //!
 //! A line takes one straight way: the daemon reads it into one buffer, `wire::frame` finds its end,
-//! `wire::envelope` its fields, `core` whose it is, who gets it and whether they have room, and it is
+//! `wire::envelope` its fields, `core` the sender, the receivers and whether they have room, and it is
 //! copied into the outboxes of its receivers, from where the daemon writes it before the turn is over.
-//! Its body is never parsed.
+//! Of its body no tree is built.
 //!
 //! `tests/house.rs` looks all of this up in the sources.
 

@@ -1,5 +1,5 @@
 //! Knows every bound that the daemon puts on its peers, under the names PROTOCOL.md gives them.
-//! Never: who is bound by them, or what happens at a bound.
+//! Never: which connection is bound by them, or what happens at a bound.
 
 use std::time::Duration;
 
@@ -29,12 +29,12 @@ pub const MAX_LINE_BYTES_MAX: usize = 64 << 20;
 /// What the daemon may add to a line: `from`, `message_id` and `sender`, in bytes.
 pub const ADDED_BYTES_MAX: usize = 1024;
 
-/// Who may share a node ID.
+/// Which connections may share a node ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SharedNames {
     /// Only connections of one user (the default).
     User,
-    /// Anybody.
+    /// All connections.
     Any,
 }
 
@@ -63,7 +63,7 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How long a receiver may take less than [`STALL_BYTES_MIN`] while senders wait for it.
     pub stall_timeout: Duration,
-    /// Who may share a node ID.
+    /// Which connections may share a node ID.
     pub shared_names: SharedNames,
 }
 

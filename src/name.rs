@@ -1,5 +1,5 @@
 //! Knows what a node ID and an address of a node look like (PROTOCOL.md section 3).
-//! Never: who holds them.
+//! Never: which connections hold them.
 
 use crate::limits::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX};
 

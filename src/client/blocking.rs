@@ -294,8 +294,8 @@ impl Client {
         }
     }
 
-    /// Writes the output, whose last line begins at `new`. Whenever there is no room it is looked what came: a
-    /// daemon whose answers nobody takes reads no further, and two who wait for each other would wait forever.
+    /// Writes the output, whose last line begins at `new`. Whenever there is no room, what came is taken in: a
+    /// daemon whose answers are not read may read no further, and the two would wait for each other forever.
     /// If the deadline passes or too much is kept, that line is taken back; one that was begun stays, and its
     /// rest goes ahead of what is done next. False then, but an error if it was taken back because too much
     /// is kept.
@@ -386,7 +386,7 @@ fn deadline_at_most(deadline: Option<Instant>, most: Instant) -> Instant {
     deadline.map_or(most, |deadline| deadline.min(most))
 }
 
-/// Nothing, which is forever, where the moment is too far away to be told.
+/// `None`, which is forever, if the moment is too far away to be told.
 fn deadline_after(time: Duration) -> Option<Instant> {
     Instant::now().checked_add(time)
 }

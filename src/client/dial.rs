@@ -1,4 +1,4 @@
-//! Knows how to get from an address to a connected socket, and which address is meant where none is named.
+//! Knows how to get from an address to a connected socket, and which address is meant if none is named.
 //! Never: what is said over it.
 
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use crate::client::error::Error;
 /// How long each address of a TCP host is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The address of the daemon that a user means who names none: what the environment variable
+/// The address of the daemon that is meant if none is named: what the environment variable
 /// `TELEX_ADDRESS` says; else `unix:/run/telexd/telex.sock` for root, and `unix:$XDG_RUNTIME_DIR/telex.sock`
 /// for others, with `/run/user/UID` for a variable that is not set. [`Error::Address`] if `TELEX_ADDRESS` is
 /// no address.
@@ -29,7 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Ok::<(), telex::client::Error>(())
 /// ```
 pub fn default_address() -> Result<Address, Error> {
-    // Without /proc nobody's uid is known, and the system's daemon is the better guess.
+    // Without /proc the uid is unknown, and the system's daemon is the better guess.
     let uid = std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
     choose(std::env::var_os("TELEX_ADDRESS"), uid, std::env::var_os("XDG_RUNTIME_DIR"))
 }
@@ -41,7 +41,7 @@ fn choose(named: Option<OsString>, uid: u32, runtime_dir: Option<OsString>) -> R
     Ok(Address::Unix(match (uid, runtime_dir.filter(|dir| !dir.is_empty())) {
         (0, _) => PathBuf::from("/run/telexd/telex.sock"),
         (_, Some(dir)) => PathBuf::from(dir).join("telex.sock"),
-        // Where systemd puts it, for those who come without their environment (cron, sudo).
+        // Where systemd puts it, for those without their environment (cron, sudo).
         (uid, None) => PathBuf::from(format!("/run/user/{uid}/telex.sock")),
     }))
 }

@@ -113,7 +113,8 @@ impl Link {
         }
     }
 
-    fn read_for_nobody(&mut self, until: Instant) {
+    /// Reads and forgets until then, or to the end of the connection.
+    fn discard(&mut self, until: Instant) {
         while !self.is_ended && Instant::now() < until && self.read(Some(until)).unwrap_or(false) {}
     }
 }
@@ -125,20 +126,20 @@ impl AsFd for Link {
 }
 
 impl Drop for Link {
-    /// Finishes a line that was begun. Nobody takes any more what comes, but while the daemon cannot write,
-    /// it may not read either.
+    /// Finishes a line that was begun. What comes meanwhile is read and forgotten: while the daemon cannot
+    /// write, it may not read either.
     fn drop(&mut self) {
         let deadline = Instant::now() + LINGER;
         while self.has_unsent() && Instant::now() < deadline {
             match self.write() {
                 Ok(true) => {}
-                Ok(false) => self.read_for_nobody(Instant::now() + TURN),
+                Ok(false) => self.discard(Instant::now() + TURN),
                 Err(_) => return,
             }
         }
         // A TCP socket that is closed with something unread in it takes back what is still on its way.
         if self.stream.end_of_tcp() {
-            self.read_for_nobody(deadline);
+            self.discard(deadline);
         }
     }
 }

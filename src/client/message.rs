@@ -35,7 +35,7 @@ pub struct Message {
     in_reply_to: Option<Range<usize>>,
 }
 
-/// A decoded string: in the line where it stands there as it is, else on its own.
+/// A decoded string: a part of the line if it stands there as it is, else a copy.
 #[derive(Clone, Debug)]
 enum Text {
     InLine(Range<usize>),

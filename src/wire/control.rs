@@ -88,7 +88,7 @@ pub enum Overflow {
     Fail,
 }
 
-/// What a subscription is to: `topic` and, where it is shared, `group`.
+/// What a subscription is to: `topic` and, if it is shared, `group`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the protocol")]
 pub struct Subscription<'a> {
@@ -96,7 +96,7 @@ pub struct Subscription<'a> {
     pub group: Option<Cow<'a, str>>,
 }
 
-/// Whom a `kill` is for.
+/// What a `kill` closes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the protocol")]
 pub enum Victim<'a> {

@@ -65,7 +65,7 @@ pub enum Broken {
     /// No JSON (RFC 8259), nested too deeply, or an escaped lone surrogate; the first byte at fault,
     /// counted from 1.
     BadJson {
-        /// In bytes from 1; one past the line where it ends too early.
+        /// In bytes from 1; one past the line if it ends too early.
         column: usize,
     },
     /// JSON, but no object.
@@ -75,7 +75,7 @@ pub enum Broken {
 /// One value as it stands in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value<'a> {
-    /// The bytes of the value, its quotes included where it is a string.
+    /// The bytes of the value, its quotes included if it is a string.
     pub raw: &'a str,
     kind: ValueKind,
 }
@@ -91,7 +91,7 @@ impl<'a> Value<'a> {
         Value { raw, kind }
     }
 
-    /// The decoded text, where it is a string.
+    /// The decoded text, if it is a string.
     pub fn text(self) -> Option<Cow<'a, str>> {
         match self.kind {
             ValueKind::Other => None,

@@ -125,13 +125,13 @@ pub enum Target<'a> {
 pub struct Message<'a> {
     /// The places of the fields.
     pub envelope: &'a Envelope<'a>,
-    /// `message_id`, where the sender gave one.
+    /// `message_id`, if the sender gave one.
     pub id: Option<Id<'a>>,
     /// The category.
     pub kind: Kind<'a>,
     /// `message_type`, decoded.
     pub message_type: Cow<'a, str>,
-    /// `from`, decoded; nothing where it is null or absent.
+    /// `from`, decoded; `None` if it is null or absent.
     pub from: Option<Cow<'a, str>>,
     /// `to` or `topic`.
     pub target: Target<'a>,
@@ -187,7 +187,7 @@ impl<'a> Message<'a> {
 pub struct Told<'a> {
     /// `message_id`: absent, at fault, or read.
     pub id: Option<Result<Id<'a>, Refusal>>,
-    /// The type, where it is a request's.
+    /// The `message_type`, if it is a request's.
     pub request_type: Option<Cow<'a, str>>,
     /// `from` as given, in the right form or not.
     pub from: Option<Cow<'a, str>>,

@@ -54,7 +54,7 @@ const SEND_EXAMPLES: &str = r#"Examples:
   telex send --topic sensor.kitchen.temp '{"c":21}'
   journalctl -f -o json | telex send --from journal logger"#;
 
-/// Send signals to a node, or to whoever subscribes to a topic
+/// Send signals to a node, or to the subscribers of a topic
 ///
 /// A signal expects no answer. The command ends with 0 only when the daemon has taken every one of them
 /// and reported no error; that a topic has no subscribers is none.
@@ -68,7 +68,7 @@ pub(crate) struct SendArgs {
     /// or with "-", each line of stdin is one
     #[arg(value_names = ["NODE", "BODY"], num_args = 0..=2, allow_negative_numbers = true)]
     words: Vec<String>,
-    /// To whoever subscribes to TOPIC, in place of NODE
+    /// To the subscribers of TOPIC, in place of NODE
     #[arg(long)]
     topic: Option<String>,
     #[command(flatten)]
@@ -97,7 +97,7 @@ pub(crate) struct CallArgs {
     /// Ask the daemon itself, in place of NODE (register, resolve, list, whoami, ping, stats, ...)
     #[arg(long, conflicts_with = "topic")]
     daemon: bool,
-    /// Ask who subscribes to TOPIC, in place of NODE
+    /// Ask the subscribers of TOPIC, in place of NODE
     #[arg(long)]
     topic: Option<String>,
     #[command(flatten)]
@@ -208,7 +208,7 @@ impl SendArgs {
         let to = match self.topic {
             Some(topic) => Destination::Topic(topic),
             None => Destination::Node(words.next().ok_or_else(|| {
-                Failure::usage("to whom? Right is: telex send NODE [BODY], or --topic TOPIC in place of NODE")
+                Failure::usage("the receiver is missing. Right is: telex send NODE [BODY], or --topic TOPIC in place of NODE")
             })?),
         };
         let Sent { from, text, timeout } = self.sent;

@@ -1,5 +1,5 @@
 //! Knows one request and its reply.
-//! Never: how the daemon finds who answers.
+//! Never: how the daemon finds a node that answers.
 
 use std::io::Read;
 

@@ -25,7 +25,7 @@ const MEANINGS: &[(Exit, &str)] = &[
     (Exit::Done, "done"),
     (Exit::Refused, "another error that the daemon or the node answered, or a file that failed"),
     (Exit::Usage, "the command line or a body is wrong, be it that telex or the daemon says so"),
-    (Exit::NoSuchNode, "no such node, or nobody subscribes"),
+    (Exit::NoSuchNode, "no such node, or no subscribers"),
     (Exit::Denied, "denied: not allowed, not yours, the name is taken, not authenticated"),
     (Exit::Timeout, "timeout"),
     (Exit::NodeGone, "the node went away before it had answered"),
