@@ -43,7 +43,17 @@ impl std::error::Error for BadAddress {}
 
 impl Address {
     /// Reads `unix:PATH`, `unix:@NAME`, `tcp:HOST:PORT`, or `HOST:PORT` alone. HOST may be `*`
-    /// (every address) and an IPv6 address stands in brackets; PORT may be 0 or `*` (any free port).
+    /// (every address) and an IPv6 address stands in brackets; PORT may be 0 or `*` (any free port). A path
+    /// or name has at most [`UNIX_PATH_BYTES_MAX`] bytes. The error says what would be right.
+    ///
+    /// ```
+    /// use telex::address::Address;
+    ///
+    /// assert_eq!(Address::parse("localhost:4040")?.to_string(), "tcp:localhost:4040");
+    /// let bad = Address::parse("/run/x.sock").expect_err("it lacks its kind");
+    /// assert!(bad.to_string().ends_with("did you mean unix:/run/x.sock?"));
+    /// # Ok::<(), telex::address::BadAddress>(())
+    /// ```
     pub fn parse(text: &str) -> Result<Address, BadAddress> {
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(text, path);
@@ -54,8 +64,9 @@ impl Address {
         tcp(text, text.strip_prefix("tcp:").unwrap_or(text))
     }
 
-    /// Whether a daemon may listen here as far as the text alone tells. A host name says nothing
-    /// before it is resolved: whoever binds asks [`Address::check_local_ip`] for what it came to.
+    /// Checks that a daemon may listen here, as far as the text alone tells: a Unix socket, or a loopback
+    /// address. A host name says nothing before it is resolved; what it came to is checked by
+    /// [`Address::check_local_ip`].
     pub fn check_local(&self) -> Result<(), Exposed> {
         match self {
             Address::Tcp(Host::Any, _) => Err(Exposed(format!("{self} is every address of the machine"))),
@@ -67,7 +78,8 @@ impl Address {
         }
     }
 
-    /// Whether a daemon may listen at `ip`, which the host of this address stands for.
+    /// Checks that a daemon may listen at `ip`, which the host of this address stands for: it has to be a
+    /// loopback address.
     pub fn check_local_ip(&self, ip: IpAddr) -> Result<(), Exposed> {
         // ::ffff:127.0.0.1 is 127.0.0.1 to the kernel.
         if ip.to_canonical().is_loopback() {
@@ -81,7 +93,8 @@ impl Address {
     }
 }
 
-/// Why a daemon must not listen at a TCP address: others than this machine's users could reach it.
+/// Why a daemon must not listen at a TCP address: other machines could reach it. `Display` is a sentence for
+/// people and says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposed(String);
 

@@ -2,7 +2,12 @@
 //!
 //! `telexd` is the daemon, `telex` the command, and this the library that both are made of. To write a
 //! client of your own you need [`client`] and perhaps [`protocol`], the page on what is said over the
-//! socket; built without default features the library has nothing else in it but what these stand on.
+//! socket. `default-features = false` leaves the daemon's sockets, configuration and plugins out, and the
+//! crates that only they need.
+//!
+//! What this documentation shows is for clients: [`client`], [`protocol`], the words they are written in
+//! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]). All else is
+//! public only for the programs and tests of this package, and changes as they need it.
 //!
 //! # The rooms
 //!
@@ -11,46 +16,60 @@
 //!
 //! | floor | room | knows |
 //! | --- | --- | --- |
-//! | words | [`limits`] | every bound, under the name that the protocol gives it |
-//! | | [`name`], [`topic`], [`address`], [`clock`] | node IDs, topics, where to listen, time as a value |
+//! | ground | [`limits`] | every bound, under the name that the protocol gives it |
+//! | words | [`name`], `topic` | what node IDs, addresses of nodes and topics look like |
+//! | | [`address`] | where a daemon listens and a client dials |
+//! | | `clock` | time as a value |
+//! | | [`protocol`] | the protocol as a page for people |
 //! | wire | [`wire`] | bytes into lines, lines into fields, and back |
-//! | core | [`core`] | the whole service as a state machine: facts in, orders and bytes out |
+//! | core | `core` | the whole service as a state machine: facts in, orders and bytes out |
 //! | | [`client`] | the client's side of a connection, and blocking sockets around it |
 //! | edges | `net` | sockets and readiness |
 //! | | `store` | what outlives the daemon |
-//! | | `sys` | signals, the service manager, credentials, the real clocks |
+//! | | `plugin` | plugins: how they are loaded, called and replaced |
+//! | | `sys` | signals, the service manager, credentials, descriptors, the machine |
 //! | | `config` | the file and the command line as plain data |
 //! | daemon | `daemon` | the order of the steps of a turn |
+//! | programs | `bin/telexd`, `bin/telex` | the user's words, and the exit status |
 //!
-//! The [`core`] opens nothing, reads no clock, draws no random number and logs nothing. A shell, which is
+//! The `core` opens nothing, reads no clock, draws no random number and logs nothing. A shell, which is
 //! the daemon or a test, hands it what happened and when, and carries out what it orders; so whatever
 //! the service does can be played in memory, in any order and at any speed.
 //!
-//! A line takes one straight way: the daemon reads it into one buffer, [`wire::frame`] finds its end,
-//! [`wire::envelope`] its fields, `core` whose it is, who gets it and whether they have room, and it is
+//! A line takes one straight way: the daemon reads it into one buffer, `wire::frame` finds its end,
+//! `wire::envelope` its fields, `core` the sender, the receivers and whether they have room, and it is
 //! copied into the outboxes of its receivers, from where the daemon writes it before the turn is over.
-//! Its body is never parsed.
+//! Of its body no tree is built.
 //!
 //! `tests/house` looks all of this up in the sources.
 
 pub mod address;
 pub mod client;
+#[doc(hidden)]
 pub mod clock;
 #[cfg(feature = "daemon")]
+#[doc(hidden)]
 pub mod config;
+#[doc(hidden)]
 pub mod core;
 #[cfg(feature = "daemon")]
+#[doc(hidden)]
 pub mod daemon;
 pub mod limits;
 pub mod name;
 #[cfg(feature = "daemon")]
+#[doc(hidden)]
 pub mod net;
 #[cfg(feature = "daemon")]
+#[doc(hidden)]
 pub mod plugin;
 pub mod protocol;
 #[cfg(feature = "daemon")]
+#[doc(hidden)]
 pub mod store;
 #[cfg(feature = "daemon")]
+#[doc(hidden)]
 pub mod sys;
+#[doc(hidden)]
 pub mod topic;
 pub mod wire;

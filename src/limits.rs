@@ -1,18 +1,18 @@
 //! Knows every bound that the daemon puts on its peers, under the names PROTOCOL.md gives them.
-//! Never: who is bound by them, or what happens at a bound.
+//! Never: which connection is bound by them, or what happens at a bound.
 
 use std::time::Duration;
 
 /// Longest node ID, topic, group, `message_type` (of a request or signal), string `message_id` and
 /// `key`, in bytes of decoded UTF-8.
 pub const NAME_BYTES_MAX: usize = 255;
-/// Longest `message_type` of a reply: that of its request and `_reply`.
+/// Longest `message_type` of a reply, in bytes of decoded UTF-8: that of its request and `_reply`.
 pub const REPLY_TYPE_BYTES_MAX: usize = NAME_BYTES_MAX + "_reply".len();
-/// Longest address (`NODE#PORT`, `:N#PORT`).
+/// Longest address (`NODE#PORT`, `:N#PORT`), in bytes of decoded UTF-8.
 pub const ADDRESS_BYTES_MAX: usize = 511;
-/// Deepest nesting of a line, its envelope counted.
+/// Deepest nesting of a line, in levels, its envelope counted.
 pub const DEPTH_MAX: usize = 128;
-/// Longest `timeout_ms`: an hour.
+/// Largest `timeout_ms`, in milliseconds: an hour.
 pub const TIMEOUT_MS_MAX: u64 = 3_600_000;
 /// Broken lines (`bad_json`, `not_an_object`, `line_too_long`) in a row that end a connection.
 pub const BROKEN_LINES_MAX: u32 = 100;
@@ -22,17 +22,19 @@ pub const ENDPOINTS_MAX: usize = 16;
 pub const META_BYTES_MAX: usize = 4096;
 /// Most entries in one page of an answer (`list`, `subscribers`).
 pub const PAGE_ENTRIES_MAX: usize = 1000;
-/// What a receiver has to take in every `stall_timeout` while senders wait for it.
+/// What a receiver has to take in every `stall_timeout` while senders wait for it, in bytes.
 pub const STALL_BYTES_MIN: u64 = 64 * 1024;
-/// What the daemon may add to a line: `from`, `message_id` and `sender`.
+/// Largest `max_line_bytes` that can be configured, in bytes.
+pub const MAX_LINE_BYTES_MAX: usize = 64 << 20;
+/// What the daemon may add to a line: `from`, `message_id` and `sender`, in bytes.
 pub const ADDED_BYTES_MAX: usize = 1024;
 
-/// Who may share a node ID.
+/// Which connections may share a node ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SharedNames {
     /// Only connections of one user (the default).
     User,
-    /// Anybody.
+    /// All connections.
     Any,
 }
 
@@ -57,11 +59,11 @@ pub struct Limits {
     pub max_subscriptions: usize,
     /// Nodes with endpoints that are remembered.
     pub max_known_nodes: usize,
-    /// How long a request that names no `timeout_ms` is waited for.
+    /// How long the answer to a request that names no `timeout_ms` is waited for.
     pub request_timeout: Duration,
     /// How long a receiver may take less than [`STALL_BYTES_MIN`] while senders wait for it.
     pub stall_timeout: Duration,
-    /// Who may share a node ID.
+    /// Which connections may share a node ID.
     pub shared_names: SharedNames,
 }
 

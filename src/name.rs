@@ -1,9 +1,9 @@
 //! Knows what a node ID and an address of a node look like (PROTOCOL.md section 3).
-//! Never: who holds them.
+//! Never: which connections hold them.
 
 use crate::limits::{ADDRESS_BYTES_MAX, NAME_BYTES_MAX};
 
-/// Why a text is no node ID or address; its `Display` is for people.
+/// Why a text is no node ID or address. `Display` is for people, and is to follow the text or its field's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadName {
     /// Nothing at all.
@@ -20,6 +20,8 @@ pub enum BadName {
     Percent,
 }
 
+impl std::error::Error for BadName {}
+
 impl std::fmt::Display for BadName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -35,8 +37,15 @@ impl std::fmt::Display for BadName {
     }
 }
 
-/// Whether `text` may be a node ID. `telex.` at its start is reserved, which is a matter of rights
-/// and not of form: see [`is_reserved`].
+/// Checks that `text` may be a node ID: 1 to 255 bytes without control characters and `#`, and no `:` at its
+/// start. `telex.` at its start is reserved, which is a matter of rights and not of form: see [`is_reserved`].
+///
+/// ```
+/// use telex::name::{BadName, check_node_id};
+///
+/// assert_eq!(check_node_id("web-1"), Ok(()));
+/// assert_eq!(check_node_id("web#1"), Err(BadName::Port));
+/// ```
 pub fn check_node_id(text: &str) -> Result<(), BadName> {
     check_length(text, NAME_BYTES_MAX)?;
     if text.bytes().any(is_control) {
@@ -51,12 +60,12 @@ pub fn check_node_id(text: &str) -> Result<(), BadName> {
     Ok(())
 }
 
-/// Whether a node ID is kept for the daemon.
+/// Whether a node ID is kept for the daemon: it begins with `telex.`.
 pub fn is_reserved(node_id: &str) -> bool {
     node_id.starts_with("telex.")
 }
 
-/// An address taken apart; the parts are slices of the text that was parsed.
+/// The address of a node, without its port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeAddress<'a> {
     /// `NODE` or `NODE#PORT`: the node ID.
@@ -66,8 +75,16 @@ pub enum NodeAddress<'a> {
 }
 
 impl<'a> NodeAddress<'a> {
-    /// Takes an address apart. A `:` with anything but a plain number behind it is a unique id
-    /// that nobody can have, not an error: it is answered as one who is not there.
+    /// Reads `NODE`, `NODE#PORT`, `:N` or `:N#PORT`, of up to 511 bytes, NODE of up to 255. A `:` with anything
+    /// but a plain number behind it is the unique id 0, which no connection has, and not an error: the daemon
+    /// answers it as one that is not there.
+    ///
+    /// ```
+    /// use telex::name::NodeAddress;
+    ///
+    /// assert_eq!(NodeAddress::parse("web#admin"), Ok(NodeAddress::Node("web")));
+    /// assert_eq!(NodeAddress::parse(":7"), Ok(NodeAddress::Unique(7)));
+    /// ```
     pub fn parse(text: &'a str) -> Result<NodeAddress<'a>, BadName> {
         check_length(text, ADDRESS_BYTES_MAX)?;
         if text.bytes().any(is_control) {
@@ -81,7 +98,7 @@ impl<'a> NodeAddress<'a> {
     }
 }
 
-/// The part of an address before its port: `NODE` of `NODE#PORT`.
+/// The part of an address before its port: `NODE` of `NODE#PORT`, or all of it. Nothing is checked.
 pub fn node_of(address: &str) -> &str {
     match memchr::memchr(b'#', address.as_bytes()) {
         Some(at) => &address[..at],
@@ -96,7 +113,12 @@ fn unique_number(digits: &str) -> Option<u64> {
     if plain { digits.parse().ok() } else { None }
 }
 
-/// Puts `host` for `%n`, `unique` for `%u` and `%` for `%%`. The result is not checked.
+/// Fills in a pattern of node IDs: `host` for `%n`, `unique` for `%u` and `%` for `%%`. [`BadName::Percent`] for
+/// any other `%`. The result is not checked.
+///
+/// ```
+/// assert_eq!(telex::name::expand("web-%n-%u", "box", "7").as_deref(), Ok("web-box-7"));
+/// ```
 pub fn expand(pattern: &str, host: &str, unique: &str) -> Result<String, BadName> {
     let mut out = String::with_capacity(pattern.len());
     let mut rest = pattern;
@@ -114,8 +136,14 @@ pub fn expand(pattern: &str, host: &str, unique: &str) -> Result<String, BadName
     Ok(out)
 }
 
-/// Whether `text` matches `pattern`, in which `*` stands for any run of characters. Takes time in
+/// Whether `text` matches `pattern`, in which `*` stands for any run of characters, also none. Takes time in
 /// proportion to their lengths, whatever they are.
+///
+/// ```
+/// use telex::name::matches;
+///
+/// assert!(matches("web-*", "web-1") && matches("*", "") && !matches("web-*", "db"));
+/// ```
 pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((head, rest)) = pattern.split_once('*') else { return pattern == text };
     let (middle, tail) = rest.rsplit_once('*').unwrap_or(("", rest));
@@ -131,7 +159,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
     })
 }
 
-/// The text before the first `*`: everything that matches begins with it.
+/// The text of `pattern` before its first `*`: everything that matches begins with it.
 pub fn literal_prefix(pattern: &str) -> &str {
     pattern.split('*').next().unwrap_or(pattern)
 }

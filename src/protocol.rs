@@ -102,6 +102,7 @@ mod tests {
             format!("{} bytes", grouped(limits::META_BYTES_MAX)),
             grouped(limits::PAGE_ENTRIES_MAX),
             size(limits::STALL_BYTES_MIN as usize),
+            size(limits::MAX_LINE_BYTES_MAX),
             size(limits::ADDED_BYTES_MAX),
         ];
         let told: Vec<&str> = table("bound").iter().map(|row| row[0]).collect();

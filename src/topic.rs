@@ -1,5 +1,5 @@
 //! Knows what topics and patterns of topics look like (PROTOCOL.md section 6).
-//! Never: who subscribes to them.
+//! Never: which connections subscribe to them.
 
 use crate::limits::NAME_BYTES_MAX;
 
@@ -12,7 +12,7 @@ pub enum BadTopic {
     TooLong,
     /// Two dots in a row, or a dot at an end.
     EmptyToken,
-    /// A wildcard where a topic was wanted.
+    /// A wildcard in the topic of a message.
     Wildcard,
     /// A `>` that is not the last token.
     RestNotLast,

@@ -7,6 +7,7 @@ mod run;
 #[path = "command/switch.rs"]
 mod switch;
 
+use std::io::Write;
 use std::thread::spawn;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use serde_json::{Value, json};
 use telex::address::Address;
 use telex::client::Client;
 
-use run::{listen, reply, run, run_with, scripted, start_with, telex};
+use run::{closing, listen, listen_with, reply, run, run_with, scripted, start_with, telex};
 use switch::Switch;
 
 fn json(line: &str) -> Value {
@@ -295,8 +296,65 @@ fn a_connection_that_ends_says_why() {
         (ask["message_type"] == "register").then(|| reply(ask, json!({"error": null})) + killed + "\n")
     });
     let ended = run(&daemon.address, &["call", "--from", "me", "a", "ask"]);
-    assert_eq!(ended.code, Some(8));
-    assert!(ended.err.contains("go (denied)") && ended.err.contains("ended the connection"), "{}", ended.err);
+    assert_eq!(
+        (ended.code, &*ended.err),
+        (Some(4), "telex: go (denied)\ntelex: the daemon ended the connection\n")
+    );
+    let daemon = scripted(|_| None);
+    let ended = run(&daemon.address, &["call", "a", "ask"]);
+    assert_eq!((ended.code, &*ended.err), (Some(8), "telex: the daemon ended the connection\n"));
+}
+
+#[test]
+fn a_connection_that_is_refused_says_why() {
+    for (code, exit) in [("overloaded", 7), ("denied", 4)] {
+        let error = serde_json::json!({"error": "no", "code": code, "in_reply_to": null});
+        let line = format!("{}\n", json!({"message_type": "error", "from": null, "body": error}));
+        let daemon = closing(line.leak());
+        for args in [
+            ["list"].as_slice(),
+            &["call", "a", "ask"],
+            &["call", "--from", "me", "a", "ask"],
+            &["send", "a", "1"],
+            &["send", "--from", "me", "a"],
+            &["listen", "a"],
+            &["listen", "--topic", "a.b"],
+        ] {
+            let ended = run_with(&daemon.address, args, "1\n2\n");
+            let words = format!("telex: no ({code})\ntelex: the daemon ended the connection\n");
+            assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(exit), "", &*words), "{args:?}");
+        }
+    }
+}
+
+#[test]
+fn listening_ends_with_the_reader_also_while_nothing_comes() {
+    let switch = Switch::start();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let mut command = telex(&["listen", "a"]);
+    let mut listening = listen_with(command.env("TELEX_ADDRESS", &switch.address).stdout(writer));
+    drop((command, reader));
+    let ended = listening.finish();
+    assert_eq!((ended.code, &*ended.err), (Some(0), "telex: listening as a\n"));
+}
+
+#[test]
+fn what_the_daemon_does_is_noticed_also_while_no_line_comes() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let error = json!({"error": "no", "code": "no_such_node"});
+    // The end comes when the error has been told.
+    let daemon = scripted(move |signal| match signal["body"].as_u64() {
+        Some(1) => Some(reply(signal, error.clone()).replace("signal_reply", "error")),
+        _ => wait.recv().ok().map(|()| String::new()),
+    });
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let mut command = telex(&["send", "a"]);
+    let mut sending = start_with(command.env("TELEX_ADDRESS", &daemon.address).stdin(reader), "");
+    writeln!(writer, "1\n2").expect("lines");
+    assert_eq!(sending.next_word(), "telex: line 1: no (no_such_node)\n");
+    drop(go);
+    let ended = sending.finish();
+    assert_eq!((ended.code, &*ended.err), (Some(8), "telex: the daemon ended the connection\n"));
 }
 
 #[test]

@@ -1,87 +1,85 @@
-//! Knows the socket, the clock and the order of steps: lines out, lines in, what is kept for later.
+//! Knows the clock and the order of steps: lines out, lines in, what is kept for later.
 //! Never: what a line means; that is the session's.
 
-use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::client::ask;
 use crate::client::dial::Stream;
-use crate::client::error::{Error, Refused};
+use crate::client::error::Error;
+use crate::client::kept::Kept;
+use crate::client::link::{Link, TURN};
 use crate::client::message::Message;
+use crate::client::refused::Refused;
 use crate::client::session::{Event, Session, Ticket, To};
+use crate::client::unsendable::Unsendable;
 use crate::wire::control::Register;
 use crate::wire::json::write_string;
 
-/// What is kept at most, in bytes of memory, of messages that came while something else was waited for.
-/// Past it calls end in [`Error::KeptFull`] until [`Client::next`] has taken some.
-pub const KEPT_BYTES_MAX: usize = 16 << 20;
-
-const READ_BYTES: usize = 64 << 10;
 /// How long what concerns the daemon alone is waited for.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much longer than the daemon a call waits, so that it is the daemon that tells what happened.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long a write waits for room, and then a read for bytes, in turn: either may be what the daemon
-/// waits for.
-const TURN: Duration = Duration::from_millis(5);
 
 /// A connection to a daemon over which one thread talks and waits.
+///
+/// Dropped, it first finishes a line that was half written and, over TCP, waits until the daemon has taken
+/// all that was sent, for 2 s at most. What came and was not taken by [`Client::next`] is lost.
 #[derive(Debug)]
 pub struct Client {
-    stream: Stream,
+    link: Link,
     session: Session,
-    /// What was read; `input[at..filled]` is not yet looked at.
-    input: Box<[u8]>,
-    at: usize,
-    filled: usize,
-    ended: bool,
-    /// Lines to be written, of which `sent` bytes are.
-    output: Vec<u8>,
-    sent: usize,
-    kept: VecDeque<Message>,
-    kept_bytes: usize,
+    kept: Kept,
 }
 
 impl Client {
-    /// Connects. A TCP host's addresses are tried one after the other, for 10 s each.
+    /// Connects. A TCP host's addresses are tried one after the other, for 10 s each. [`Error::Connect`] if
+    /// nothing listens there.
     pub fn connect(address: &Address) -> Result<Client, Error> {
         Stream::connect(address)
             .and_then(Client::over)
             .map_err(|source| Error::Connect { address: address.clone(), source })
     }
 
-    fn over(stream: Stream) -> std::io::Result<Client> {
-        stream.set_write_timeout(TURN)?;
+    fn over(stream: Stream) -> io::Result<Client> {
         Ok(Client {
-            stream,
+            link: Link::over(stream)?,
             session: Session::new(unique_prefix()),
-            input: vec![0; READ_BYTES].into_boxed_slice(),
-            at: 0,
-            filled: 0,
-            ended: false,
-            output: Vec::new(),
-            sent: 0,
-            kept: VecDeque::new(),
-            kept_bytes: 0,
+            kept: Kept::default(),
         })
     }
 
-    /// The longest line, in bytes, that is sent; to be called where the daemon's `max_line_bytes` is
-    /// configured to be another than 1 MiB.
+    /// Sets the longest line, in bytes without its LF, that the daemon is known to take: 1 MiB at first. For a
+    /// longer one the daemon is asked what it takes, so this is needed only if that is less.
     pub fn set_max_line_bytes(&mut self, bytes: usize) {
         self.session.set_max_line_bytes(bytes);
     }
 
     /// Becomes an instance of the node `node_id`, in which `%n` is the host's name and `%u` something
-    /// unique. Gives the node ID that came out.
+    /// unique. Gives the node ID that came out. [`Error::Refused`] if another user has the name, or has it
+    /// alone.
     pub fn register(&mut self, node_id: &str) -> Result<String, Error> {
         self.register_with(&Register { node_id: Some(node_id.into()), ..Register::default() })
     }
 
-    /// The same with options.
+    /// Becomes an instance of the node that `options` names, under its other terms, and gives the node ID
+    /// that came out. [`Error::Refused`] if another user has the name, or has it alone, or its instances
+    /// share messages in another way.
+    ///
+    /// ```no_run
+    /// use telex::client::{Client, Delivery, Register, default_address};
+    ///
+    /// let mut worker = Client::connect(&default_address()?)?;
+    /// worker.register_with(&Register {
+    ///     node_id: Some("converter".into()),
+    ///     delivery: Some(Delivery::One),
+    ///     ..Register::default()
+    /// })?;
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn register_with(&mut self, options: &Register<'_>) -> Result<String, Error> {
         let reply = self.call(To::Daemon, "register", &ask::register(options), CONTROL_TIMEOUT)?;
         match &reply.body_value()["node_id"] {
@@ -90,31 +88,60 @@ impl Client {
         }
     }
 
-    /// Subscribes to a pattern of topics: `*` is any one token, `>` at the end one or more. Of those who
-    /// share a `group` one gets each message.
+    /// Subscribes to a pattern of topics: `*` is any one token, `>` at the end one or more. Of the
+    /// connections that subscribe with the same `group` one gets each message. [`Error::Refused`] if it is
+    /// no pattern, or one subscription too many.
     pub fn subscribe(&mut self, pattern: &str, group: Option<&str>) -> Result<(), Error> {
         self.call(To::Daemon, "subscribe", &ask::subscribe(pattern, group), CONTROL_TIMEOUT).map(drop)
     }
 
-    /// Sends a signal. Where it could not be delivered, the daemon says so by a message of
+    /// Sends a signal. Waits while the receiver reads too slowly, and keeps meanwhile what comes. If it
+    /// could not be delivered, the daemon says so by a message of
     /// [`Category::Error`](crate::client::Category::Error), which [`answered`](Client::answered) ties to the
-    /// ticket. Waits where the receiver reads too slowly, and keeps meanwhile what comes. After an
-    /// [`Error::KeptFull`] nothing of it was sent.
+    /// ticket. Whether the daemon has handled all that was sent is told by a `ping` that it answers.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use telex::client::{Category, Client, To, default_address};
+    ///
+    /// let mut client = Client::connect(&default_address()?)?;
+    /// let sent = client.send("logger", "\"here I am\"")?;
+    /// client.call(To::Daemon, "ping", "", Duration::from_secs(5))?;
+    /// while let Some(message) = client.next(Some(Duration::ZERO))? {
+    ///     if message.category() == Category::Error && client.answered(&message) == Some(sent) {
+    ///         eprintln!("it did not arrive: {}", message.line());
+    ///     }
+    /// }
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn send<'a>(&mut self, to: impl Into<To<'a>>, body: &str) -> Result<Ticket, Error> {
-        self.check_room()?;
-        let ticket = self.session.signal(to.into(), body, &mut self.output)?;
-        self.flush(None)?;
-        Ok(ticket)
+        let to = to.into();
+        self.say(|session, out| session.signal(to, body, out))
     }
 
-    /// Sends a signal to whoever subscribes to `topic`; nobody is no error.
+    /// Sends a signal to all that subscribe to `topic`; that nothing does is no error.
     pub fn publish(&mut self, topic: &str, body: &str) -> Result<Ticket, Error> {
         self.send(To::Topic(topic), body)
     }
 
     /// Sends a request and waits for its reply. The daemon is told the timeout (up to an hour) and answers
-    /// when it has passed; where not even that comes, the call ends a second later. Of the replies of
-    /// several instances the first counts. What else comes meanwhile is kept for [`Client::next`].
+    /// when it has passed; if not even that comes, the call ends a second later in [`Error::Timeout`]. Of the
+    /// replies of several instances the first counts; one that tells an error is [`Error::Refused`]. What
+    /// else comes meanwhile is kept for [`Client::next`].
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use telex::client::{Client, default_address};
+    /// use telex::wire::code::Code;
+    ///
+    /// let mut client = Client::connect(&default_address()?)?;
+    /// match client.call("heating", "set", r#"{"c":21}"#, Duration::from_secs(5)) {
+    ///     Ok(reply) => println!("{}", reply.body().unwrap_or("null")),
+    ///     Err(error) if error.is(Code::NoSuchNode) => println!("there is no heating"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok(())
+    /// ```
     pub fn call<'a>(
         &mut self,
         to: impl Into<To<'a>>,
@@ -122,26 +149,34 @@ impl Client {
         body: &str,
         timeout: Duration,
     ) -> Result<Message, Error> {
-        let ticket = self.session.request(to.into(), message_type, body, Some(timeout), &mut self.output)?;
-        let patience = timeout.saturating_add(GRACE);
-        let answer = match self.wait(ticket, deadline_after(patience)) {
-            Ok(Some(answer)) => answer.map_err(Error::Refused),
-            Ok(None) => Err(Error::Timeout { after: patience }),
-            Err(error) => Err(error),
-        };
-        self.session.forget(ticket);
-        answer
+        let to = to.into();
+        let (ticket, new) =
+            self.put(|session, out| session.request(to, message_type, body, Some(timeout), out))?;
+        self.answer(ticket, new, timeout)
     }
 
-    /// Replies to a request. `body` is an object, or empty; `in_reply_to` and, where it has no `error` of
-    /// its own, `"error":null` are added to it.
+    /// Replies to `request`. `body` is an object, or empty; `in_reply_to` and, if it has no `error` of its own,
+    /// `"error":null` are added to it.
+    ///
+    /// ```no_run
+    /// use telex::client::{Client, default_address};
+    ///
+    /// let mut client = Client::connect(&default_address()?)?;
+    /// client.register("thermometer")?;
+    /// while let Some(message) = client.next(None)? {
+    ///     match message.message_type() {
+    ///         "read" => client.reply(&message, r#"{"c":20.5}"#)?,
+    ///         _ if message.is_request() => client.reply_error(&message, "only read is answered here")?,
+    ///         _ => {}
+    ///     }
+    /// }
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn reply(&mut self, request: &Message, body: &str) -> Result<(), Error> {
-        self.check_room()?;
-        self.session.reply(request, body, &mut self.output)?;
-        self.flush(None).map(drop)
+        self.say(|session, out| session.reply(request, body, out)).map(drop)
     }
 
-    /// Replies to a request that it failed; `error` is a sentence for people.
+    /// Replies to `request` that it failed; `error` is a sentence for people.
     pub fn reply_error(&mut self, request: &Message, error: &str) -> Result<(), Error> {
         let mut body = b"{\"error\":".to_vec();
         write_string(&mut body, error);
@@ -150,164 +185,208 @@ impl Client {
     }
 
     /// The next message: a request or signal to this client, or the daemon's error about something it
-    /// sent. `None` where nothing came for `timeout` (nothing: forever; zero: what is there already). A
+    /// sent. `None` if nothing came for `timeout` (`None`: forever; zero: only what is there already). A
     /// timeout loses nothing, also in the middle of a line.
     pub fn next(&mut self, timeout: Option<Duration>) -> Result<Option<Message>, Error> {
-        if let Some(message) = self.kept.pop_front() {
-            self.kept_bytes -= weight(&message);
-            return Ok(Some(message));
-        }
         let deadline = timeout.and_then(deadline_after);
         loop {
-            // The rest of a line that found no room before: the daemon may wait for it.
-            if self.sent < self.output.len() {
-                self.write_some()?;
+            if let Some(arrival) = self.kept.pop() {
+                return arrival.map(Some).map_err(Error::Fault);
             }
-            let now = Instant::now();
-            let unsent = self.sent < self.output.len();
-            let until =
-                if unsent { Some(deadline.map_or(now, |deadline| deadline.min(now))) } else { deadline };
+            let mut until = deadline;
+            // The rest of a line that found no room before: the daemon may wait for it.
+            if self.link.has_unsent() {
+                match self.write() {
+                    Ok(_) => until = Some(deadline_at_most(deadline, Instant::now())),
+                    Err(Error::Closed { .. }) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
             match self.event(until)? {
-                Some(Event::Message(message)) => return Ok(Some(message)),
-                Some(_) => {}
+                Some(event) => self.keep(event),
                 None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return Ok(None),
                 None => {}
             }
         }
     }
 
-    /// Which line of this client a message of [`Category::Error`](crate::client::Category::Error) is about.
+    /// The line of this client that a message of [`Category::Error`](crate::client::Category::Error) is
+    /// about; `None` if it is about none.
     pub fn answered(&self, message: &Message) -> Option<Ticket> {
         self.session.answered(message)
+    }
+
+    /// Sends a line that no answer is waited for.
+    fn say(
+        &mut self,
+        line: impl Fn(&mut Session, &mut Vec<u8>) -> Result<Ticket, Unsendable>,
+    ) -> Result<Ticket, Error> {
+        let (ticket, new) = self.put(line)?;
+        self.flush(new, None)?;
+        Ok(ticket)
+    }
+
+    /// Puts a line into the output, and tells where in it. That a line is too long is the daemon's word, and
+    /// its bound may have been raised: it is asked.
+    fn put(
+        &mut self,
+        line: impl Fn(&mut Session, &mut Vec<u8>) -> Result<Ticket, Unsendable>,
+    ) -> Result<(Ticket, usize), Error> {
+        self.check_room()?;
+        let new = self.link.output.len();
+        match line(&mut self.session, &mut self.link.output) {
+            Err(Unsendable::LineTooLong { .. }) => self.ask_max_line_bytes()?,
+            put => return Ok((put?, new)),
+        }
+        let new = self.link.output.len();
+        Ok((line(&mut self.session, &mut self.link.output)?, new))
+    }
+
+    /// Asks the daemon how long a line may be. If it does not say so, what was known stays.
+    fn ask_max_line_bytes(&mut self) -> Result<(), Error> {
+        let new = self.link.output.len();
+        let asked =
+            self.session.request(To::Daemon, "whoami", "", Some(CONTROL_TIMEOUT), &mut self.link.output);
+        let Ok(ticket) = asked else { return Ok(()) };
+        match self.answer(ticket, new, CONTROL_TIMEOUT) {
+            Ok(reply) => {
+                let most = reply.body_value()["daemon"]["limits"]["max_line_bytes"].as_u64();
+                if let Some(most) = most.and_then(|most| usize::try_from(most).ok()) {
+                    self.session.set_max_line_bytes(most);
+                }
+                Ok(())
+            }
+            Err(Error::Refused(_) | Error::Timeout { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, new: usize, timeout: Duration) -> Result<Message, Error> {
+        let patience = timeout.saturating_add(GRACE);
+        let answer = self.wait(ticket, new, deadline_after(patience));
+        self.session.forget(ticket);
+        match answer? {
+            Some(answer) => answer.map_err(Error::Refused),
+            None => Err(Error::Timeout { after: patience }),
+        }
     }
 
     /// Writes what is to be written, then waits for the answer to `ticket`; `None` at the deadline.
     fn wait(
         &mut self,
         ticket: Ticket,
+        new: usize,
         deadline: Option<Instant>,
     ) -> Result<Option<Result<Message, Box<Refused>>>, Error> {
-        if !self.flush(deadline)? {
-            self.check_room()?;
-            return Ok(None);
-        }
+        let is_written = self.flush(new, deadline)?;
         loop {
             self.check_room()?;
+            if !is_written {
+                return Ok(None);
+            }
             match self.event(deadline)? {
                 Some(Event::Answer { to, answer }) if to == ticket => return Ok(Some(answer)),
-                Some(Event::Message(message)) => self.keep(message),
-                Some(_) => {}
+                // What says so is no daemon that would answer.
+                Some(Event::Fault(fault)) => return Err(Error::Fault(fault)),
+                Some(event) => self.keep(event),
                 None => return Ok(None),
             }
         }
     }
 
-    /// Writes all of the output; false where the deadline passed or what is kept grew too much, and then
-    /// the rest goes ahead of what is done next. Whenever there is no room it is looked what came: a daemon
-    /// whose answers nobody takes reads no further, and two who wait for each other would wait forever.
-    fn flush(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
-        while self.sent < self.output.len() {
-            if self.write_some()? {
+    /// Writes the output, whose last line begins at `new`. Whenever there is no room, what came is taken in: a
+    /// daemon whose answers are not read may read no further, and the two would wait for each other forever.
+    /// If the deadline passes or too much is kept, that line is taken back; one that was begun stays, and its
+    /// rest goes ahead of what is done next. False then, but an error if it was taken back because too much
+    /// is kept.
+    fn flush(&mut self, new: usize, deadline: Option<Instant>) -> Result<bool, Error> {
+        while self.link.has_unsent() {
+            if self.write()? {
                 continue;
             }
             let turn = Instant::now() + TURN;
-            while let Some(event) = self.event(Some(turn))? {
-                if let Event::Message(message) = event {
-                    self.keep(message);
-                }
-                if self.check_room().is_err() {
-                    return Ok(false);
-                }
+            while self.kept.has_room()
+                && Instant::now() < turn
+                && let Some(event) = self.event(Some(turn))?
+            {
+                self.keep(event);
             }
-            if deadline.is_some_and(|deadline| deadline <= turn) {
-                return Ok(false);
+            let is_full = !self.kept.has_room();
+            if is_full || deadline.is_some_and(|deadline| deadline <= turn) {
+                let is_back = self.link.take_back(new);
+                return if is_back && is_full { Err(Error::KeptFull) } else { Ok(false) };
             }
         }
         Ok(true)
     }
 
-    /// Writes once; false where there was no room.
-    fn write_some(&mut self) -> Result<bool, Error> {
-        match self.stream.write(&self.output[self.sent..]) {
-            Ok(0) => Err(Error::Closed),
-            Ok(written) => {
-                self.sent += written;
-                if self.sent == self.output.len() {
-                    self.output.clear();
-                    self.sent = 0;
-                }
-                Ok(true)
+    /// Writes once; false if there was no room.
+    fn write(&mut self) -> Result<bool, Error> {
+        self.link.write().map_err(|error| match error.kind() {
+            ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => self.hear_out(),
+            _ => Error::Io { doing: "writing", source: error },
+        })
+    }
+
+    /// The end of the connection, as a write has found it. What the daemon had said before is read first: it
+    /// may say why.
+    fn hear_out(&mut self) -> Error {
+        self.link.forget_output();
+        let deadline = Instant::now() + GRACE;
+        loop {
+            match self.event(Some(deadline)) {
+                Ok(Some(event)) => self.keep(event),
+                Ok(None) => self.link.is_ended = true,
+                Err(error) => return error,
             }
-            Err(error) => match error.kind() {
-                ErrorKind::Interrupted => Ok(true),
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => Ok(false),
-                ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => Err(Error::Closed),
-                _ => Err(Error::Io { doing: "writing", source: error }),
-            },
         }
     }
 
     fn check_room(&self) -> Result<(), Error> {
-        if self.kept_bytes < KEPT_BYTES_MAX { Ok(()) } else { Err(Error::KeptFull) }
+        if self.kept.has_room() { Ok(()) } else { Err(Error::KeptFull) }
     }
 
-    fn keep(&mut self, message: Message) {
-        self.kept_bytes += weight(&message);
-        self.kept.push_back(message);
+    fn keep(&mut self, event: Event) {
+        match event {
+            Event::Message(message) => self.kept.push(Ok(message)),
+            Event::Fault(fault) => self.kept.push(Err(fault)),
+            // The call that it answers has ended.
+            Event::Answer { .. } => {}
+        }
     }
 
     /// What comes next; `None` at the deadline.
     fn event(&mut self, deadline: Option<Instant>) -> Result<Option<Event>, Error> {
         loop {
-            let mut rest = &self.input[self.at..self.filled];
-            let mut event = self.session.take(&mut rest);
-            self.at = self.filled - rest.len();
-            if event.is_none() && self.ended {
-                event = Some(self.session.finish().ok_or(Error::Closed)?);
+            if let Some(event) = self.link.take(|input| self.session.take(input)) {
+                return Ok(Some(event));
             }
-            match event {
-                Some(Event::Fault(fault)) => return Err(Error::Fault(fault)),
-                Some(event) => return Ok(Some(event)),
-                None if self.read_some(deadline)? => {}
-                None => return Ok(None),
+            if self.link.is_ended {
+                let last = self.session.finish();
+                return last.map(Some).ok_or_else(|| Error::Closed { why: self.session.farewell() });
             }
-        }
-    }
-
-    /// Reads once; false where nothing came until the deadline.
-    fn read_some(&mut self, deadline: Option<Instant>) -> Result<bool, Error> {
-        loop {
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            match self.stream.read(&mut self.input, left) {
-                Ok(length) => {
-                    self.ended = length == 0;
-                    (self.at, self.filled) = (0, length);
-                    return Ok(true);
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::Interrupted => {}
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut => {
-                        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                            return Ok(false);
-                        }
-                    }
-                    ErrorKind::ConnectionReset => {
-                        self.ended = true;
-                        return Ok(true);
-                    }
-                    _ => return Err(Error::Io { doing: "reading", source: error }),
-                },
+            match self.link.read(deadline) {
+                Ok(true) => {}
+                Ok(false) => return Ok(None),
+                Err(source) => return Err(Error::Io { doing: "reading", source }),
             }
         }
     }
 }
 
-/// What a kept message counts: its line and what is around it.
-fn weight(message: &Message) -> usize {
-    message.line().len() + size_of::<Message>()
+/// The socket, for poll(2) and its like. That it is readable says that something came since the last call;
+/// to see all that came before, call [`Client::next`] with a timeout of zero until it gives `None`.
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
 }
 
-/// Nothing, which is forever, where the moment is too far away to be told.
+fn deadline_at_most(deadline: Option<Instant>, most: Instant) -> Instant {
+    deadline.map_or(most, |deadline| deadline.min(most))
+}
+
+/// `None`, which is forever, if the moment is too far away to be told.
 fn deadline_after(time: Duration) -> Option<Instant> {
     Instant::now().checked_add(time)
 }

@@ -1,9 +1,10 @@
-//! Knows how to get from an address to a connected socket, and which address is meant where none is named.
+//! Knows how to get from an address to a connected socket, and which address is meant if none is named.
 //! Never: what is said over it.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
@@ -16,11 +17,19 @@ use crate::client::error::Error;
 /// How long each address of a TCP host is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The address that is meant where none is named: what `TELEX_ADDRESS` says; else the system's daemon for
-/// root (`unix:/run/telexd/telex.sock`) and the user's own for others (`unix:$XDG_RUNTIME_DIR/telex.sock`).
-/// An error where `TELEX_ADDRESS` is no address.
+/// The address of the daemon that is meant if none is named: what the environment variable
+/// `TELEX_ADDRESS` says; else `unix:/run/telexd/telex.sock` for root, and `unix:$XDG_RUNTIME_DIR/telex.sock`
+/// for others, with `/run/user/UID` for a variable that is not set. [`Error::Address`] if `TELEX_ADDRESS` is
+/// no address.
+///
+/// ```
+/// use telex::client::default_address;
+///
+/// println!("the daemon should be at {}", default_address()?);
+/// # Ok::<(), telex::client::Error>(())
+/// ```
 pub fn default_address() -> Result<Address, Error> {
-    // Without /proc nobody's uid is known, and the system's daemon is the better guess.
+    // Without /proc the uid is unknown, and the system's daemon is the better guess.
     let uid = std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
     choose(std::env::var_os("TELEX_ADDRESS"), uid, std::env::var_os("XDG_RUNTIME_DIR"))
 }
@@ -32,7 +41,7 @@ fn choose(named: Option<OsString>, uid: u32, runtime_dir: Option<OsString>) -> R
     Ok(Address::Unix(match (uid, runtime_dir.filter(|dir| !dir.is_empty())) {
         (0, _) => PathBuf::from("/run/telexd/telex.sock"),
         (_, Some(dir)) => PathBuf::from(dir).join("telex.sock"),
-        // Where systemd puts it, for those who come without their environment (cron, sudo).
+        // Where systemd puts it, for those without their environment (cron, sudo).
         (uid, None) => PathBuf::from(format!("/run/user/{uid}/telex.sock")),
     }))
 }
@@ -102,12 +111,26 @@ impl Stream {
             Stream::Tcp(stream) => stream.write(bytes),
         }
     }
+
+    /// Tells a TCP peer that nothing more comes; false if this is no TCP, or the connection is over.
+    pub(super) fn end_of_tcp(&self) -> bool {
+        matches!(self, Stream::Tcp(stream) if stream.shutdown(Shutdown::Write).is_ok())
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Stream::Unix(stream) => stream.as_fd(),
+            Stream::Tcp(stream) => stream.as_fd(),
+        }
+    }
 }
 
 fn tcp(host: &str, port: u16) -> io::Result<Stream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).and_then(not_itself) {
             Ok(stream) => {
                 // Lines are small, and each is wanted at once.
                 stream.set_nodelay(true)?;
@@ -119,9 +142,34 @@ fn tcp(host: &str, port: u16) -> io::Result<Stream> {
     Err(last)
 }
 
+/// Refuses a connection of a socket to itself: the kernel may choose the very port that is dialled as the
+/// one to dial from, if nothing listens there.
+fn not_itself(stream: TcpStream) -> io::Result<TcpStream> {
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_that_is_connected_to_itself_is_refused() {
+        use nix::sys::socket::{
+            AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, getsockname, socket,
+        };
+        use std::os::fd::AsRawFd;
+
+        let itself =
+            socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+        bind(itself.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("a port");
+        let address: SockaddrIn = getsockname(itself.as_raw_fd()).expect("an address");
+        connect(itself.as_raw_fd(), &address).expect("a connection");
+        let refused = not_itself(TcpStream::from(itself)).expect_err("no daemon");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
 
     #[test]
     fn the_address_that_is_meant() {

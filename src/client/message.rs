@@ -3,12 +3,24 @@
 
 use std::ops::Range;
 
-use crate::client::error::Fault;
+use crate::client::fault::Fault;
 use crate::wire::envelope::{Envelope, Field, Value};
 use crate::wire::json::unescape;
 use crate::wire::message::{Category, Id};
 
-/// A received message. It owns its line; what the accessors give is lent from it.
+/// A received message. It owns its line; what the accessors give is lent from it. A field that the line does
+/// not have, or has in a form that the protocol does not allow, is `None`.
+///
+/// ```
+/// use telex::client::Message;
+///
+/// let line = r#"{"message_id":7,"message_type":"set","from":"hall","to":"heating","body":{"c":21}}"#;
+/// let message = Message::read(line.into())?;
+/// assert!(message.is_request());
+/// assert_eq!((message.from(), message.body()), (Some("hall"), Some(r#"{"c":21}"#)));
+/// assert_eq!(message.body_value()["c"], 21);
+/// # Ok::<(), telex::client::Fault>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Message {
     line: String,
@@ -23,7 +35,7 @@ pub struct Message {
     in_reply_to: Option<Range<usize>>,
 }
 
-/// A decoded string: in the line where it stands there as it is, else on its own.
+/// A decoded string: a part of the line if it stands there as it is, else a copy.
 #[derive(Clone, Debug)]
 enum Text {
     InLine(Range<usize>),
@@ -31,7 +43,7 @@ enum Text {
 }
 
 impl Message {
-    /// Takes a line without its LF. An error where it is no message of the protocol.
+    /// Takes a line without its LF. [`Fault::Foreign`] if it is no message of the protocol.
     pub fn read(line: Vec<u8>) -> Result<Message, Fault> {
         let line = String::from_utf8(line).map_err(|error| Fault::foreign(error.as_bytes()))?;
         let foreign = || Fault::foreign(line.as_bytes());
@@ -69,7 +81,7 @@ impl Message {
         self.message_type.of(&self.line)
     }
 
-    /// What the `message_type` says that this is.
+    /// What kind of message this is, by its `message_type`.
     pub fn category(&self) -> Category {
         Category::of(self.message_type())
     }
@@ -84,7 +96,7 @@ impl Message {
         Id::read("message_id", Value::new(self.raw(&self.id)?)).ok()
     }
 
-    /// `from`, decoded: whom an answer goes to. Nothing means the daemon itself.
+    /// `from`, decoded: where an answer goes. `None` means that the daemon itself sent it.
     pub fn from(&self) -> Option<&str> {
         self.text(&self.from)
     }
@@ -109,17 +121,19 @@ impl Message {
         self.raw(&self.body)
     }
 
-    /// `body` as a tree; null where there is none.
+    /// `body` as a tree; null if there is none, and if a number in it is too large for an `f64` (`1e999`),
+    /// which the protocol allows.
     pub fn body_value(&self) -> serde_json::Value {
         self.body().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
     }
 
-    /// `sender`: who the sender is, as the kernel or the daemon vouches for it, in JSON text.
+    /// `sender`: who the sender is, as the kernel or the daemon vouches for it, as JSON text. Only messages to
+    /// connections that registered with `credentials` have it.
     pub fn sender(&self) -> Option<&str> {
         self.raw(&self.sender)
     }
 
-    /// `body.in_reply_to`: which of the receiver's messages this answers.
+    /// `body.in_reply_to`: the `message_id` of the message that this answers, or is about.
     pub fn in_reply_to(&self) -> Option<Id<'_>> {
         Id::read("body.in_reply_to", Value::new(self.raw(&self.in_reply_to)?)).ok()
     }
@@ -134,7 +148,7 @@ impl Message {
 }
 
 impl Text {
-    /// Nothing where the value is no string.
+    /// `None` if the value is no string.
     fn read(line: &str, raw: &str) -> Option<Text> {
         if !raw.starts_with('"') {
             return None;
@@ -193,6 +207,8 @@ mod tests {
         assert_eq!(message.in_reply_to().expect("an id").text, "x");
         let message = read(r#"{"message_type":"signal"}"#).expect("a message");
         assert_eq!((message.body(), message.body_value()), (None, serde_json::Value::Null));
+        let message = read(r#"{"message_type":"signal","body":[1e999]}"#).expect("a message");
+        assert_eq!((message.body(), message.body_value()), (Some("[1e999]"), serde_json::Value::Null));
     }
 
     #[test]

@@ -21,24 +21,40 @@
 //! Bodies are JSON text, both ways: what a caller hands in is checked as the daemon would check it, and
 //! what is received is lent out as it stands in the line. An empty text is no body; [`text`] makes a
 //! JSON string of any text; a `serde_json::Value` has `to_string()`.
+//!
+//! The modules inside use each other in one direction only: [`Fault`], [`Message`], [`Refused`], [`Unsendable`];
+//! then [`Session`]; then [`Error`], the socket, what is kept, and [`Client`] on top.
 
 mod ask;
 mod blocking;
 mod dial;
 mod error;
+mod fault;
+mod kept;
+mod link;
 mod message;
+mod refused;
 mod session;
+mod unsendable;
 
-pub use blocking::{Client, KEPT_BYTES_MAX};
+pub use blocking::Client;
 pub use dial::default_address;
-pub use error::{Error, Fault, Refused, Unsendable};
+pub use error::Error;
+pub use fault::Fault;
+pub use kept::KEPT_BYTES_MAX;
 pub use message::Message;
+pub use refused::Refused;
 pub use session::{Event, LINE_BYTES_MAX, Session, Ticket, To};
+pub use unsendable::Unsendable;
 
 pub use crate::wire::control::{Delivery, Overflow, Register};
 pub use crate::wire::message::{Category, Id};
 
 /// Any text as a JSON string, to be a body.
+///
+/// ```
+/// assert_eq!(telex::client::text("say \"hi\""), r#""say \"hi\"""#);
+/// ```
 pub fn text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -7,17 +7,19 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::client::error::{Fault, Refused, Unsendable};
+use crate::client::fault::Fault;
 use crate::client::message::Message;
-use crate::limits::{Limits, TIMEOUT_MS_MAX};
+use crate::client::refused::Refused;
+use crate::client::unsendable::Unsendable;
+use crate::limits::{ADDED_BYTES_MAX, Limits, MAX_LINE_BYTES_MAX, TIMEOUT_MS_MAX};
 use crate::wire::envelope::{Broken, Envelope, Field};
 use crate::wire::frame::{Deframer, Frame};
 use crate::wire::json::Object;
 use crate::wire::message::Category;
 
-/// The longest line that a client takes, in bytes. The daemon's lines pass its `max_line_bytes`
-/// (1 MiB unless configured) by what it adds, and a tap's line holds another one, escaped.
-pub const LINE_BYTES_MAX: usize = 64 << 20;
+/// The longest line that a client takes, in bytes: the longest that a daemon sends, however it is
+/// configured. That is a tap's, which holds another line as a string; escapes at most double it.
+pub const LINE_BYTES_MAX: usize = 2 * (MAX_LINE_BYTES_MAX + ADDED_BYTES_MAX) + ADDED_BYTES_MAX;
 
 /// Where a message goes. A text is a node's address: `NODE`, `NODE#PORT`, `:N`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub enum To<'a> {
     Daemon,
     /// A node or a connection.
     Node(&'a str),
-    /// Who subscribes to this topic.
+    /// All that subscribe to this topic.
     Topic(&'a str),
 }
 
@@ -42,12 +44,12 @@ impl<'a> From<&'a String> for To<'a> {
     }
 }
 
-/// The number of one line that a session wrote, counted from 1.
+/// One line that a session wrote. Later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
 impl Ticket {
-    /// The number.
+    /// The number of the line, from 1 on.
     pub fn number(self) -> u64 {
         self.0
     }
@@ -69,8 +71,25 @@ pub enum Event {
     Fault(Fault),
 }
 
-/// One connection as its client sees it. Lines are appended to buffers of the caller, who writes them
-/// to the socket, and hands in the bytes that come.
+/// One connection as its client sees it, without a socket: for event loops and runtimes of any kind. Lines
+/// are appended to buffers of the caller, which writes them to the socket and hands in the bytes that come.
+///
+/// ```
+/// use telex::client::{Event, Session, To};
+///
+/// let mut session = Session::new("4f1c");
+/// let mut out = Vec::new();
+/// let asked = session.request(To::Daemon, "ping", "", None, &mut out)?;
+/// assert_eq!(out, b"{\"message_id\":\"4f1c-1\",\"message_type\":\"ping\"}\n");
+///
+/// let mut came: &[u8] =
+///     b"{\"message_type\":\"ping_reply\",\"from\":null,\"body\":{\"in_reply_to\":\"4f1c-1\",\"error\":null}}\n";
+/// while let Some(event) = session.take(&mut came) {
+///     let Event::Answer { to, answer: Ok(_) } = event else { panic!("{event:?}") };
+///     assert_eq!(to, asked);
+/// }
+/// # Ok::<(), telex::client::Unsendable>(())
+/// ```
 #[derive(Debug)]
 pub struct Session {
     prefix: String,
@@ -78,6 +97,7 @@ pub struct Session {
     pending: HashSet<u64>,
     deframer: Deframer,
     max_line_bytes: usize,
+    farewell: Option<Message>,
 }
 
 impl Session {
@@ -90,22 +110,30 @@ impl Session {
             pending: HashSet::new(),
             deframer: Deframer::default(),
             max_line_bytes: Limits::default().max_line_bytes,
+            farewell: None,
         }
     }
 
-    /// The longest line, in bytes without LF, that is written; to be called where the daemon's
-    /// `max_line_bytes` is configured to be another than 1 MiB.
+    /// The longest line, in bytes without its LF, that is written: 1 MiB, unless
+    /// [`set_max_line_bytes`](Session::set_max_line_bytes) has said otherwise.
+    pub fn max_line_bytes(&self) -> usize {
+        self.max_line_bytes
+    }
+
+    /// Sets the longest line, in bytes without its LF, that is written. What the daemon takes is
+    /// `daemon.limits.max_line_bytes` in its answer to `whoami`.
     pub fn set_max_line_bytes(&mut self, bytes: usize) {
         self.max_line_bytes = bytes;
     }
 
-    /// Appends a signal to `out`.
+    /// Appends a signal to `out`. An error leaves `out` as it was.
     pub fn signal(&mut self, to: To<'_>, body: &str, out: &mut Vec<u8>) -> Result<Ticket, Unsendable> {
         self.write("signal", to, None, body, out)
     }
 
-    /// Appends a request to `out`, which waits from now on. `timeout` is what the daemon is told (1 ms to
-    /// 1 h; without one it takes its own); this session has no clock and never gives a request up.
+    /// Appends a request to `out`, and waits for its answer from now on. `timeout` is what the daemon is told
+    /// (1 ms to 1 h; without one it takes its own, of 60 s unless configured); this session has no clock and
+    /// never gives a request up. An error leaves `out` as it was.
     pub fn request(
         &mut self,
         to: To<'_>,
@@ -122,8 +150,9 @@ impl Session {
         Ok(ticket)
     }
 
-    /// Appends the reply to `request`. `body` is an object (or empty) whose members stand in the reply's
-    /// body beside `in_reply_to`; `"error":null` is added where it has no `error`.
+    /// Appends the reply to `request` to `out`. `body` is an object (or empty) whose members stand in the
+    /// reply's body beside `in_reply_to`; `"error":null` is added if it has no `error`. An error leaves `out`
+    /// as it was.
     pub fn reply(&mut self, request: &Message, body: &str, out: &mut Vec<u8>) -> Result<Ticket, Unsendable> {
         let (true, Some(from), Some(id)) = (request.is_request(), request.from(), request.id()) else {
             return Err(Unsendable::NotAnswerable);
@@ -152,17 +181,18 @@ impl Session {
         self.write(&format!("{}_reply", request.message_type()), To::Node(from), None, &whole, out)
     }
 
-    /// Lets a request wait no longer: what still comes to answer it is dropped.
+    /// Waits no longer for the answer to `request`: what still comes to answer it is dropped.
     pub fn forget(&mut self, request: Ticket) {
         self.pending.remove(&request.0);
     }
 
-    /// The requests that wait.
+    /// How many requests wait for their answers.
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// What the next line in `input` is, which is advanced past what was used; `None` when that is used up.
+    /// What the next line in `input` is. `input` is advanced past that line; `None` when it is used up, and
+    /// then an unfinished line at its end is kept for the next call.
     pub fn take(&mut self, input: &mut &[u8]) -> Option<Event> {
         while let Some(frame) = self.deframer.next(input, LINE_BYTES_MAX) {
             let event = match frame {
@@ -177,8 +207,8 @@ impl Session {
         None
     }
 
-    /// The last line, where the connection has ended without its LF. One that was cut off is no fault:
-    /// the connection ended, and that is all there is to say.
+    /// What the last line is, if the connection has ended without its LF. A line that was cut off is no
+    /// fault: the connection ended, and that is all there is to say.
     pub fn finish(&mut self) -> Option<Event> {
         match self.deframer.finish(LINE_BYTES_MAX)? {
             Frame::Joined(line) => self.sort(line).filter(|event| !matches!(event, Event::Fault(_))),
@@ -186,13 +216,20 @@ impl Session {
         }
     }
 
-    /// Which line of this session `message` answers, or tells the fate of.
+    /// The error that came last, if it was the daemon's and about nothing that was sent: why the connection
+    /// ended, once it has.
+    pub fn farewell(&self) -> Option<Box<Refused>> {
+        Refused::check(self.farewell.clone()?).err()
+    }
+
+    /// The line of this session that `message` answers, or tells the fate of; `None` if it is about none.
     pub fn answered(&self, message: &Message) -> Option<Ticket> {
         let id = message.in_reply_to().filter(|id| !id.integer)?;
         id.text.strip_prefix(self.prefix.as_str())?.strip_prefix('-')?.parse().ok().map(Ticket)
     }
 
     fn sort(&mut self, line: Vec<u8>) -> Option<Event> {
+        self.farewell = None;
         let message = match Message::read(line) {
             Ok(message) => message,
             Err(fault) => return Some(Event::Fault(fault)),
@@ -208,6 +245,9 @@ impl Session {
             if category == Category::Reply {
                 return None;
             }
+        }
+        if category == Category::Error && message.from().is_none() && message.in_reply_to().is_none() {
+            self.farewell = Some(message.clone());
         }
         Some(Event::Message(message))
     }

@@ -8,7 +8,7 @@ use super::Config;
 use super::quantity::{Bytes, Count, GIB, KIB, MIB, TIB, Time};
 use super::value::{Addresses, Directory, Form, Group, HostName, Mode, Value, Word, Wrong};
 use crate::core::Level;
-use crate::limits::SharedNames;
+use crate::limits::{MAX_LINE_BYTES_MAX, SharedNames};
 
 /// One setting, under one name in the file, in profiles and for `--set`.
 pub(super) struct Setting {
@@ -63,7 +63,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting!("drain_timeout", LIVE, drain_timeout, TIMEOUT),
     setting!("turn_bytes", LIVE, turn_bytes, Bytes(64 * KIB, 64 * MIB)),
     setting!("plugin_dir", LIVE, plugin_dir, Directory),
-    setting!("max_line_bytes", LIVE, limits.max_line_bytes, Bytes(KIB, 64 * MIB)),
+    setting!("max_line_bytes", LIVE, limits.max_line_bytes, Bytes(KIB, MAX_LINE_BYTES_MAX as u64)),
     setting!("max_queue_bytes", LIVE, limits.max_queue_bytes, Bytes(4 * KIB, GIB)),
     setting!("max_memory_bytes", LIVE, limits.max_memory_bytes, Bytes(4 * KIB, TIB)),
     setting!("max_connections", LIVE, limits.max_connections, Count(1, 1_000_000)),

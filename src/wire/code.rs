@@ -11,6 +11,18 @@ macro_rules! codes {
             /// Every code, in the order of the protocol page.
             pub const ALL: &[Code] = &[$(Code::$variant,)*];
 
+            /// The code that a word on the wire stands for; `None` for a word that is no code.
+            ///
+            /// ```
+            /// use telex::wire::code::Code;
+            ///
+            /// assert_eq!(Code::of("no_such_node"), Some(Code::NoSuchNode));
+            /// assert_eq!(Code::of("too_hot"), None);
+            /// ```
+            pub fn of(word: &str) -> Option<Code> {
+                match word { $($word => Some(Code::$variant),)* _ => None }
+            }
+
             /// The word on the wire.
             pub fn word(self) -> &'static str {
                 match self { $(Code::$variant => $word,)* }
@@ -34,9 +46,9 @@ codes! {
     LineTooLong => "line_too_long",
     /// The daemon knows no such request.
     UnknownType => "unknown_type",
-    /// Nobody holds the address.
+    /// No connection holds the address.
     NoSuchNode => "no_such_node",
-    /// Nobody subscribes to the topic of a request.
+    /// The topic of a request has no subscribers.
     NoSubscribers => "no_subscribers",
     /// A reply to what is not open, or not the sender's to answer.
     NoSuchRequest => "no_such_request",
@@ -54,9 +66,9 @@ codes! {
     AuthRequired => "auth_required",
     /// The authentication failed.
     AuthFailed => "auth_failed",
-    /// Nobody answered in time.
+    /// No answer came in time.
     Timeout => "timeout",
-    /// All who could have answered have left.
+    /// All nodes that could have answered have left.
     NodeGone => "node_gone",
     /// The connection has too many open requests.
     TooManyRequests => "too_many_requests",

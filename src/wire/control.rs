@@ -39,24 +39,24 @@ pub enum Ask<'a> {
     Reload,
 }
 
-/// The body of `register`.
+/// The body of `register`, by which a connection becomes an instance of a node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Register<'a> {
     /// As it stands in the body; the request's `from` may name it instead.
     pub node_id: Option<Cow<'a, str>>,
-    /// The node's way to share messages.
+    /// How the instances of the node share messages; [`Delivery::All`] if none of them says so.
     pub delivery: Option<Delivery>,
-    /// Whether other instances are refused.
+    /// Whether this connection is to be the node's only instance, and others are refused.
     pub exclusive: Option<bool>,
-    /// Whether the node ID is taken over from its instances.
+    /// Whether the node ID is taken over from its instances, which lose it.
     pub replace: bool,
     /// Whether messages to this connection carry `sender`.
     pub credentials: Option<bool>,
     /// What becomes of this connection's messages that find no room.
     pub overflow: Option<Overflow>,
-    /// Where others can dial the node.
+    /// Where others can dial the node: up to 16 strings of 1 to 255 bytes.
     pub endpoints: Option<Vec<Cow<'a, str>>>,
-    /// An object as it stands in the body, or `null`.
+    /// What others are told about the node: a JSON object of up to 4096 bytes, or `null`.
     pub meta: Option<&'a str>,
 }
 
@@ -88,7 +88,7 @@ pub enum Overflow {
     Fail,
 }
 
-/// What a subscription is to: `topic` and, where it is shared, `group`.
+/// What a subscription is to: `topic` and, if it is shared, `group`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the protocol")]
 pub struct Subscription<'a> {
@@ -96,7 +96,7 @@ pub struct Subscription<'a> {
     pub group: Option<Cow<'a, str>>,
 }
 
-/// Whom a `kill` is for.
+/// What a `kill` closes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the protocol")]
 pub enum Victim<'a> {
@@ -229,7 +229,7 @@ impl<'a> Patterns<'a> {
         *self == Patterns::default()
     }
 
-    /// The same, owned.
+    /// These patterns, owned.
     pub fn into_owned(self) -> Patterns<'static> {
         let own = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
         Patterns {

@@ -113,7 +113,8 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// The same, but a value that has been passed already is told with its key.
+    /// Passes an object's members as [`Cursor::members`] does, but a value that has been passed already is told
+    /// with its key.
     #[inline(always)]
     pub(super) fn members_passed(
         &mut self,

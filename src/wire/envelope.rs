@@ -65,7 +65,7 @@ pub enum Broken {
     /// No JSON (RFC 8259), nested too deeply, or an escaped lone surrogate; the first byte at fault,
     /// counted from 1.
     BadJson {
-        /// In bytes from 1; one past the line where it ends too early.
+        /// In bytes from 1; one past the line if it ends too early.
         column: usize,
     },
     /// JSON, but no object.
@@ -75,7 +75,7 @@ pub enum Broken {
 /// One value as it stands in a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Value<'a> {
-    /// The bytes of the value, its quotes included where it is a string.
+    /// The bytes of the value, its quotes included if it is a string.
     pub raw: &'a str,
     kind: ValueKind,
 }
@@ -91,7 +91,7 @@ impl<'a> Value<'a> {
         Value { raw, kind }
     }
 
-    /// The decoded text, where it is a string.
+    /// The decoded text, if it is a string.
     pub fn text(self) -> Option<Cow<'a, str>> {
         match self.kind {
             ValueKind::Other => None,
@@ -231,7 +231,7 @@ impl<'a> Envelope<'a> {
         self.value(self.spans[field as usize])
     }
 
-    /// The same as it stands in the line.
+    /// A field's value (of two, the last) as it stands in the line, its quotes included, or nothing.
     pub fn raw(&self, field: Field) -> Option<&'a str> {
         self.get(field).map(|value| value.raw)
     }
@@ -293,15 +293,14 @@ pub struct Outgoing<'a> {
     /// Whole members, each with a comma behind it, for the front of the object: the line has a
     /// `message_type`, so one more member always follows.
     pub added: &'a [u8],
-    /// The same for the member `sender`, which goes to some receivers only.
+    /// The member `sender`, which goes to some receivers only, with a comma behind it.
     sender: &'a [u8],
     /// What to write in place of the value of `from`, and where that stands.
     pub from: Option<(std::ops::Range<usize>, &'a [u8])>,
 }
 
 impl Outgoing<'_> {
-    /// The same line with the member `sender` (with a comma behind it) at its front; none where
-    /// that is empty.
+    /// This line with the member `sender` (with a comma behind it) at its front; none if that is empty.
     pub fn with_sender<'b>(&'b self, sender: &'b [u8]) -> Outgoing<'b> {
         Outgoing { sender, ..self.clone() }
     }

@@ -55,7 +55,7 @@ impl Deframer {
         None
     }
 
-    /// The last line, where the stream has ended without its LF.
+    /// The last line, if the stream has ended without its LF. `cap` is the longest line in bytes.
     pub fn finish(&mut self, cap: usize) -> Option<Frame<'static>> {
         self.take_partial(cap)
     }
@@ -65,7 +65,7 @@ impl Deframer {
         self.partial.capacity()
     }
 
-    /// Forgets the unfinished line, where there is one; what is still to come of it is skipped.
+    /// Forgets the unfinished line, if there is one; what is still to come of it is skipped.
     pub fn refuse_partial(&mut self) {
         // Between two lines the next one is not to blame.
         self.skipping |= !self.partial.is_empty();
@@ -99,7 +99,7 @@ impl Deframer {
 }
 
 /// How many of `bytes` are whole lines of about `most` bytes together: up to the first end of a line from there
-/// on, or all where there is none.
+/// on, or all if there is none.
 pub fn whole_lines(bytes: &[u8], most: usize) -> usize {
     let Some(rest) = bytes.get(most..) else { return bytes.len() };
     memchr::memchr(b'\n', rest).map_or(bytes.len(), |at| most + at + 1)

@@ -11,6 +11,7 @@ use crate::wire::envelope::{Envelope, Field, Value};
 use crate::wire::json::write_string;
 
 /// A fault in what a peer said, for the peer: a word for programs and a sentence for people.
+#[doc(hidden)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The fixed word.
@@ -41,6 +42,7 @@ impl Refusal {
 }
 
 /// The beginning of a value, for an error text.
+#[doc(hidden)]
 pub fn excerpt(raw: &str) -> Cow<'_, str> {
     const SHOWN_CHARS: usize = 60;
     match raw.char_indices().nth(SHOWN_CHARS) {
@@ -49,7 +51,7 @@ pub fn excerpt(raw: &str) -> Cow<'_, str> {
     }
 }
 
-/// A `message_id`. Two are equal where both their JSON type and their text are.
+/// A `message_id`: a string or an integer. Two are equal if both their JSON type and their text are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Id<'a> {
     /// Whether it stands without quotes.
@@ -59,7 +61,9 @@ pub struct Id<'a> {
 }
 
 impl<'a> Id<'a> {
-    /// Reads a `message_id` or `in_reply_to`: a string of 1 to 255 bytes, or an integer.
+    /// Reads the `value` of a `message_id` or `in_reply_to`: a string of 1 to 255 bytes, or an integer of up to
+    /// 255 digits. For anything else `bad_field`, in which it is called `field`.
+    #[doc(hidden)]
     pub fn read(field: &str, value: Value<'a>) -> Result<Id<'a>, Refusal> {
         let raw = value.raw;
         if raw.starts_with('"') {
@@ -72,12 +76,12 @@ impl<'a> Id<'a> {
         Err(Refusal::bad_field(field, raw, "a string of 1 to 255 bytes or an integer of up to 255 digits"))
     }
 
-    /// The same id, borrowed from this one.
+    /// This id, borrowed.
     pub fn borrowed(&self) -> Id<'_> {
         Id { integer: self.integer, text: Cow::Borrowed(&self.text) }
     }
 
-    /// The same id, owned.
+    /// This id, with a text of its own.
     pub fn into_owned(self) -> Id<'static> {
         Id { integer: self.integer, text: Cow::Owned(self.text.into_owned()) }
     }
@@ -92,6 +96,7 @@ impl<'a> Id<'a> {
 }
 
 /// The categories but for `error`, which no client may send.
+#[doc(hidden)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind<'a> {
     /// Expects an answer, or a `timeout`.
@@ -103,6 +108,7 @@ pub enum Kind<'a> {
 }
 
 /// Where a message is to go.
+#[doc(hidden)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
     /// `to` is null or absent, and there is no `topic`.
@@ -114,17 +120,18 @@ pub enum Target<'a> {
 }
 
 /// One line's envelope, its fields in the right form.
+#[doc(hidden)]
 #[derive(Clone, Debug)]
 pub struct Message<'a> {
     /// The places of the fields.
     pub envelope: &'a Envelope<'a>,
-    /// `message_id`, where the sender gave one.
+    /// `message_id`, if the sender gave one.
     pub id: Option<Id<'a>>,
     /// The category.
     pub kind: Kind<'a>,
     /// `message_type`, decoded.
     pub message_type: Cow<'a, str>,
-    /// `from`, decoded; nothing where it is null or absent.
+    /// `from`, decoded; `None` if it is null or absent.
     pub from: Option<Cow<'a, str>>,
     /// `to` or `topic`.
     pub target: Target<'a>,
@@ -175,11 +182,12 @@ impl<'a> Message<'a> {
 }
 
 /// What can be told of a line whose fields are at fault, so that its sender knows which one it was.
+#[doc(hidden)]
 #[derive(Clone, Debug)]
 pub struct Told<'a> {
     /// `message_id`: absent, at fault, or read.
     pub id: Option<Result<Id<'a>, Refusal>>,
-    /// The type, where it is a request's.
+    /// The `message_type`, if it is a request's.
     pub request_type: Option<Cow<'a, str>>,
     /// `from` as given, in the right form or not.
     pub from: Option<Cow<'a, str>>,
@@ -194,7 +202,15 @@ impl<'a> Told<'a> {
     }
 }
 
-/// The four categories of section 2, told by `message_type` alone.
+/// What kind of message a line is, told by its `message_type` alone (PROTOCOL.md section 2).
+///
+/// ```
+/// use telex::wire::message::Category;
+///
+/// assert_eq!(Category::of("set"), Category::Request);
+/// assert_eq!(Category::of("set_reply"), Category::Reply);
+/// assert_eq!(Category::of("signal"), Category::Signal);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Category {
     /// Expects a reply.

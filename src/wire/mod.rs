@@ -3,12 +3,18 @@
 //! Never: what a message means or where it goes.
 
 pub mod code;
+#[doc(hidden)]
 pub mod control;
 mod cursor;
+#[doc(hidden)]
 pub mod envelope;
+#[doc(hidden)]
 pub mod frame;
+#[doc(hidden)]
 pub mod json;
 mod marks;
 pub mod message;
+#[doc(hidden)]
 pub mod pointer;
+#[doc(hidden)]
 pub mod rewrite;

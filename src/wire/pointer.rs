@@ -30,7 +30,7 @@ impl std::error::Error for BadPointer {}
 
 /// Finds the value that `pointer` names in `json`, as it stands there; `""` names the whole. `json` is
 /// valid already: nested as deeply as a line may be at most. Of doubled keys the last one counts, as for
-/// serde_json and in bodies elsewhere, also where only an earlier one leads to a value. One pass, however
+/// serde_json and in bodies elsewhere, also if only an earlier one leads to a value. One pass, however
 /// long the pointer is.
 pub fn find<'a>(json: &'a str, pointer: &str) -> Result<Option<&'a str>, BadPointer> {
     if !pointer.is_empty() && !pointer.starts_with('/') {

@@ -1,6 +1,6 @@
 //! Knows how a line is written anew with other values for some of its fields, and what of a message may
 //! become another by it (PROTOCOL.md section 11).
-//! Never: why, or who wants it.
+//! Never: what it is for.
 
 use std::ops::Range;
 
@@ -39,7 +39,7 @@ pub fn rewrite(envelope: &Envelope<'_>, changes: &Changes<'_>) -> Vec<u8> {
     pieces.apply(envelope.line().as_bytes())
 }
 
-/// The one JSON value that a text is, without the space around it; none where it is anything else, or would
+/// The one JSON value that a text is, without the space around it; `None` if it is anything else, or would
 /// nest too deeply as a body.
 pub fn one_value(text: &str) -> Option<&str> {
     let line = format!("{{\"body\":{text}}}");

@@ -2,8 +2,9 @@
 //! Never: what is right.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ pub(crate) struct Outcome {
 pub(crate) struct Running {
     child: Child,
     out: JoinHandle<String>,
-    err: BufReader<std::process::ChildStderr>,
+    err: Receiver<String>,
     said: String,
 }
 
@@ -48,23 +49,31 @@ pub(crate) fn run_with(address: &str, args: &[&str], stdin: &str) -> Outcome {
 
 /// Starts, and waits until it says that it listens.
 pub(crate) fn listen(address: &str, args: &[&str]) -> Running {
-    let mut running = start_with(telex(args).env("TELEX_ADDRESS", address), "");
-    let mut line = String::new();
-    running.err.read_line(&mut line).expect("a line");
-    assert!(line.starts_with("telex: listening"), "{line}");
-    running.said = line;
+    listen_with(telex(args).env("TELEX_ADDRESS", address))
+}
+
+/// Starts a command, and waits until it says that it listens.
+pub(crate) fn listen_with(command: &mut Command) -> Running {
+    let mut running = start_with(command, "");
+    running.said = running.next_word();
+    assert!(running.said.starts_with("telex: listening"), "{}", running.said);
     running
 }
 
 /// Starts a command with this on its stdin.
 pub(crate) fn start_with(command: &mut Command, stdin: &str) -> Running {
     let mut child = command.spawn().expect("telex");
-    let mut pipe = child.stdin.take().expect("stdin");
+    let pipe = child.stdin.take();
     let stdin = stdin.to_owned();
     // It may end before it has read all of it.
-    spawn(move || drop(pipe.write_all(stdin.as_bytes())));
+    spawn(move || pipe.map(|mut pipe| pipe.write_all(stdin.as_bytes())));
     let out = child.stdout.take().map(BufReader::new);
-    let err = BufReader::new(child.stderr.take().expect("stderr"));
+    let (say, err) = channel();
+    let mut words = BufReader::new(child.stderr.take().expect("stderr"));
+    spawn(move || {
+        let mut line = String::new();
+        while words.read_line(&mut line).expect("UTF-8") > 0 && say.send(std::mem::take(&mut line)).is_ok() {}
+    });
     let out = spawn(move || {
         let mut text = String::new();
         out.map(|mut out| out.read_to_string(&mut text).expect("UTF-8"));
@@ -74,6 +83,11 @@ pub(crate) fn start_with(command: &mut Command, stdin: &str) -> Running {
 }
 
 impl Running {
+    /// Waits for the next line of its stderr.
+    pub(crate) fn next_word(&mut self) -> String {
+        self.err.recv_timeout(SOON).expect("a line")
+    }
+
     /// Waits for the end.
     pub(crate) fn finish(&mut self) -> Outcome {
         let deadline = Instant::now() + SOON;
@@ -88,20 +102,20 @@ impl Running {
             sleep(Duration::from_millis(2));
         };
         let mut err = std::mem::take(&mut self.said);
-        self.err.read_to_string(&mut err).expect("UTF-8");
+        err.extend(self.err.iter());
         let out = std::mem::replace(&mut self.out, spawn(String::new)).join().expect("stdout");
         Outcome { code: status.code(), out, err }
     }
 }
 
-/// A daemon for one connection, which says `script(line)` to each line; `None` ends the connection. Gives
-/// its address.
+/// A daemon that says this to each connection, and closes it without having read.
+pub(crate) fn closing(farewell: &'static str) -> Scripted {
+    serve(move |mut stream| drop(stream.write_all(farewell.as_bytes())))
+}
+
+/// A daemon which says `script(line)` to each line; `None` ends the connection.
 pub(crate) fn scripted(script: impl Fn(&Value) -> Option<String> + Send + 'static) -> Scripted {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path().join("s");
-    let listener = UnixListener::bind(&path).expect("a listener");
-    spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a connection");
+    serve(move |mut stream| {
         let reader = BufReader::new(stream.try_clone().expect("a descriptor"));
         for line in reader.lines().map_while(Result::ok) {
             let Some(answer) = script(&serde_json::from_str(&line).expect(&line)) else { break };
@@ -109,7 +123,15 @@ pub(crate) fn scripted(script: impl Fn(&Value) -> Option<String> + Send + 'stati
                 break;
             }
         }
-    });
+    })
+}
+
+/// A daemon that serves one connection after the other.
+fn serve(each: impl Fn(UnixStream) + Send + 'static) -> Scripted {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("s");
+    let listener = UnixListener::bind(&path).expect("a listener");
+    spawn(move || listener.incoming().map_while(Result::ok).for_each(each));
     Scripted { address: format!("unix:{}", path.display()), _dir: dir }
 }
 

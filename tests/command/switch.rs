@@ -27,7 +27,8 @@ impl Switch {
         let address = format!("unix:{}", path.display());
         let process = std::env::var_os("TELEX_TEST_DAEMON").map(|daemon| {
             let mut command = Command::new(daemon);
-            command.args(["--listen", &address]).current_dir(&dir).stdout(Stdio::null());
+            command.args(["--listen", &address, "--state-dir"]).arg(dir.path().join("state"));
+            command.current_dir(&dir).stdout(Stdio::null());
             let child = command.spawn().expect("telexd");
             let deadline = Instant::now() + Duration::from_secs(10);
             while UnixStream::connect(&path).is_err() {

@@ -50,7 +50,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("libloading", &["plugin"]),
     ("memchr", &["name", "wire", "core"]),
     ("mio", &["net"]),
-    ("nix", &["net", "plugin", "sys"]),
+    ("nix", &["net", "plugin", "sys", "bin"]),
     ("sd_notify", &["sys"]),
     ("serde", &["config"]),
     ("serde_json", &["wire", "client", "config", "bin"]),

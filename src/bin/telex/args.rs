@@ -7,14 +7,14 @@ use clap::{Args, Parser, Subcommand};
 use telex::client::To;
 
 use crate::duration;
-use crate::exit::{CODES, Failure};
+use crate::exit::{Failure, codes};
 
 /// The longest timeout of a request.
 const TIMEOUT_MAX: Duration = Duration::from_millis(telex::limits::TIMEOUT_MS_MAX);
 
 /// Talk to a running telexd: send messages, call nodes, listen, list.
 #[derive(Parser)]
-#[command(name = "telex", version, after_help = CODES, max_term_width = 100)]
+#[command(name = "telex", version, after_help = codes(), max_term_width = 100)]
 pub(crate) struct Cli {
     /// Where the daemon is: unix:/path, unix:@name or tcp:host:port [default: $TELEX_ADDRESS, else
     /// unix:/run/telexd/telex.sock for root and unix:$XDG_RUNTIME_DIR/telex.sock for others]
@@ -35,12 +35,26 @@ pub(crate) enum Command {
     List(ListArgs),
 }
 
+/// What all messages that are sent have in common.
+#[derive(Args)]
+struct Sent {
+    /// Register as NAME first, to be the sender
+    #[arg(long, value_name = "NAME")]
+    from: Option<String>,
+    /// A body is plain text and sent as a JSON string
+    #[arg(long)]
+    text: bool,
+    /// How long to wait for the reply, or at the end until the daemon has taken everything; up to 1h
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = timeout)]
+    timeout: Duration,
+}
+
 const SEND_EXAMPLES: &str = r#"Examples:
   telex send kitchen '{"lamp":"on"}'
   telex send --topic sensor.kitchen.temp '{"c":21}'
   journalctl -f -o json | telex send --from journal logger"#;
 
-/// Send signals to a node, or to whoever subscribes to a topic
+/// Send signals to a node, or to the subscribers of a topic
 ///
 /// A signal expects no answer. The command ends with 0 only when the daemon has taken every one of them
 /// and reported no error; that a topic has no subscribers is none.
@@ -54,18 +68,11 @@ pub(crate) struct SendArgs {
     /// or with "-", each line of stdin is one
     #[arg(value_names = ["NODE", "BODY"], num_args = 0..=2, allow_negative_numbers = true)]
     words: Vec<String>,
-    /// To whoever subscribes to TOPIC, in place of NODE
+    /// To the subscribers of TOPIC, in place of NODE
     #[arg(long)]
     topic: Option<String>,
-    /// Register as NAME first, to be the sender
-    #[arg(long, value_name = "NAME")]
-    from: Option<String>,
-    /// A body is plain text and sent as a JSON string
-    #[arg(long)]
-    text: bool,
-    /// How long to wait at the end until the daemon has taken everything
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse)]
-    timeout: Duration,
+    #[command(flatten)]
+    sent: Sent,
 }
 
 const CALL_EXAMPLES: &str = r#"Examples:
@@ -90,18 +97,11 @@ pub(crate) struct CallArgs {
     /// Ask the daemon itself, in place of NODE (register, resolve, list, whoami, ping, stats, ...)
     #[arg(long, conflicts_with = "topic")]
     daemon: bool,
-    /// Ask who subscribes to TOPIC, in place of NODE
+    /// Ask the subscribers of TOPIC, in place of NODE
     #[arg(long)]
     topic: Option<String>,
-    /// Register as NAME first, to be the sender
-    #[arg(long, value_name = "NAME")]
-    from: Option<String>,
-    /// The body is plain text and sent as a JSON string
-    #[arg(long)]
-    text: bool,
-    /// How long to wait for the reply, up to 1h
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration::parse)]
-    timeout: Duration,
+    #[command(flatten)]
+    sent: Sent,
 }
 
 const LISTEN_EXAMPLES: &str = r#"Examples:
@@ -208,15 +208,15 @@ impl SendArgs {
         let to = match self.topic {
             Some(topic) => Destination::Topic(topic),
             None => Destination::Node(words.next().ok_or_else(|| {
-                Failure::usage("to whom? Right is: telex send NODE [BODY], or --topic TOPIC in place of NODE")
+                Failure::usage("the receiver is missing. Right is: telex send NODE [BODY], or --topic TOPIC in place of NODE")
             })?),
         };
-        let body = words.next().filter(|body| body != "-").map(|body| given(body, self.text));
+        let Sent { from, text, timeout } = self.sent;
+        let body = words.next().filter(|body| body != "-").map(|body| given(body, text));
         if words.next().is_some() {
             return Err(Failure::usage("with --topic there is no NODE: telex send --topic TOPIC [BODY]"));
         }
-        let timeout = check_timeout(self.timeout)?;
-        Ok(SendOrder { to, from: self.from, body, text: self.text, timeout })
+        Ok(SendOrder { to, from, body, text, timeout })
     }
 }
 
@@ -233,14 +233,14 @@ impl CallArgs {
                 "what type of request? Right is: telex call NODE TYPE [BODY], or --daemon in place of NODE",
             )
         })?;
-        let body = words.next().map(|body| given(body, self.text));
+        let Sent { from, text, timeout } = self.sent;
+        let body = words.next().map(|body| given(body, text));
         if words.next().is_some() {
             return Err(Failure::usage(
                 "with --daemon or --topic there is no NODE: telex call --daemon TYPE [BODY]",
             ));
         }
-        let timeout = check_timeout(self.timeout)?;
-        Ok(CallOrder { to, from: self.from, message_type, body, text: self.text, timeout })
+        Ok(CallOrder { to, from, message_type, body, text, timeout })
     }
 }
 
@@ -249,8 +249,10 @@ fn given(body: String, text: bool) -> String {
     if !text && body.trim_ascii().is_empty() { "\"\"".to_owned() } else { body }
 }
 
-fn check_timeout(timeout: Duration) -> Result<Duration, Failure> {
-    if timeout > TIMEOUT_MAX { Err(Failure::usage("--timeout can be 1h at most")) } else { Ok(timeout) }
+/// Reads the time of a request.
+fn timeout(text: &str) -> Result<Duration, String> {
+    let timeout = duration::parse(text)?;
+    if timeout > TIMEOUT_MAX { Err("1h is the most".to_owned()) } else { Ok(timeout) }
 }
 
 #[cfg(test)]
@@ -317,7 +319,6 @@ mod tests {
         );
         assert!(send("telex send --topic t a 1").is_err());
         assert!(send("telex send").is_err());
-        assert!(send("telex send a --timeout 2h").is_err());
         let call = |line: &str| match parse(line).expect(line).command {
             Command::Call(call) => {
                 call.read().map(|call| (call.to, call.message_type, call.body)).map_err(|f| f.words)
@@ -346,6 +347,8 @@ mod tests {
             "telex list --json --table",
             "telex list --json -q",
             "telex send a 1 2",
+            "telex send a --timeout 2h",
+            "telex call a ask --timeout 2h",
             "telex nonsense",
         ] {
             assert!(parse(line).is_err(), "{line}");

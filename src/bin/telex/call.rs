@@ -1,5 +1,5 @@
 //! Knows one request and its reply.
-//! Never: how the daemon finds who answers.
+//! Never: how the daemon finds a node that answers.
 
 use std::io::Read;
 
@@ -7,37 +7,26 @@ use telex::client::{self, Client, Error, Unsendable};
 
 use crate::args::CallOrder;
 use crate::exit::Failure;
-use crate::notice::farewell;
-use crate::output::{Results, Words};
+use crate::output::Results;
 
-pub(crate) fn run(
-    order: &CallOrder,
-    connect: impl FnOnce() -> Result<Client, Failure>,
-    words: Words,
-) -> Result<(), Failure> {
-    let body = body(order)?;
-    let mut client = connect()?;
+pub(crate) fn run(order: &CallOrder, body: &str, client: &mut Client) -> Result<(), Failure> {
     if let Some(name) = &order.from {
         client.register(name)?;
     }
-    let reply = match client.call(order.to.to(), &order.message_type, &body, order.timeout) {
+    let reply = match client.call(order.to.to(), &order.message_type, body, order.timeout) {
         Ok(reply) => reply,
         Err(Error::Unsendable(why @ Unsendable::BadBody { .. })) if !order.text => {
             return Err(Failure::usage(format!("{why}; --text sends it as a string")));
         }
-        Err(error) => {
-            if matches!(error, Error::Closed) {
-                farewell(&mut client, words);
-            }
-            return Err(error.into());
-        }
+        Err(error) => return Err(error.into()),
     };
     let mut results = Results::new();
     results.line(reply.body().unwrap_or("null"))?;
     results.flush()
 }
 
-fn body(order: &CallOrder) -> Result<String, Failure> {
+/// The body that the command line or stdin gives; empty for none.
+pub(crate) fn body(order: &CallOrder) -> Result<String, Failure> {
     let given = match order.body.as_deref() {
         Some("-") => {
             let mut text = String::new();

@@ -5,73 +5,66 @@ use std::process::ExitCode;
 
 use telex::address::Address;
 use telex::client::{Error, Refused};
+use telex::wire::code::Code;
 
 /// The outcome, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    Done,
-    Refused,
-    Usage,
-    NoSuchNode,
-    Denied,
-    Timeout,
-    NodeGone,
-    Overloaded,
-    Unreachable,
-    /// Who reads stdout wants no more: a success.
-    BrokenPipe,
+    Done = 0,
+    Refused = 1,
+    Usage = 2,
+    NoSuchNode = 3,
+    Denied = 4,
+    Timeout = 5,
+    NodeGone = 6,
+    Overloaded = 7,
+    Unreachable = 8,
 }
 
-/// The codes, for the help.
-pub(crate) const CODES: &str = "\
-Exit codes:
-  0  done
-  1  another error that the daemon or the node answered, or a file that failed
-  2  the command line or a body is wrong, be it that telex or the daemon says so
-  3  no such node, or nobody subscribes
-  4  denied: not allowed, not yours, the name is taken, not authenticated
-  5  timeout
-  6  the node went away before it had answered
-  7  overloaded, or too many of something
-  8  the daemon cannot be reached, or ended the connection";
+const MEANINGS: &[(Exit, &str)] = &[
+    (Exit::Done, "done"),
+    (Exit::Refused, "another error that the daemon or the node answered, or a file that failed"),
+    (Exit::Usage, "the command line or a body is wrong, be it that telex or the daemon says so"),
+    (Exit::NoSuchNode, "no such node, or no subscribers"),
+    (Exit::Denied, "denied: not allowed, not yours, the name is taken, not authenticated"),
+    (Exit::Timeout, "timeout"),
+    (Exit::NodeGone, "the node went away before it had answered"),
+    (Exit::Overloaded, "overloaded, or too many of something"),
+    (Exit::Unreachable, "the daemon cannot be reached, or ended the connection and did not say why"),
+];
+
+/// The exit codes, for the help.
+pub(crate) fn codes() -> String {
+    let line = |(exit, meaning): &(Exit, &str)| format!("\n  {}  {meaning}", *exit as u8);
+    std::iter::once("Exit codes:".to_owned()).chain(MEANINGS.iter().map(line)).collect()
+}
 
 impl Exit {
-    fn code(self) -> u8 {
-        match self {
-            Exit::Done | Exit::BrokenPipe => 0,
-            Exit::Refused => 1,
-            Exit::Usage => 2,
-            Exit::NoSuchNode => 3,
-            Exit::Denied => 4,
-            Exit::Timeout => 5,
-            Exit::NodeGone => 6,
-            Exit::Overloaded => 7,
-            Exit::Unreachable => 8,
-        }
-    }
-
     /// What a refusal counts as. A node's own words have no class, whatever they look like.
     pub(crate) fn of_refusal(refused: &Refused) -> Exit {
-        if !refused.by_daemon() {
-            return Exit::Refused;
-        }
-        match refused.code().unwrap_or_default() {
+        let code = refused.code().and_then(Code::of).filter(|_| refused.by_daemon());
+        let Some(code) = code else { return Exit::Refused };
+        match code {
             // What it says this of was typed: all else is in the right form.
-            "bad_field" | "missing_field" | "line_too_long" => Exit::Usage,
-            "no_such_node" | "no_subscribers" => Exit::NoSuchNode,
-            "denied" | "not_yours" | "name_taken" | "auth_required" | "auth_failed" => Exit::Denied,
-            "timeout" => Exit::Timeout,
-            "node_gone" => Exit::NodeGone,
-            "overloaded" | "spool_full" => Exit::Overloaded,
-            code if code.starts_with("too_many_") => Exit::Overloaded,
-            _ => Exit::Refused,
+            Code::BadField | Code::MissingField | Code::LineTooLong => Exit::Usage,
+            Code::NoSuchNode | Code::NoSubscribers => Exit::NoSuchNode,
+            Code::Denied | Code::NotYours | Code::NameTaken | Code::AuthRequired | Code::AuthFailed => {
+                Exit::Denied
+            }
+            Code::Timeout => Exit::Timeout,
+            Code::NodeGone => Exit::NodeGone,
+            Code::TooManyRequests | Code::TooManyNames | Code::TooManySubscriptions => Exit::Overloaded,
+            Code::Overloaded | Code::SpoolFull => Exit::Overloaded,
+            Code::BadJson | Code::NotAnObject | Code::DuplicateField | Code::UnknownType => Exit::Refused,
+            Code::NoSuchRequest | Code::DuplicateId | Code::DeliveryMismatch => Exit::Refused,
+            Code::NoSuchJob | Code::Internal => Exit::Refused,
         }
     }
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit.code())
+        ExitCode::from(exit as u8)
     }
 }
 
@@ -79,13 +72,15 @@ impl From<Exit> for ExitCode {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
-    /// For stderr; empty where all has been said.
+    /// For stderr; empty if all has been said.
     pub(crate) words: String,
+    /// Whether the daemon ended the connection.
+    pub(crate) is_end: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, words: impl Into<String>) -> Failure {
-        Failure { exit, words: words.into() }
+        Failure { exit, words: words.into(), is_end: false }
     }
 
     pub(crate) fn usage(words: impl Into<String>) -> Failure {
@@ -105,10 +100,15 @@ impl Failure {
         Failure::new(Exit::Unreachable, words)
     }
 
-    /// Reading or writing a file failed. A pipe that nobody reads any more is no failure.
+    /// The reader of stdout wants no more: an end before its time, and a success.
+    pub(crate) fn reader_gone() -> Failure {
+        Failure::new(Exit::Done, "")
+    }
+
+    /// Reading or writing a file failed.
     pub(crate) fn file(name: &str, error: &std::io::Error) -> Failure {
         match error.kind() {
-            std::io::ErrorKind::BrokenPipe => Failure::new(Exit::BrokenPipe, ""),
+            std::io::ErrorKind::BrokenPipe => Failure::reader_gone(),
             _ => Failure::new(Exit::Refused, format!("{name}: {error}")),
         }
     }
@@ -121,8 +121,15 @@ impl From<Error> for Failure {
             Error::Timeout { .. } => Exit::Timeout,
             Error::KeptFull => Exit::Overloaded,
             Error::Address(_) | Error::Unsendable(_) => Exit::Usage,
-            Error::Connect { .. } | Error::Io { .. } | Error::Closed | Error::Fault(_) => Exit::Unreachable,
+            Error::Closed { why } => why.as_deref().map_or(Exit::Unreachable, Exit::of_refusal),
+            Error::Connect { .. } | Error::Io { .. } | Error::Fault(_) => Exit::Unreachable,
         };
-        Failure::new(exit, error.to_string())
+        match error {
+            // Why is a message of its own, which is told as it comes.
+            Error::Closed { .. } => {
+                Failure { is_end: true, ..Failure::new(exit, Error::Closed { why: None }.to_string()) }
+            }
+            error => Failure::new(exit, error.to_string()),
+        }
     }
 }

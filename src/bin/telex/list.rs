@@ -22,11 +22,7 @@ enum Form {
     Names,
 }
 
-pub(crate) fn run(
-    list: &ListArgs,
-    quiet: bool,
-    connect: impl FnOnce() -> Result<Client, Failure>,
-) -> Result<(), Failure> {
+pub(crate) fn run(list: &ListArgs, quiet: bool, client: &mut Client) -> Result<(), Failure> {
     let form = match quiet {
         true => Form::Names,
         false if list.table => Form::Table,
@@ -34,7 +30,6 @@ pub(crate) fn run(
         false if std::io::stdout().is_terminal() => Form::Table,
         false => Form::Json,
     };
-    let mut client = connect()?;
     let mut results = Results::new();
     let mut rows = Vec::new();
     let mut after = None;

@@ -1,23 +1,21 @@
 //! Knows how messages that come are shown, and when it is enough.
 //! Never: answers them.
 
-use std::time::Instant;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
-use telex::client::Client;
+use nix::poll::PollFlags;
+use telex::client::{Client, Message};
 
 use crate::args::ListenArgs;
 use crate::exit::{Exit, Failure};
 use crate::notice::notice;
 use crate::output::{Results, Words};
+use crate::wait::{Ready, wait};
 
-pub(crate) fn run(
-    listen: &ListenArgs,
-    connect: impl FnOnce() -> Result<Client, Failure>,
-    words: Words,
-) -> Result<(), Failure> {
+pub(crate) fn run(listen: &ListenArgs, client: &mut Client, words: Words) -> Result<(), Failure> {
     let deadline = listen.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-    let mut client = connect()?;
-    // Subscribed first: whoever sees the node come up may publish to it at once.
+    // Subscribed first: what sees the node come up may publish to it at once.
     for topic in &listen.topics {
         client.subscribe(topic, listen.group.as_deref())?;
     }
@@ -28,8 +26,7 @@ pub(crate) fn run(
     let mut results = Results::new();
     let mut count = 0;
     while listen.count.is_none_or(|most| count < most) {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let Some(message) = client.next(left)? else {
+        let Some(message) = next(client, deadline)? else {
             let words = format!("{count} messages came in time");
             return Err(Failure::new(Exit::Timeout, words));
         };
@@ -43,4 +40,20 @@ pub(crate) fn run(
         count += 1;
     }
     Ok(())
+}
+
+/// The next message; `None` at the deadline. The end if nothing reads stdout any more, also while nothing
+/// comes.
+fn next(client: &mut Client, deadline: Option<Instant>) -> Result<Option<Message>, Failure> {
+    loop {
+        if let Some(message) = client.next(Some(Duration::ZERO))? {
+            return Ok(Some(message));
+        }
+        let stdout = std::io::stdout();
+        match wait(client.as_fd(), stdout.as_fd(), PollFlags::empty(), deadline)? {
+            Ready::Client => {}
+            Ready::Other => return Err(Failure::reader_gone()),
+            Ready::Nothing => return Ok(None),
+        }
+    }
 }

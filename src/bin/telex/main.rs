@@ -11,6 +11,7 @@ mod listen;
 mod notice;
 mod output;
 mod send;
+mod wait;
 
 use std::process::ExitCode;
 
@@ -20,6 +21,7 @@ use telex::client::{self, Client};
 
 use crate::args::{Cli, Command};
 use crate::exit::{Exit, Failure};
+use crate::notice::farewell;
 use crate::output::Words;
 
 fn main() -> ExitCode {
@@ -42,15 +44,25 @@ fn run(cli: Cli, words: Words) -> Result<(), Failure> {
         Some(text) => Address::parse(text).map_err(|bad| Failure::new(Exit::Usage, bad.to_string()))?,
         None => client::default_address()?,
     };
-    let connect = || Client::connect(&address).map_err(|error| Failure::unreachable(&address, &error));
-    let done = match cli.command {
-        Command::Send(send) => send::run(&send.read()?, connect, words),
-        Command::Call(call) => call::run(&call.read()?, connect, words),
-        Command::Listen(listen) => listen::run(&listen, connect, words),
-        Command::List(list) => list::run(&list, cli.quiet, connect),
+    let talk = |run: &mut dyn FnMut(&mut Client) -> Result<(), Failure>| {
+        let mut client = Client::connect(&address).map_err(|error| Failure::unreachable(&address, &error))?;
+        run(&mut client).inspect_err(|failure| {
+            if failure.is_end {
+                farewell(&mut client, words);
+            }
+        })
     };
-    match done {
-        Err(failure) if failure.exit == Exit::BrokenPipe => Ok(()),
-        done => done,
+    match cli.command {
+        Command::Send(send) => {
+            let order = send.read()?;
+            talk(&mut |client| send::run(&order, client, words))
+        }
+        Command::Call(call) => {
+            let order = call.read()?;
+            let body = call::body(&order)?;
+            talk(&mut |client| call::run(&order, &body, client))
+        }
+        Command::Listen(listen) => talk(&mut |client| listen::run(&listen, client, words)),
+        Command::List(list) => talk(&mut |client| list::run(&list, cli.quiet, client)),
     }
 }

@@ -7,7 +7,7 @@ use telex::client::{Category, Client, Message, Refused};
 
 use crate::output::Words;
 
-/// What the daemon itself says, in words; `None` of a message of somebody else.
+/// What the daemon itself says, in words; `None` for the message of a node.
 pub(crate) fn notice(message: &Message) -> Option<String> {
     if message.from().is_some() {
         return None;

@@ -20,8 +20,8 @@ impl Results {
         written.map_err(|error| Failure::file("stdout", &error))
     }
 
-    /// Hands all that was written to who reads it. To be called at the end, too: nobody would be told that
-    /// it failed later.
+    /// Hands all that was written to the reader. To be called at the end, too: a failure after that would go
+    /// untold.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
         self.0.flush().map_err(|error| Failure::file("stdout", &error))
     }
@@ -34,7 +34,7 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// Says `words`, unless nothing is to be said. Nobody is left to be told where that fails.
+    /// Says `words`, unless it is to be quiet. If that fails there is no other way left to tell.
     pub(crate) fn say(self, words: &str) {
         if self.quiet {
             return;

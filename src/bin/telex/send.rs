@@ -2,26 +2,24 @@
 //! Never: ends well before the daemon has taken them all.
 
 use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nix::poll::PollFlags;
 use telex::client::{self, Category, Client, Error, Message, Refused, To, Unsendable};
 
 use crate::args::SendOrder;
 use crate::exit::{Exit, Failure};
-use crate::notice::{farewell, notice};
+use crate::notice::notice;
 use crate::output::Words;
+use crate::wait::{Ready, wait};
 
 /// How many lines are sent at most before it is looked what the daemon says about them.
 const LOOK_EVERY: u64 = 128;
 /// How many errors are told one by one.
 const TOLD_MAX: u64 = 10;
 
-pub(crate) fn run(
-    order: &SendOrder,
-    connect: impl FnOnce() -> Result<Client, Failure>,
-    words: Words,
-) -> Result<(), Failure> {
-    let mut client = connect()?;
+pub(crate) fn run(order: &SendOrder, client: &mut Client, words: Words) -> Result<(), Failure> {
     if let Some(name) = &order.from {
         client.register(name)?;
     }
@@ -30,20 +28,16 @@ pub(crate) fn run(
         Some(body) => sending.send(body, None),
         None => sending.send_lines(),
     };
-    let ended = match ended {
+    match ended {
         // What was sent before a line at fault is to be reported all the same.
-        Err(failure) if failure.exit == Exit::Usage => sending.finish().and(Err(failure)),
+        Err(failure) if failure.exit == Exit::Usage && !failure.is_end => sending.finish().and(Err(failure)),
         Ok(()) => sending.finish(),
         Err(failure) => Err(failure),
-    };
-    if ended.as_ref().is_err_and(|failure| failure.exit == Exit::Unreachable) {
-        farewell(&mut sending.client, words);
     }
-    ended
 }
 
 struct Sending<'a> {
-    client: Client,
+    client: &'a mut Client,
     order: &'a SendOrder,
     words: Words,
     /// Runs of lines: the ticket and the line of stdin that each begins with.
@@ -59,6 +53,9 @@ impl Sending<'_> {
         let mut stdin = BufReader::new(std::io::stdin().lock());
         let mut bytes = Vec::new();
         for number in 1.. {
+            if stdin.buffer().is_empty() {
+                self.wait_for(stdin.get_ref())?;
+            }
             bytes.clear();
             let length = stdin.read_until(b'\n', &mut bytes);
             if length.map_err(|error| Failure::file("stdin", &error))? == 0 {
@@ -72,12 +69,21 @@ impl Sending<'_> {
             if self.order.text || !line.trim().is_empty() {
                 self.send(line, Some(number))?;
             }
-            // Where the next line is yet to be waited for, nobody is to wait for the errors with it.
-            if stdin.buffer().is_empty() || number % LOOK_EVERY == 0 {
+            if number % LOOK_EVERY == 0 {
                 self.look()?;
             }
         }
         Ok(())
+    }
+
+    /// Waits for the next line of stdin. What the daemon says meanwhile is told at once, its end too.
+    fn wait_for(&mut self, stdin: &impl AsFd) -> Result<(), Failure> {
+        loop {
+            self.look()?;
+            if let Ready::Other = wait(self.client.as_fd(), stdin.as_fd(), PollFlags::POLLIN, None)? {
+                return Ok(());
+            }
+        }
     }
 
     fn send(&mut self, body: &str, line: Option<u64>) -> Result<(), Failure> {

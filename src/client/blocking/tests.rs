@@ -1,11 +1,13 @@
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::thread::{JoinHandle, spawn};
 
+use nix::sys::socket::{getsockopt, sockopt::TcpNoDelay};
+
 use super::*;
-use crate::client::{Category, Delivery, Fault, Overflow, Unsendable};
+use crate::client::{Category, Delivery, Fault, KEPT_BYTES_MAX, Overflow};
 use crate::wire::code::Code;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -72,7 +74,6 @@ fn messages_that_come_during_a_call_are_kept_in_order() {
     for expected in ["1", "2", "3"] {
         assert_eq!(body(client.next(Some(SOON)).expect("a message")), expected);
     }
-    assert_eq!(client.kept_bytes, 0);
     let (to, has_timeout, _peer) = daemon.join().expect("the daemon");
     assert_eq!((to.as_deref(), has_timeout), (Some("a"), true));
     assert!(client.next(Some(Duration::ZERO)).expect("nothing").is_none());
@@ -127,11 +128,11 @@ fn the_end_of_the_connection() {
             peer.hear();
             peer.say(said);
         });
-        assert!(matches!(call(&mut client), Err(Error::Closed)), "{said}");
+        assert!(matches!(call(&mut client), Err(Error::Closed { .. })), "{said}");
         assert_eq!(matches!(client.next(None), Ok(Some(_))), last, "{said}");
-        assert!(matches!(client.next(None), Err(Error::Closed)));
+        assert!(matches!(client.next(None), Err(Error::Closed { .. })));
         daemon.join().expect("the daemon");
-        assert!(matches!(client.send("a", ""), Err(Error::Closed)));
+        assert!(matches!(client.send("a", ""), Err(Error::Closed { .. })));
     }
 }
 
@@ -246,6 +247,7 @@ fn too_much_that_nobody_takes_is_an_error_and_no_loss() {
         peer.reply(&ask, "\"a\"", "\"n\":2");
     });
     assert!(matches!(call(&mut client), Err(Error::KeptFull)));
+    assert!(matches!(call(&mut client), Err(Error::KeptFull)), "and the daemon hears nothing of it");
     for _ in 0..count {
         assert!(client.next(Some(SOON)).expect("in time").is_some());
     }
@@ -272,6 +274,7 @@ fn dials_every_kind_of_address() {
     let hidden = hidden.expect("a listener");
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let port = tcp.local_addr().expect("an address").port();
+    let mut clients = Vec::new();
     // The host has an IPv6 address too where the resolver says so, and nobody listens there.
     for address in [
         format!("unix:{}", path.display()),
@@ -280,11 +283,13 @@ fn dials_every_kind_of_address() {
         format!("localhost:{port}"),
         format!("*:{port}"),
     ] {
-        let mut client = Client::connect(&Address::parse(&address).expect(&address)).expect("a connection");
+        let address = Address::parse(&address).expect(&address);
+        let mut client = Client::connect(&address).expect("a connection");
         client.send("a", "1").expect("sent");
-        if let Stream::Tcp(stream) = &client.stream {
-            assert!(stream.nodelay().expect("an option"));
+        if let Address::Tcp(..) = address {
+            assert!(getsockopt(&client, TcpNoDelay).expect("an option"));
         }
+        clients.push(client);
     }
     drop((unix, hidden, tcp));
     let error = Client::connect(&Address::Unix(path)).expect_err("nobody there");
@@ -316,4 +321,144 @@ fn a_line_that_finds_no_room_is_finished_later() {
     assert_eq!(body(client.next(None).expect("a message")), "1");
     client.send("a", "2").expect("sent");
     assert_eq!(daemon.join().expect("the daemon"), (Some(long.len()), Some("2".to_owned())));
+}
+
+/// Far more than is kept, said by a daemon that reads nothing meanwhile.
+fn flood(peer: &mut Peer) {
+    let line = format!("\"{}\"", "x".repeat(1 << 20));
+    for _ in 0..KEPT_BYTES_MAX / line.len() + 2 {
+        peer.signal(&line);
+    }
+}
+
+/// A body that is more than a socket holds.
+fn long_body() -> String {
+    format!("\"{}\"", "x".repeat(1_000_000))
+}
+
+#[test]
+fn what_was_sent_is_not_lost_with_the_client() {
+    let (mut client, daemon) = pair(|mut peer| {
+        flood(&mut peer);
+        peer.hear().body().map(str::len)
+    });
+    client.send("a", &long_body()).expect("sent");
+    drop(client);
+    assert_eq!(daemon.join().expect("the daemon"), Some(long_body().len()));
+}
+
+#[test]
+fn what_found_no_room_at_all_was_not_sent() {
+    let (go, wait) = std::sync::mpsc::channel();
+    let (mut client, daemon) = pair(move |mut peer| {
+        wait.recv().expect("a word");
+        flood(&mut peer);
+        let mut rest = String::new();
+        peer.0.read_to_string(&mut rest).expect("the end");
+        rest.lines().map(str::len).collect::<Vec<_>>()
+    });
+    let error = client.call("a", "ask", &long_body(), Duration::ZERO).expect_err("no answer");
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    go.send(()).expect("a daemon");
+    assert!(matches!(client.send("a", "2"), Err(Error::KeptFull)));
+    drop(client);
+    let lines = daemon.join().expect("the daemon");
+    assert!(matches!(lines[..], [length] if length > long_body().len()), "{lines:?}");
+}
+
+#[test]
+fn a_call_that_found_no_room_at_all_was_not_made() {
+    let (go, wait) = std::sync::mpsc::channel();
+    let (mut client, daemon) = pair(move |mut peer| {
+        wait.recv().expect("a word");
+        peer.hear();
+        peer.hear().body().map(str::to_owned)
+    });
+    for body in [&*long_body(), "2"] {
+        let error = client.call("a", "ask", body, Duration::ZERO).expect_err("no answer");
+        assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    }
+    go.send(()).expect("a daemon");
+    client.send("a", "3").expect("sent");
+    assert_eq!(daemon.join().expect("the daemon").as_deref(), Some("3"));
+}
+
+#[test]
+fn one_message_is_kept_however_long() {
+    let long = format!("\"{}\"", "x".repeat(KEPT_BYTES_MAX));
+    let (mut client, daemon) = pair(move |mut peer| {
+        let ask = peer.hear();
+        peer.signal(&long);
+        peer.reply(&ask, "\"a\"", "\"n\":1");
+    });
+    assert_eq!(call(&mut client).expect("a reply").body_value()["n"], 1);
+    assert!(body(client.next(Some(SOON)).expect("a message")).len() > KEPT_BYTES_MAX);
+    daemon.join().expect("the daemon");
+}
+
+#[test]
+fn what_is_not_the_protocol_is_no_fault_of_what_is_sent() {
+    let (mut client, daemon) = pair(|mut peer| {
+        peer.say("220 smtp.example ready\n");
+        // Not taken before the line above is.
+        peer.signal(&long_body());
+        peer.hear().body().map(str::len)
+    });
+    client.send("a", &long_body()).expect("sent");
+    assert_eq!(daemon.join().expect("the daemon"), Some(long_body().len()));
+    assert!(matches!(client.next(Some(SOON)), Err(Error::Fault(Fault::Foreign { .. }))));
+    assert_eq!(body(client.next(Some(SOON)).expect("a message")), long_body());
+}
+
+#[test]
+fn what_came_before_the_end_is_had_also_with_a_line_half_written() {
+    let (mut client, daemon) = pair(|mut peer| peer.signal("1"));
+    let error = client.call("a", "ask", &long_body(), Duration::ZERO).expect_err("no answer");
+    daemon.join().expect("the daemon");
+    assert!(matches!(error, Error::Timeout { .. } | Error::Closed { .. }), "{error}");
+    assert_eq!(body(client.next(Some(SOON)).expect("a message")), "1");
+    assert!(matches!(client.next(Some(SOON)), Err(Error::Closed { .. })));
+}
+
+#[test]
+fn a_tcp_socket_is_not_closed_on_what_was_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address =
+        Address::parse(&listener.local_addr().expect("an address").to_string()).expect("an address");
+    let (go, wait) = std::sync::mpsc::channel();
+    let daemon = spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        stream.write_all(b"{\"message_type\":\"signal\"}\n").expect("writing");
+        wait.recv().expect("a word");
+        let mut heard = Vec::new();
+        stream.read_to_end(&mut heard).map(|_| heard.len())
+    });
+    let mut client = Client::connect(&address).expect("a connection");
+    client.send("a", &long_body()).expect("sent");
+    go.send(()).expect("a daemon");
+    drop(client);
+    assert!(daemon.join().expect("the daemon").is_ok_and(|bytes| bytes > long_body().len()));
+}
+
+#[test]
+fn the_longest_line_is_what_the_daemon_says() {
+    let (mut client, daemon) = pair(|mut peer| {
+        for most in [4 << 20, 2 << 20] {
+            let ask = peer.hear();
+            assert_eq!((ask.message_type(), ask.to()), ("whoami", None));
+            peer.reply(&ask, "null", &format!("\"daemon\":{{\"limits\":{{\"max_line_bytes\":{most}}}}}"));
+            if most == 4 << 20 {
+                assert_eq!(peer.hear().body().map(str::len), Some((2 << 20) + 2));
+            }
+        }
+        let ask = peer.hear();
+        peer.reply(&ask, "null", r#""error":"no","code":"denied""#);
+    });
+    let body = |bytes: usize| format!("\"{}\"", "x".repeat(bytes));
+    client.send("a", &body(2 << 20)).expect("sent");
+    for _ in 0..2 {
+        let refused = client.send("a", &body(4 << 20));
+        assert!(matches!(refused, Err(Error::Unsendable(Unsendable::LineTooLong { .. }))), "{refused:?}");
+    }
+    daemon.join().expect("the daemon");
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::client::{Category, text};
+use crate::limits::{ADDED_BYTES_MAX, MAX_LINE_BYTES_MAX};
 
 /// All that `session` makes of `lines`.
 fn take(session: &mut Session, lines: &str) -> Vec<Event> {
@@ -237,4 +238,24 @@ fn cutting_the_input_anywhere_changes_nothing() {
         assert_eq!(told(&[&stream[..cut], &stream[cut..]]), whole, "cut at {cut}");
     }
     assert_eq!(told(&stream.chunks(1).collect::<Vec<_>>()), whole);
+}
+
+#[test]
+fn the_longest_lines_that_a_daemon_can_send_are_taken() {
+    // A tap's line holds another as a string, in which each byte may need an escape.
+    let inner = MAX_LINE_BYTES_MAX + ADDED_BYTES_MAX;
+    let mut line = String::from(r#"{"message_type":"signal","from":null,"body":{"event":"tap","line":""#);
+    line.push_str(&r#"\""#.repeat(inner));
+    line.push_str("\"}}\n");
+    let mut session = Session::new("p");
+    let mut input = line.as_bytes();
+    let (first, rest) = input.split_at(1 << 20);
+    for mut part in [first, rest] {
+        input = part;
+        match session.take(&mut part) {
+            None => assert_eq!(input.len(), first.len()),
+            Some(Event::Message(message)) => assert_eq!(message.line().len(), line.len() - 1),
+            Some(other) => panic!("{other:?}"),
+        }
+    }
 }
