@@ -20,8 +20,8 @@ use serde_json::Value;
 use telex::clock::Now;
 use telex::config::{CommandLine, Config, Machine};
 use telex::core::{
-    About, Core, Counters, Order, Gate, Identity, Input, Judged, Outcome, Peer, Reloaded, SessionKey, Token, Work,
-    Transport, Verdict,
+    About, Core, Counters, Gate, Identity, Input, Judged, Order, Outcome, Peer, Reloaded, SessionKey, Token,
+    Transport, Verdict, Work,
 };
 use telex::wire::envelope::Field;
 use telex::wire::json::unescape;

@@ -338,9 +338,8 @@ impl Core {
 
     /// Whether nothing is owed any more that could still be written.
     pub fn is_drained(&self) -> bool {
-        let is_drained = |session: &session::Session| {
-            session.outbound.outbox.is_empty() || session.outbound.broken
-        };
+        let is_drained =
+            |session: &session::Session| session.outbound.outbox.is_empty() || session.outbound.broken;
         self.desk.after.is_empty() && self.sessions.iter().all(|(_, session)| is_drained(session))
     }
 

@@ -196,13 +196,7 @@ impl Outbox {
         });
     }
 
-    fn append(
-        &mut self,
-        origin: Origin,
-        class: Class,
-        tuning: &Tuning,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
+    fn append(&mut self, origin: Origin, class: Class, tuning: &Tuning, write: impl FnOnce(&mut Vec<u8>)) {
         if self.head > self.compacted + tuning.compact_bytes && self.head > self.bytes.len() / 2 {
             self.compact();
         }
@@ -322,7 +316,8 @@ impl Outbox {
     /// as lost whole.
     pub(crate) fn rewind(&mut self, blocks: &Blocks) {
         let Some(front) = self.runs.front() else { return };
-        let bytes = self.bytes_of(front, self.head - if front.part.is_none() { self.written } else { 0 }, blocks);
+        let bytes =
+            self.bytes_of(front, self.head - if front.part.is_none() { self.written } else { 0 }, blocks);
         let again = self.written - line_start(&bytes[..self.written]);
         let (class, is_own) = (front.class, front.part.is_none());
         self.written -= again;
@@ -378,7 +373,8 @@ impl Outbox {
             self.runs.iter().filter(|run| run.class.is_answer() == is_answer).map(|run| run.len).sum()
         };
         let (direct, answers) = (bytes_of(false), bytes_of(true));
-        let written = self.runs.front().map_or(0, |front| if front.class.is_answer() { 0 } else { self.written });
+        let written =
+            self.runs.front().map_or(0, |front| if front.class.is_answer() { 0 } else { self.written });
         let answered = self.written - written;
         assert_eq!((self.direct, self.answers), (direct - written, answers - answered), "counts of a queue");
     }
@@ -417,7 +413,9 @@ mod tests {
 
     fn put(outbox: &mut Outbox, sender: SessionKey, class: Class, line: &str) {
         let line = format!("{line}\n");
-        outbox.append(Origin::Peer(sender), class, &Tuning::default(), |bytes| bytes.extend_from_slice(line.as_bytes()));
+        outbox.append(Origin::Peer(sender), class, &Tuning::default(), |bytes| {
+            bytes.extend_from_slice(line.as_bytes())
+        });
     }
 
     fn lost(outbox: &mut Outbox, blocks: &mut Blocks) -> Vec<(Option<SessionKey>, String)> {
@@ -441,7 +439,9 @@ mod tests {
         put(&mut outbox, a, Class::Direct, "1");
         put(&mut outbox, a, Class::Direct, "22");
         put(&mut outbox, b, Class::Reply, "333");
-        outbox.push_written(Origin::Daemon, Class::Daemon, &Tuning::default(), |bytes| bytes.extend_from_slice(b"4444"));
+        outbox.push_written(Origin::Daemon, Class::Daemon, &Tuning::default(), |bytes| {
+            bytes.extend_from_slice(b"4444")
+        });
         assert_eq!(outbox.runs.len(), 3);
         assert_eq!((outbox.direct_bytes(), outbox.answer_bytes()), (5, 9));
         assert_eq!(waiting(&outbox, &blocks), ["1\n22\n333\n4444\n"]);

@@ -36,7 +36,11 @@ impl Phase {
         use Phase::*;
         matches!(
             (self, next),
-            (Open, Ending) | (Ending, Ended) | (Open | Ending | Ended, Leaving) | (Leaving, Owed) | (Owed, Gone)
+            (Open, Ending)
+                | (Ending, Ended)
+                | (Open | Ending | Ended, Leaving)
+                | (Leaving, Owed)
+                | (Owed, Gone)
         )
     }
 

@@ -38,9 +38,10 @@ impl Session {
     #[inline]
     pub(crate) fn has_room(&self, own_key: SessionKey, most: usize, standing: Standing) -> bool {
         self.outbound.outbox.direct_bytes() < most
-            && (self.row.as_deref().is_none_or(|row| {
-                standing.favoured == Some(own_key) || lets_in(row, standing)
-            }))
+            && (self
+                .row
+                .as_deref()
+                .is_none_or(|row| standing.favoured == Some(own_key) || lets_in(row, standing)))
     }
 }
 
@@ -196,7 +197,8 @@ impl Rows {
     /// where they go. One that has to wait here again keeps its place.
     pub(crate) fn call_waiters(&mut self, sessions: &mut Sessions, desk: &mut Desk, receiver: SessionKey) {
         let row = sessions.get(receiver).and_then(|session| session.row.as_ref());
-        let waiters: Vec<_> = row.map_or_else(Vec::new, |row| row.places().map(|(_, sender)| sender).collect());
+        let waiters: Vec<_> =
+            row.map_or_else(Vec::new, |row| row.places().map(|(_, sender)| sender).collect());
         desk.works(waiters.len());
         for waiter in waiters {
             self.call(sessions, desk, waiter, Called::LookAgain);

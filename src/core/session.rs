@@ -285,9 +285,9 @@ impl Session {
         // A place in a receiver's row of waiters, about.
         const PLACE_BYTES: usize = 64;
         let Inbound { frame, backlog, held, walk, last_to, .. } = &self.inbound;
-        let held = held.as_deref().map_or(0, |held| {
-            size_of::<Held>() + held.line.capacity() + held.receivers.len() * PLACE_BYTES
-        });
+        let held = held
+            .as_deref()
+            .map_or(0, |held| size_of::<Held>() + held.line.capacity() + held.receivers.len() * PLACE_BYTES);
         frame.kept_bytes()
             + backlog.bytes.capacity()
             + held
@@ -339,4 +339,3 @@ impl Caller {
         self.sender_member.insert(Arc::from(out)).clone()
     }
 }
-

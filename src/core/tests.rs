@@ -205,7 +205,6 @@ fn records_say_of_whom_and_what() {
     let max_memory_bytes = 1;
     bench.handles(Input::LimitsChanged(Box::new(Limits { max_memory_bytes, ..Limits::default() })));
     bench.registers(d, "d");
-    // Without the record itself.
     let kept = bench.core.kept_bytes() - size_of::<Order>();
     let overloaded = json!([null, null, null, {"memory_bytes": kept, "max_memory_bytes": 1}]);
     assert_eq!(bench.notes(), [(Event::Overloaded, overloaded)]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use telex::clock::Now;
 use telex::core::{
-    About, Core, Order, Event as CoreEvent, Gate, Identity, Input, Judged as Door, Peer, SessionKey,
+    About, Core, Event as CoreEvent, Gate, Identity, Input, Judged as Door, Order, Peer, SessionKey,
     Transport, Verdict,
 };
 use telex::limits::Limits;

@@ -104,7 +104,9 @@ impl Core {
         let Some((what, _)) = self.requests.close(key) else { return };
         let reloaded = match outcome {
             Outcome::Reloaded(reloaded) => reloaded,
-            Outcome::Failed(why) => return self.end_request(&what, false, &Refusal::new(Code::BadField, why)),
+            Outcome::Failed(why) => {
+                return self.end_request(&what, false, &Refusal::new(Code::BadField, why));
+            }
         };
         self.say_reply(what.asker, what.borrowed(), |body| {
             body.strings("applied", reloaded.applied.iter().copied());

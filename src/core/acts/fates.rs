@@ -82,12 +82,7 @@ impl Core {
     }
 }
 
-fn add_fate(
-    fates: &mut Vec<Fate>,
-    places: &mut HashMap<SessionKey, usize>,
-    sender: SessionKey,
-    line: &[u8],
-) {
+fn add_fate(fates: &mut Vec<Fate>, places: &mut HashMap<SessionKey, usize>, sender: SessionKey, line: &[u8]) {
     let Ok(envelope) = Envelope::scan(line) else { return };
     let told = Told::of(&envelope);
     if told.request_type.is_some() {

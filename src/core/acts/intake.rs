@@ -241,12 +241,7 @@ impl Core {
         }
     }
 
-    fn refuse_doubled_field(
-        &mut self,
-        key: SessionKey,
-        envelope: &Envelope<'_>,
-        field: Field,
-    ) {
+    fn refuse_doubled_field(&mut self, key: SessionKey, envelope: &Envelope<'_>, field: Field) {
         let error = format!("\"{}\" is given twice; readers would differ in which one counts", field.name());
         let told = Told::of(envelope);
         let is_id = field == Field::MessageId;

@@ -1,10 +1,10 @@
 //! Knows how a message is ruled on, and what is done by the ruling (PROTOCOL.md section 11).
 //! Never: who judges, or why.
 
+use crate::core::Core;
 use crate::core::event::{Event, Level};
 use crate::core::gate::{Gate, Judged, Verdict};
 use crate::core::parcel::{Parcel, names_itself, stamp};
-use crate::core::Core;
 use crate::wire::code::Code;
 use crate::wire::envelope::Envelope;
 use crate::wire::message::{Message, Refusal, Target, excerpt};

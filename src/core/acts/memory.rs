@@ -170,7 +170,9 @@ impl Core {
     /// ended for reading: if there is no room for it yet, it comes later.
     pub(in crate::core) fn tell_missed(&mut self, to: SessionKey) {
         let most = self.desk.limits.max_queue_bytes;
-        let Some(session) = self.sessions.get(to).filter(|session| session.outbound.missed > 0) else { return };
+        let Some(session) = self.sessions.get(to).filter(|session| session.outbound.missed > 0) else {
+            return;
+        };
         let outbox = &session.outbound.outbox;
         if outbox.direct_bytes() < most / 2 && outbox.answer_bytes() < most {
             self.tell_missed_now(to);

@@ -1,5 +1,7 @@
-//! Knows the service: what is done about what peers send, and about what becomes of them. Each act is a part of
-//! [`Core`](crate::core::Core), and calls only those below it:
+//! Knows the service: what is done about what peers send, and about what becomes of them.
+//! Never: the fields of a noun.
+//!
+//! Each act is a part of [`Core`](crate::core::Core), and calls only those below it:
 //!
 //! | act | does |
 //! | --- | --- |
@@ -15,6 +17,7 @@
 //! | `presence` | tells monitors who comes and goes |
 //! | `answer` | opens requests, and ends them |
 //! | `fates` | tells senders what was not delivered |
+//! | `held`, `share` | read a line that has waited again; pick the instances of a node |
 //! | `say` | says lines of the daemon's own |
 //! | `memory` | looks whether too much is kept |
 //! | `tell` | tells plugins what happens to connections |

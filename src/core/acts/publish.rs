@@ -2,11 +2,11 @@
 //! sections 4, 6 and 7).
 //! Never: who publishes, but for being told what came of a request.
 
+use crate::core::acts::share::Reach;
 use crate::core::after::{After, Publication};
 use crate::core::emission::Emission;
 use crate::core::outbox::{Class, Origin};
 use crate::core::parcel::Parcel;
-use crate::core::acts::share::Reach;
 use crate::core::table::topics::Search;
 use crate::core::table::watchers::Tapped;
 use crate::core::{Core, SessionKey};
@@ -17,7 +17,13 @@ use crate::wire::message::{Refusal, Target, excerpt};
 
 impl Core {
     /// Puts one line of a peer's into the outbox of each of `receivers`, which are there and have room.
-    pub(super) fn deliver(&mut self, sender: SessionKey, class: Class, receivers: &[SessionKey], line: &Outgoing<'_>) {
+    pub(super) fn deliver(
+        &mut self,
+        sender: SessionKey,
+        class: Class,
+        receivers: &[SessionKey],
+        line: &Outgoing<'_>,
+    ) {
         let choked_at = self.choked_by(class);
         let Core { post, sessions, desk, .. } = self;
         let origin = Origin::Peer(sender);
@@ -155,7 +161,12 @@ impl Core {
 
     /// Hands a request to all who subscribe and have room, in one step: it is open with all of them or not at
     /// all.
-    fn publish_request(&mut self, parcel: &Parcel<'_>, topic: &str, search: &mut Search) -> Result<(), Refusal> {
+    fn publish_request(
+        &mut self,
+        parcel: &Parcel<'_>,
+        topic: &str,
+        search: &mut Search,
+    ) -> Result<(), Refusal> {
         while !self.search_some(topic, search) {}
         let mut receivers = std::mem::take(&mut self.receivers);
         receivers.clear();

@@ -122,12 +122,15 @@ impl Core {
             *session.caller.address == *node_id
                 || *session.caller.unique_id == *node_id
                 || match names.len() {
-                    ..=FEW => {
-                        names.iter().filter_map(|&node| self.registry.get(node)).any(|node| *node.name == *node_id)
-                    }
-                    _ => self.registry.find(node_id).and_then(|node| self.registry.get(node)).is_some_and(
-                        |node| node.instances.iter().any(|instance| instance.session == key),
-                    ),
+                    ..=FEW => names
+                        .iter()
+                        .filter_map(|&node| self.registry.get(node))
+                        .any(|node| *node.name == *node_id),
+                    _ => self
+                        .registry
+                        .find(node_id)
+                        .and_then(|node| self.registry.get(node))
+                        .is_some_and(|node| node.instances.iter().any(|instance| instance.session == key)),
                 }
         };
         // Most are without a port, and need no search for one.

@@ -45,7 +45,10 @@ impl Core {
                 }
                 Stop::Requests(..) => {
                     let nodes = self.registry.nodes_after(None, "");
-                    Stop::Nodes(nodes.map(|(_, node)| (node.name.clone(), node.instances.clone())).collect(), 0)
+                    Stop::Nodes(
+                        nodes.map(|(_, node)| (node.name.clone(), node.instances.clone())).collect(),
+                        0,
+                    )
                 }
                 Stop::Nodes(all, at) if at < all.len() => {
                     let (node_id, instances) = &all[at];

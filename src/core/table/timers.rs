@@ -110,8 +110,7 @@ mod tests {
             requests.remove(*key);
             timers.gone_stale();
             if timers.has_many_stale(64) {
-                timers
-                    .prune(|_, timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
+                timers.prune(|_, timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
             }
         }
         assert!(timers.len() < 400, "{}", timers.len());

@@ -79,13 +79,7 @@ impl Default for Topics {
     fn default() -> Topics {
         let mut branches = SlotMap::with_key();
         let root = branches.insert(Branch::default());
-        Topics {
-            branches,
-            root,
-            sessions: SecondaryMap::new(),
-            groups: HashMap::new(),
-            count: 0,
-        }
+        Topics { branches, root, sessions: SecondaryMap::new(), groups: HashMap::new(), count: 0 }
     }
 }
 

@@ -131,9 +131,8 @@ impl Watchers {
     /// Ends the tap with these patterns, or all of the connection where there is none in them.
     /// Gives them.
     pub(crate) fn untap(&mut self, session: SessionKey, patterns: &Patterns<'_>) -> Vec<Patterns<'static>> {
-        let ends = |tap: &mut Tap| {
-            tap.session == session && (patterns.is_empty() || tap.patterns == *patterns)
-        };
+        let ends =
+            |tap: &mut Tap| tap.session == session && (patterns.is_empty() || tap.patterns == *patterns);
         self.taps.extract_if(.., ends).map(|tap| tap.patterns).collect()
     }
 

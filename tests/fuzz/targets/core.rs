@@ -17,7 +17,8 @@ use std::time::Duration;
 use serde_json::Value;
 use telex::clock::Now;
 use telex::core::{
-    About, Core, Order, Identity, Input, OpenGate, Outcome, Peer, Reloaded, SessionKey, Token, Transport, Work,
+    About, Core, Identity, Input, OpenGate, Order, Outcome, Peer, Reloaded, SessionKey, Token, Transport,
+    Work,
 };
 use telex::limits::{ADDED_BYTES_MAX, Limits};
 
