@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
+use std::sync::Arc;
 
 use crate::core::SessionKey;
 use crate::core::blocks::Blocks;
@@ -33,6 +34,16 @@ pub(crate) struct Post {
     own_ids: u64,
 }
 
+/// One line for outboxes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Dispatch<'a> {
+    pub(crate) origin: Origin,
+    pub(crate) class: Class,
+    pub(crate) line: &'a Outgoing<'a>,
+    /// With more bytes of answers than this a receiver is not read.
+    pub(crate) choked_at: usize,
+}
+
 impl Post {
     pub(crate) fn new(tuning: Tuning) -> Post {
         Post {
@@ -59,29 +70,23 @@ impl Post {
         self.own_ids
     }
 
-    /// Puts one line into the outbox of each of `receivers`, which are there and have room. With more than
-    /// `choked_at` bytes of answers a receiver is not read. Says whether any of them is broken.
+    /// Puts one line into the outbox of each of `receivers`, which are there and have room. Says whether any of
+    /// them is broken.
     pub(crate) fn deliver(
         &mut self,
         sessions: &mut Sessions,
         desk: &mut Desk,
-        origin: Origin,
-        class: Class,
         receivers: &[SessionKey],
-        line: &Outgoing<'_>,
-        choked_at: usize,
+        what: Dispatch<'_>,
     ) -> bool {
         let [receiver] = *receivers else {
-            return self.deliver_to_several(sessions, desk, origin, class, receivers, line, choked_at);
+            return self.deliver_to_several(sessions, desk, receivers, what);
         };
         let Some(session) = sessions.get_mut(receiver) else { return false };
-        let member = match session.outbound.wants_sender {
-            true => sender_member(sessions, origin),
-            false => None,
-        };
-        let Some(session) = sessions.get_mut(receiver) else { return false };
-        let with_sender = member.as_deref().map(|member| line.with_sender(member));
-        let line = with_sender.as_ref().unwrap_or(line);
+        if session.outbound.wants_sender {
+            return self.deliver_to_several(sessions, desk, receivers, what);
+        }
+        let Dispatch { origin, class, line, choked_at } = what;
         self.tell_missed(receiver, session, desk, choked_at);
         self.push(receiver, session, desk, class, choked_at, |outbox, _, tuning| {
             outbox.push(origin, class, line, tuning);
@@ -95,24 +100,22 @@ impl Post {
         &mut self,
         sessions: &mut Sessions,
         desk: &mut Desk,
-        origin: Origin,
-        class: Class,
         receivers: &[SessionKey],
-        line: &Outgoing<'_>,
-        choked_at: usize,
+        what: Dispatch<'_>,
     ) -> bool {
-        let is_shared = self.blocks.begin_line(receivers, line.len());
+        let Dispatch { origin, class, choked_at, .. } = what;
+        let is_shared = self.blocks.begin_line(receivers, what.line.len());
         let mut copies = std::mem::take(&mut self.copies);
         let mut places = [None; 2];
         let mut any_broken = false;
         for &receiver in receivers {
-            let Some(session) = sessions.get_mut(receiver) else { continue };
+            let Some(session) = sessions.get(receiver) else { continue };
             let wants_sender = session.outbound.wants_sender;
             let at = usize::from(wants_sender);
             let (copy, place) = (&mut copies[at], &mut places[at]);
             if copy.is_empty() && place.is_none() {
-                let member = if wants_sender { sender_member(sessions, origin) } else { None };
-                let line = line.with_sender(member.as_deref().unwrap_or_default());
+                let member = if wants_sender { what.sender_member(sessions) } else { None };
+                let line = what.line.with_sender(member.as_deref().unwrap_or_default());
                 match is_shared {
                     true => *place = Some(self.blocks.append(&line, wants_sender)),
                     false => line.write_to(copy),
@@ -306,6 +309,8 @@ impl Post {
     }
 }
 
-fn sender_member(sessions: &mut Sessions, origin: Origin) -> Option<std::sync::Arc<[u8]>> {
-    sessions.get_mut(origin.peer()?).map(|session| session.caller.sender_member())
+impl Dispatch<'_> {
+    fn sender_member(&self, sessions: &mut Sessions) -> Option<Arc<[u8]>> {
+        sessions.get_mut(self.origin.peer()?).map(|session| session.caller.sender_member())
+    }
 }

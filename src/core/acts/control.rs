@@ -164,22 +164,17 @@ impl Core {
     fn end_watching(&mut self, key: SessionKey, ask: Ask<'_>) {
         let Some(number) = self.sessions.number_of(key) else { return };
         match ask {
-            Ask::Unsubscribe(Subscription { pattern, group }) => {
-                if self.topics.unsubscribe(key, number, &pattern, group.as_deref()) {
-                    self.release_subscription(
-                        key,
-                        pattern.len() + group.as_ref().map_or(0, |group| group.len()),
-                    );
-                    self.happened(key, || Happening::Unsubscribed {
-                        topic: pattern.into(),
-                        group: group.map(Box::from),
-                    });
-                }
+            Ask::Unsubscribe(Subscription { pattern, group })
+                if self.topics.unsubscribe(key, number, &pattern, group.as_deref()) =>
+            {
+                self.release_subscription(key, pattern.len() + group.as_ref().map_or(0, |group| group.len()));
+                self.happened(key, || Happening::Unsubscribed {
+                    topic: pattern.into(),
+                    group: group.map(Box::from),
+                });
             }
-            Ask::Unmonitor { pattern } => {
-                if self.watchers.unmonitor(number, &pattern) {
-                    self.release_subscription(key, pattern.len());
-                }
+            Ask::Unmonitor { pattern } if self.watchers.unmonitor(number, &pattern) => {
+                self.release_subscription(key, pattern.len());
             }
             Ask::Untap(patterns) => {
                 for ended in self.watchers.untap(key, &patterns) {

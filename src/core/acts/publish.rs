@@ -7,6 +7,7 @@ use crate::core::after::{After, Publication};
 use crate::core::emission::Emission;
 use crate::core::outbox::{Class, Origin};
 use crate::core::parcel::Parcel;
+use crate::core::post::Dispatch;
 use crate::core::table::topics::Search;
 use crate::core::table::watchers::Tapped;
 use crate::core::{Core, SessionKey};
@@ -16,18 +17,16 @@ use crate::wire::envelope::{Envelope, Outgoing};
 use crate::wire::message::{Refusal, Target, excerpt};
 
 impl Core {
-    /// Puts one line of a peer's into the outbox of each of `receivers`, which are there and have room.
+    /// Puts one line into the outbox of each of `receivers`, which are there and have room.
     pub(super) fn deliver(
         &mut self,
-        sender: SessionKey,
+        origin: Origin,
         class: Class,
         receivers: &[SessionKey],
         line: &Outgoing<'_>,
     ) {
-        let choked_at = self.choked_by(class);
-        let Core { post, sessions, desk, .. } = self;
-        let origin = Origin::Peer(sender);
-        if post.deliver(sessions, desk, origin, class, receivers, line, choked_at) {
+        let what = Dispatch { origin, class, line, choked_at: self.choked_by(class) };
+        if self.post.deliver(&mut self.sessions, &mut self.desk, receivers, what) {
             self.give_up_broken(receivers);
         }
     }
@@ -136,16 +135,7 @@ impl Core {
 
     fn serve(&mut self, origin: Origin, receivers: &mut Vec<SessionKey>, line: &Outgoing<'_>) {
         self.leave_to_those_with_room(receivers);
-        match origin {
-            Origin::Peer(sender) => self.deliver(sender, Class::Topic, receivers, line),
-            Origin::Daemon => {
-                let choked_at = self.choked_by(Class::Topic);
-                let Core { post, sessions, desk, .. } = self;
-                if post.deliver(sessions, desk, origin, Class::Topic, receivers, line, choked_at) {
-                    self.give_up_broken(receivers);
-                }
-            }
-        }
+        self.deliver(origin, Class::Topic, receivers, line);
     }
 
     /// Those without room miss the message.
@@ -198,7 +188,7 @@ impl Core {
             return Err(Refusal::new(Code::Overloaded, error));
         }
         self.open_request(parcel, receivers);
-        self.deliver(parcel.sender, Class::Topic, receivers, &parcel.line);
+        self.deliver(Origin::Peer(parcel.sender), Class::Topic, receivers, &parcel.line);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use crate::core::acts::answer::timed_out;
 use crate::core::acts::held::with_held;
 use crate::core::acts::share::Reach;
 use crate::core::gate::Gate;
-use crate::core::outbox::Class;
+use crate::core::outbox::{Class, Origin};
 use crate::core::parcel::Parcel;
 use crate::core::session::{Held, LastTo};
 use crate::core::table::registry::NodeKey;
@@ -173,7 +173,7 @@ impl Core {
         if parcel.is_request() {
             self.open_request(parcel, receivers);
         }
-        self.deliver(parcel.sender, Class::Direct, receivers, &parcel.line);
+        self.deliver(Origin::Peer(parcel.sender), Class::Direct, receivers, &parcel.line);
         Fate::Delivered
     }
 
@@ -216,7 +216,7 @@ impl Core {
         // What it missed is told first, and counts.
         self.tell_missed_now(answered.asker);
         let is_full = self.answers_are_full(answered.asker);
-        self.deliver(parcel.sender, Class::Reply, &[answered.asker], &parcel.line);
+        self.deliver(Origin::Peer(parcel.sender), Class::Reply, &[answered.asker], &parcel.line);
         if is_full {
             // With the reply in its queue, so that this sender too is told that it came to nothing.
             self.end_for_answers(answered.asker);
