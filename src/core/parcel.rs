@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::core::SessionKey;
 use crate::core::own_line::AskedBy;
 use crate::core::rows::Standing;
+use crate::wire::control::form_meant;
 use crate::wire::envelope::Outgoing;
 use crate::wire::json::write_string;
 use crate::wire::message::{Id, Kind, Message, Target};
@@ -30,6 +31,14 @@ pub(crate) struct Parcel<'a> {
 impl<'a> Parcel<'a> {
     pub(crate) fn is_request(&self) -> bool {
         self.message.kind == Kind::Request
+    }
+
+    /// How the daemon's own request of this type is spelled, for one that went to `target` and came to nothing.
+    pub(crate) fn form_meant(&self, target: &str) -> String {
+        match self.is_request() {
+            true => form_meant(&self.message.message_type, Some(target)).unwrap_or_default(),
+            false => String::new(),
+        }
     }
 
     pub(crate) fn asked(&'a self) -> AskedBy<'a> {

@@ -83,10 +83,23 @@ impl Post {
             return self.deliver_to_several(sessions, desk, receivers, what);
         };
         let Some(session) = sessions.get_mut(receiver) else { return false };
-        if session.outbound.wants_sender {
-            return self.deliver_to_several(sessions, desk, receivers, what);
+        if !session.outbound.wants_sender {
+            return self.deliver_to_one(receiver, session, desk, what);
         }
-        let Dispatch { origin, class, line, choked_at } = what;
+        let member = what.sender_member(sessions).unwrap_or_default();
+        let line = &what.line.with_sender(&member);
+        let session = sessions.get_mut(receiver);
+        session.is_some_and(|session| self.deliver_to_one(receiver, session, desk, Dispatch { line, ..what }))
+    }
+
+    #[inline]
+    fn deliver_to_one(
+        &mut self,
+        receiver: SessionKey,
+        session: &mut Session,
+        desk: &mut Desk,
+        Dispatch { origin, class, line, choked_at }: Dispatch<'_>,
+    ) -> bool {
         self.tell_missed(receiver, session, desk, choked_at);
         self.push(receiver, session, desk, class, choked_at, |outbox, _, tuning| {
             outbox.push(origin, class, line, tuning);

@@ -4,6 +4,8 @@
 
 pub mod code;
 #[doc(hidden)]
+pub mod complaint;
+#[doc(hidden)]
 pub mod control;
 mod cursor;
 #[doc(hidden)]

@@ -11,6 +11,7 @@ use crate::core::table::requests::{Asked, RequestKey};
 use crate::core::table::timers::Timer;
 use crate::core::{Core, SessionKey};
 use crate::wire::code::Code;
+use crate::wire::control::form_meant;
 use crate::wire::message::{Id, Refusal, excerpt};
 
 impl Core {
@@ -134,14 +135,15 @@ impl Core {
     /// Ends a request that was not answered in time.
     pub(super) fn request_expired(&mut self, key: RequestKey) {
         if let Some((what, replied)) = self.requests.close(key) {
-            self.end_request(&what, replied, &timed_out());
+            self.end_request(&what, replied, &timed_out(&what.message_type));
         }
     }
 }
 
-/// What is said of a request whose time is over.
-pub(super) fn timed_out() -> Refusal {
-    Refusal::new(Code::Timeout, "nobody answered in time")
+/// What is said of a request of this type whose time is over.
+pub(super) fn timed_out(message_type: &str) -> Refusal {
+    let meant = form_meant(message_type, None).unwrap_or_default();
+    Refusal::new(Code::Timeout, format!("nobody answered in time{meant}"))
 }
 
 /// A request as it is kept until it is answered.

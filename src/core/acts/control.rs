@@ -237,7 +237,7 @@ impl Core {
             }
         };
         if victims.is_empty() {
-            return Err(Refusal::new(Code::NoSuchNode, format!("nobody is there as \"{}\"", excerpt(whom))));
+            return Err(Refusal::new(Code::NoSuchNode, format!("no node \"{}\"", excerpt(whom))));
         }
         let reason = reason.unwrap_or(Cow::Borrowed("an administrator has closed this connection"));
         let refusal = Refusal::new(Code::Denied, reason);

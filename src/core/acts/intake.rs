@@ -16,6 +16,7 @@ use crate::core::session::{Backlog, Called};
 use crate::core::{Core, SessionKey};
 use crate::limits::BROKEN_LINES_MAX;
 use crate::wire::code::Code;
+use crate::wire::complaint::explain;
 use crate::wire::envelope::{Broken, Envelope, Field};
 use crate::wire::frame::Frame;
 use crate::wire::message::{Id, Kind, Message, Refusal, Told, excerpt};
@@ -227,11 +228,17 @@ impl Core {
         self.broken_line(key, Refusal::new(Code::LineTooLong, error));
     }
 
-    fn broken_line(&mut self, key: SessionKey, refusal: Refusal) {
-        self.say_error(key, None, &refusal, None, |_| {});
+    fn broken_line(&mut self, key: SessionKey, mut refusal: Refusal) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.inbound.broken_lines += 1;
-        if session.inbound.broken_lines == BROKEN_LINES_MAX {
+        let is_last = session.inbound.broken_lines == BROKEN_LINES_MAX;
+        if is_last {
+            refusal.error += &format!(
+                "; this was the {BROKEN_LINES_MAX}th broken line in a row: the connection is closed"
+            );
+        }
+        self.say_error(key, None, &refusal, None, |_| {});
+        if is_last {
             let text = format!("is disconnected: it sent {BROKEN_LINES_MAX} broken lines in a row");
             let about = self.sessions.subject(key);
             self.desk.orders.note(Level::Warning, Event::Broken, about, text, |fields| {
@@ -355,22 +362,9 @@ impl Core {
 }
 
 fn refuse_broken(broken: Broken, line: &[u8]) -> Refusal {
-    match broken {
-        Broken::NotAnObject => Refusal::new(
-            Code::NotAnObject,
-            format!("the line is JSON, but no object: {}", excerpt(&String::from_utf8_lossy(line))),
-        ),
-        Broken::BadJson { column } => {
-            let near = &line[(column - 1).min(line.len())..];
-            let near = &near[..near.len().min(20)];
-            let error = match near.is_empty() {
-                true => format!("the line is no valid JSON: it ends too early, after {} bytes", line.len()),
-                false => format!(
-                    "the line is no valid JSON (UTF-8, nested up to 128, no lone surrogates): column {column}, at: {}",
-                    String::from_utf8_lossy(near)
-                ),
-            };
-            Refusal { column: Some(column), ..Refusal::new(Code::BadJson, error) }
-        }
-    }
+    let (code, column) = match broken {
+        Broken::NotAnObject => (Code::NotAnObject, None),
+        Broken::BadJson { column } => (Code::BadJson, Some(column)),
+    };
+    Refusal { column, ..Refusal::new(code, explain(line, broken)) }
 }

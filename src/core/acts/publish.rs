@@ -173,7 +173,8 @@ impl Core {
         receivers: &mut Vec<SessionKey>,
     ) -> Result<(), Refusal> {
         if receivers.is_empty() {
-            let error = format!("nobody subscribes to \"{}\"", excerpt(topic));
+            let meant = parcel.form_meant(topic);
+            let error = format!("nobody subscribes to \"{}\"{meant}", excerpt(topic));
             return Err(Refusal::new(Code::NoSubscribers, error));
         }
         if receivers.iter().any(|&receiver| self.owes(receiver, parcel.from, parcel.id)) {

@@ -59,7 +59,9 @@ impl Core {
             return;
         }
         if let Some(held) = self.rows.drop_held(&mut self.sessions, &mut self.desk, sender) {
-            with_held(sender, &held, self.desk.mono(), |parcel| self.refuse(parcel, &timed_out()));
+            with_held(sender, &held, self.desk.mono(), |parcel| {
+                self.refuse(parcel, &timed_out(&parcel.message.message_type));
+            });
             self.pass_on_all(&held.receivers);
             self.sessions.account(sender);
             self.desk.orders.resume(sender);
@@ -116,7 +118,8 @@ impl Core {
         match (receivers.is_empty(), parcel.standing.ticket) {
             (false, _) => Ok(reach),
             (true, None) => {
-                Err(Refusal::new(Code::NoSuchNode, format!("nobody is there as \"{}\"", excerpt(to))))
+                let meant = parcel.form_meant(to);
+                Err(Refusal::new(Code::NoSuchNode, format!("no node \"{}\"{meant}", excerpt(to))))
             }
             (true, Some(_)) => Err(Refusal::new(
                 Code::NodeGone,
