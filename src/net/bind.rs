@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net as unix;
@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, Backlog, SockaddrLike, SockaddrStorage, getsockname, listen};
-use nix::sys::stat::{Mode, umask};
+use nix::sys::socket::{
+    self as sockets, AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr,
+    getsockname, listen,
+};
+use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Group, chown};
 
 use crate::address::{Address, Host};
@@ -132,17 +135,22 @@ fn finish_unix(
 fn bind_file(path: &Path, mode: u32, group: Option<&str>) -> io::Result<unix::UnixListener> {
     let group = group.map(find_group).transpose()?;
     remove_stale(path)?;
-    // The file is nobody else's until it has its group and mode. No other thread runs by now.
-    let before = umask(Mode::from_bits_truncate(0o177));
-    let bound = unix::UnixListener::bind(path);
-    umask(before);
-    let listener = bound.map_err(explain_in_use)?;
+    let socket = bind_closed(path).map_err(explain_in_use)?;
     if let Err(error) = give_away(path, mode, group) {
-        // What cannot be removed is stale to whoever listens there next.
+        // A file that cannot be removed is stale to the next daemon that listens there.
         let _ = fs::remove_file(path);
         return Err(error);
     }
-    Ok(listener)
+    Ok(socket.into())
+}
+
+/// Binds a socket whose file is for its owner alone. The file gets the mode that the socket has by then, less
+/// the umask (bind(2) in the kernel's af_unix.c); so the umask, which all threads share, stays as it is.
+fn bind_closed(path: &Path) -> io::Result<OwnedFd> {
+    let socket = sockets::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    sockets::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
 }
 
 fn give_away(path: &Path, mode: u32, group: Option<Gid>) -> io::Result<()> {
@@ -223,7 +231,7 @@ fn finish_tcp(listener: std::net::TcpListener) -> io::Result<Bound> {
 /// Takes a listening socket that was opened for the daemon. Its file, where it has one, is not the
 /// daemon's to remove.
 pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
-    let name: SockaddrStorage = getsockname(std::os::fd::AsRawFd::as_raw_fd(&socket.as_fd()))?;
+    let name: SockaddrStorage = getsockname(socket.as_raw_fd())?;
     match name.family() {
         Some(AddressFamily::Unix) => {
             let listener = unix::UnixListener::from(socket);
@@ -245,5 +253,26 @@ pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
             Ok(bound)
         }
         _ => Err(io::Error::new(io::ErrorKind::Unsupported, "it is neither a Unix socket nor TCP")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_file_is_closed_to_others_until_it_has_its_group_and_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let mode = || fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o7777;
+        let bound = bind_closed(&path).unwrap();
+        assert_eq!(mode(), 0o600);
+        let refused = unix::UnixStream::connect(&path).expect_err("it does not listen");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        drop(bound);
+        let address = Address::Unix(path.clone());
+        let bound = bind(&address, 0o666, None).unwrap();
+        assert_eq!((bound.len(), mode()), (1, 0o666));
+        unix::UnixStream::connect(&path).expect("it listens");
     }
 }
