@@ -1,5 +1,5 @@
 //! Knows how the service manager is told of the daemon's state (sd_notify(3)). Without a service
-//! manager nothing is told to anybody.
+//! manager nothing is told.
 //! Never: decides what the state is.
 
 use std::io;
