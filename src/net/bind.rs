@@ -1,5 +1,5 @@
 //! Knows how listening sockets come to be: bound by the daemon itself, or handed to it.
-//! Never: who connects.
+//! Never: which peer connects.
 
 use std::fs;
 use std::io;
@@ -26,9 +26,9 @@ use crate::net::Stream;
 /// A listening, non-blocking socket.
 #[derive(Debug)]
 pub enum Listener {
-    /// Of the Unix kind.
+    /// A Unix socket.
     Unix(UnixListener),
-    /// Of the TCP kind.
+    /// A TCP socket.
     Tcp(TcpListener),
 }
 
@@ -40,13 +40,13 @@ impl Listener {
         }
     }
 
-    /// Takes one connection that waits.
+    /// Takes one connection that waits; `WouldBlock` if none does.
     pub fn accept(&self) -> io::Result<Stream> {
         match self {
             Listener::Unix(listener) => listener.accept().map(|(stream, _)| Stream::unix(stream)),
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept()?;
-                // A line is an answer that somebody waits for: it must not wait for more of them.
+                // A line may be an answer that is waited for: it must not wait for more of them.
                 stream.set_nodelay(true)?;
                 Ok(Stream::Tcp(stream))
             }
@@ -54,8 +54,8 @@ impl Listener {
     }
 }
 
-/// Whether a connection could not be taken because the process or the machine is short of
-/// something: it waits where it is, and can be taken later (accept(2)).
+/// Whether an error of accept(2) means that the process or the machine is short of something: the connection
+/// waits on, and can be taken later.
 pub fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
     error.raw_os_error().is_some_and(|number| shortages.contains(&Errno::from_raw(number)))
@@ -66,15 +66,14 @@ pub fn is_shortage(error: &io::Error) -> bool {
 pub struct Bound {
     /// The socket.
     pub listener: Listener,
-    /// The address with its real port.
+    /// Where it listens, with the port that the kernel has chosen if 0 was asked for.
     pub address: Address,
     /// The socket file that was made for it.
     file: Option<SocketFile>,
 }
 
 impl Bound {
-    /// Takes the socket file away, where the daemon made it and nobody has put another in its
-    /// place.
+    /// Removes the socket file, if the daemon made it and no other has been put in its place.
     pub fn remove_file(&self) -> io::Result<()> {
         self.file.as_ref().map_or(Ok(()), SocketFile::remove)
     }
@@ -173,7 +172,7 @@ fn find_group(name: &str) -> io::Result<Gid> {
     }
 }
 
-/// A socket file that nobody listens at is left over from a daemon that was killed.
+/// A socket file without a listener is left over from a daemon that was killed.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -212,7 +211,7 @@ fn bind_tcp(address: &Address, host: &Host, port: u16) -> io::Result<Vec<Bound>>
         };
         match std::net::TcpListener::bind(SocketAddr::new(ip, port)) {
             Ok(listener) => bound.push(finish_tcp(listener)?),
-            // `localhost` has an IPv6 address in /etc/hosts also where the kernel has none.
+            // `localhost` has an IPv6 address in /etc/hosts even if the kernel has none.
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && !bound.is_empty() => {}
             Err(error) => return Err(explain_in_use(error)),
         }
@@ -228,8 +227,8 @@ fn finish_tcp(listener: std::net::TcpListener) -> io::Result<Bound> {
     Ok(Bound { listener: Listener::Tcp(TcpListener::from_std(listener)), address, file: None })
 }
 
-/// Takes a listening socket that was opened for the daemon. Its file, where it has one, is not the
-/// daemon's to remove.
+/// Takes a listening socket that was opened for the daemon. Its file, if it has one, is not the daemon's to
+/// remove. Fails if it is no Unix or TCP socket, or if others than this machine could connect.
 pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
     let name: SockaddrStorage = getsockname(socket.as_raw_fd())?;
     match name.family() {
