@@ -18,7 +18,7 @@
 //! | | [`client`] | the client's side of a connection, and blocking sockets around it |
 //! | edges | `net` | sockets and readiness |
 //! | | `store` | what outlives the daemon |
-//! | | `sys` | signals, the service manager, credentials, the real clocks |
+//! | | `sys` | signals, the service manager, credentials, the real clocks, threads beside the loop |
 //! | | `config` | the file and the command line as plain data |
 //! | daemon | `daemon` | the order of the steps of a turn |
 //!

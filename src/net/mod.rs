@@ -3,13 +3,15 @@
 
 mod alarm;
 mod bind;
+mod connection;
 mod listeners;
 mod poller;
 mod sockets;
 mod stream;
 
 pub use bind::{Bound, Listener, adopt, bind, is_shortage};
+pub use connection::{Read, Wrote};
 pub use poller::Waker;
-pub use sockets::{Change, Found, Read, Sockets, Turn, Wrote};
+pub use sockets::{Change, Found, Sockets, Turn};
 pub use stream::Stream;
 use stream::Taken;

@@ -8,9 +8,10 @@ use std::time::Duration;
 use mio::event::Source;
 use slotmap::{Key, KeyData, SecondaryMap};
 
+use crate::net::connection::Connection;
 use crate::net::listeners::Listeners;
 use crate::net::poller::{Poller, Readiness};
-use crate::net::{Bound, Stream, Taken, Waker};
+use crate::net::{Bound, Read, Stream, Waker, Wrote};
 
 /// Bytes read from one connection in one go. With half of it the kernel takes twice the time for each byte that
 /// came over TCP from a fast sender. What is kept of a sender that has to wait may be as much.
@@ -38,29 +39,6 @@ pub struct Sockets<K: Key> {
     ready: VecDeque<K>,
     /// All that is read goes through this buffer.
     buffer: Vec<u8>,
-}
-
-/// One connection.
-#[derive(Debug)]
-struct Connection {
-    stream: Stream,
-    readable: bool,
-    writable: bool,
-    /// The poller tells when it is writable again. That ends only when it has told so and nothing is to be written: a
-    /// socket that has been full once is likely to be so again, and each change is a system call.
-    awaits_room: bool,
-    /// The peer has sent urgent bytes: a read may end before all that is there.
-    urgent: bool,
-    /// The end of what the peer sends is near: reading goes on until it is seen.
-    ends: bool,
-    /// It has been seen.
-    ended: bool,
-    /// Writing is of no use any more.
-    broken: bool,
-    /// The caller wants it to have a turn although nothing may have come.
-    resumed: bool,
-    /// It is in the list of those that have something to be done.
-    queued: bool,
 }
 
 /// What a wait of [`Sockets`] has found that its caller has to act on.
@@ -94,30 +72,6 @@ pub struct Turn<K> {
     pub resumed: bool,
     /// There may be something to read.
     pub readable: bool,
-}
-
-/// What [`Sockets::read`] has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Read {
-    /// There was nothing.
-    Nothing,
-    /// So many bytes, which [`Sockets::lend_buffer`] gives.
-    Bytes(usize),
-    /// The end of what the peer sends.
-    End,
-    /// The connection is broken, for writing too.
-    Failed,
-}
-
-/// What [`Sockets::write`] has come to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wrote {
-    /// So many bytes were taken.
-    Bytes(usize),
-    /// None, for there was no room. A [`Change`] will tell of room.
-    Full,
-    /// None, and none will be. It has a turn, so that it is read to its end.
-    Broken,
 }
 
 impl<K: Key> Sockets<K> {
@@ -190,12 +144,7 @@ impl<K: Key> Sockets<K> {
     fn take_note(&mut self, key: K, event: Readiness) -> Option<Change<K>> {
         // It may have been closed since the event.
         let connection = self.connections.get_mut(key)?;
-        connection.readable |= event.readable;
-        connection.writable |= event.writable;
-        connection.urgent |= event.urgent;
-        let ends = event.ends && !connection.ends;
-        connection.ends |= event.ends;
-        let broken = event.broken && connection.break_off();
+        let (ends, broken) = connection.take_note(event);
         if event.readable || event.broken {
             self.queue(key);
         }
@@ -298,29 +247,10 @@ impl<K: Key> Sockets<K> {
 
     /// Reads once from a connection, at most so many bytes.
     pub fn read(&mut self, key: K, most: usize) -> Read {
-        let Some(connection) = self.connections.get_mut(key) else { return Read::Nothing };
         let most = most.min(self.buffer.len());
-        match connection.stream.read(&mut self.buffer[..most]) {
-            Ok(Taken { count: 0, .. }) => {
-                connection.readable = false;
-                connection.ended = true;
-                Read::End
-            }
-            Ok(Taken { count, is_all }) => {
-                // An end that has been told already will not be told again.
-                connection.readable = !is_all || connection.ends || connection.urgent;
-                Read::Bytes(count)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                connection.readable = false;
-                Read::Nothing
-            }
-            Err(_) => {
-                connection.readable = false;
-                connection.ended = true;
-                connection.broken = true;
-                Read::Failed
-            }
+        match self.connections.get_mut(key) {
+            Some(connection) => connection.read(&mut self.buffer[..most]),
+            None => Read::Nothing,
         }
     }
 
@@ -352,18 +282,15 @@ impl<K: Key> Sockets<K> {
     /// Writes once to a connection, as much as the kernel takes.
     pub fn write(&mut self, key: K, slices: &[IoSlice<'_>]) -> Wrote {
         let Some(connection) = self.connections.get_mut(key) else { return Wrote::Full };
-        match connection.stream.write(slices) {
-            Ok(count) => Wrote::Bytes(count),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                connection.writable = false;
-                match self.set_awaits_room(key, true) {
-                    Ok(()) => Wrote::Full,
-                    // It would never be written to again.
-                    Err(_) => self.broken(key),
-                }
-            }
-            Err(_) => self.broken(key),
+        let mut wrote = connection.write(slices);
+        if wrote == Wrote::Full && self.set_awaits_room(key, true).is_err() {
+            // It would never be written to again.
+            wrote = Wrote::Broken;
         }
+        if wrote == Wrote::Broken {
+            self.break_off(key);
+        }
+        wrote
     }
 
     /// Room that a [`Change`] has told of is not needed: no more is told.
@@ -380,39 +307,12 @@ impl<K: Key> Sockets<K> {
         }
     }
 
-    fn broken(&mut self, key: K) -> Wrote {
-        if let Some(connection) = self.connections.get_mut(key)
-            && connection.break_off()
-            && connection.readable
-        {
-            self.queue(key);
+    /// Has it read to its end.
+    fn break_off(&mut self, key: K) {
+        if let Some(connection) = self.connections.get_mut(key) {
+            connection.break_off();
+            self.queue_if_readable(key);
         }
-        Wrote::Broken
-    }
-}
-
-impl Connection {
-    fn new(stream: Stream) -> Connection {
-        Connection {
-            stream,
-            readable: true,
-            writable: true,
-            awaits_room: false,
-            urgent: false,
-            ends: false,
-            ended: false,
-            broken: false,
-            resumed: false,
-            queued: false,
-        }
-    }
-
-    /// Nothing more is written. It is read to its end, which nothing else will announce. False if that is so
-    /// already.
-    fn break_off(&mut self) -> bool {
-        self.ends = true;
-        self.readable |= !self.ended && !self.broken;
-        !std::mem::replace(&mut self.broken, true)
     }
 }
 

@@ -292,6 +292,17 @@ fn clients_ask_for_a_reload() {
 }
 
 #[test]
+fn a_new_level_of_the_log_is_in_force_at_once() {
+    let (telexd, config) = start_with("log_level = \"error\"\n");
+    let mut client = telexd.client();
+    fs::write(&config, "log_level = \"debug\"\n").unwrap();
+    assert_eq!(client.ask_well("reload", json!({}))["applied"], json!(["log_level"]));
+    telexd.client().ping();
+    telexd.wait_for_log("telexd: debug: :2 connected over unix");
+    assert!(!telexd.log().contains(":1 connected"), "{}", telexd.log());
+}
+
+#[test]
 fn a_longer_stall_timeout_counts_for_those_who_wait_already() {
     let limits = "max_line_bytes = \"16KiB\"\nmax_queue_bytes = \"64KiB\"\n";
     let (telexd, config) = start_with(&format!("{limits}stall_timeout = \"500ms\"\n"));
