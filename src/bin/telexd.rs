@@ -13,8 +13,8 @@ use telex::sys::{self, BackgroundWriter};
 const FAILED: u8 = 1;
 /// The command line or the configuration is at fault.
 const USAGE: u8 = 2;
-/// How long the end waits for stdout and stderr to take what was said last.
-const END_MAX: Duration = Duration::from_secs(1);
+/// How long stdout and stderr are waited for.
+const TAKEN_WITHIN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let command_line = match CommandLine::parse(std::env::args_os()) {
@@ -45,16 +45,12 @@ fn main() -> ExitCode {
 
 fn serve(command_line: CommandLine, config: Config, machine: Machine) -> Result<(), Fatal> {
     let daemon = Daemon::start(command_line, config, machine)?;
-    // It need not be read: without a thread it is not said.
-    let out = BackgroundWriter::start(io::stdout(), |_| String::new()).ok();
-    if let Some(out) = &out {
+    // Before what the log has to say. It need not be read: without a thread it is not said.
+    if let Ok(out) = BackgroundWriter::start(io::stdout(), |_| String::new()) {
         out.write(&greeting(daemon.addresses()));
+        out.drain(TAKEN_WITHIN);
     }
-    let served = daemon.run();
-    if let Some(out) = out {
-        out.drain(END_MAX);
-    }
-    served
+    daemon.run()
 }
 
 /// One line for each address, and one that can be pasted to try it.
@@ -94,7 +90,7 @@ fn fail(code: u8, text: &str) -> ExitCode {
     match BackgroundWriter::start(io::stderr(), |_| String::new()) {
         Ok(err) => {
             err.write(&lines);
-            err.drain(END_MAX);
+            err.drain(TAKEN_WITHIN);
         }
         // If stderr is closed the exit status has to do.
         Err(_) => drop(io::stderr().write_all(lines.as_bytes())),

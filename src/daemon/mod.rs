@@ -75,12 +75,7 @@ impl Daemon {
         let mut sockets = Sockets::new().map_err(Fatal::doing("making a poller"))?;
         sockets.watch(signals.source(), SIGNALS).map_err(Fatal::doing("watching for signals"))?;
         let waker = Arc::new(sockets.waker().map_err(Fatal::doing("making a waker"))?);
-        let wakes = waker.clone();
-        let wake = move || {
-            // If that fails the next turn finds out.
-            let _ = wakes.wake();
-        };
-        let plugins = make_plugins(&config, &mut log, wake)?;
+        let plugins = make_plugins(&config, &mut log, wakes(&waker))?;
         signals.keep();
         log.for_plugins(plugins.has_log());
         let numbers = listen(&config, &mut sockets)?;
@@ -179,6 +174,15 @@ pub fn check_plugins(config: &Config) -> Result<(), Fatal> {
         log.note(note);
     }
     Ok(())
+}
+
+/// What a thread beside the loop ends the loop's wait with.
+fn wakes(waker: &Arc<Waker>) -> impl Fn() + Send + Sync + use<> {
+    let waker = waker.clone();
+    move || {
+        // If that fails the next turn finds out.
+        let _ = waker.wake();
+    }
 }
 
 fn start_log(level: Level) -> Result<Log, Fatal> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::Now;
 use crate::config::{AppliedBy, Config, ConfigError, Difference, Plugin};
 use crate::core::{Input, Reloaded, Token};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, wakes};
 use crate::plugin::{Fresh, OnFault, Prepared, Wanted};
 use crate::sys::{self, BackgroundTask};
 
@@ -33,6 +33,16 @@ enum Stage {
     Reading(BackgroundTask<Result<Config, ConfigError>>),
     /// Its plugins are made.
     Making(Box<Config>),
+}
+
+/// What a look at a reload has come to.
+enum Step {
+    /// It goes on beside the loop.
+    Waits(Stage),
+    /// All is made, and its plugins are in force.
+    Made(Box<Config>, Fresh),
+    /// Nothing changes, for this reason.
+    Refused(String),
 }
 
 /// The plugins of a configuration.
@@ -82,12 +92,8 @@ impl Daemon {
         let _ = sys::notify_reloading();
         let tokens = std::mem::take(&mut self.switch.reloads);
         let (command_line, machine) = (self.command_line.clone(), self.machine.clone());
-        let waker = self.waker.clone();
-        let wake = move || {
-            // If that fails the next turn finds out.
-            let _ = waker.wake();
-        };
-        match BackgroundTask::start(move || Config::load_again(&command_line, &machine), wake) {
+        let read = move || Config::load_again(&command_line, &machine);
+        match BackgroundTask::start(read, wakes(&self.waker)) {
             Ok(task) => {
                 let (stage, tell_at) = (Stage::Reading(task), Some(now.mono + LONG));
                 self.reloading = Some(Reloading { stage, tokens, tell_at });
@@ -98,40 +104,39 @@ impl Daemon {
 
     /// Goes on with a reload as far as that goes now; none when it is over.
     fn go_on(&mut self, reloading: Reloading, now: Now) -> Option<Reloading> {
-        let Reloading { stage, tokens, tell_at } = reloading;
-        let stage = match stage {
-            Stage::Reading(task) => match task.outcome() {
-                None => Stage::Reading(task),
-                Some(Ok(Ok(config))) => {
-                    self.switch.plugins.prepare(wanted(&config), plugin_dir(&config));
-                    Stage::Making(Box::new(config))
-                }
-                Some(Ok(Err(error))) => {
-                    self.refuse_reload(&tokens, &error.to_string(), now);
-                    return None;
-                }
-                Some(Err(error)) => {
-                    self.refuse_reload(&tokens, &format!("it cannot be read: {error}"), now);
-                    return None;
-                }
-            },
+        let Reloading { stage, tokens, mut tell_at } = reloading;
+        let step = match stage {
+            Stage::Reading(task) => self.read_again(task),
             Stage::Making(config) => match self.switch.plugins.prepared() {
-                None => Stage::Making(config),
-                Some(Prepared::InForce(fresh)) => {
-                    self.end_reload(*config, &fresh, &tokens, now);
-                    return None;
-                }
-                Some(Prepared::Refused(why)) => {
-                    self.refuse_reload(&tokens, &why, now);
-                    return None;
-                }
+                None => Step::Waits(Stage::Making(config)),
+                Some(Prepared::InForce(fresh)) => Step::Made(config, fresh),
+                Some(Prepared::Refused(why)) => Step::Refused(why),
             },
         };
-        let mut reloading = Reloading { stage, tokens, tell_at };
-        if reloading.tell_at.take_if(|at| now.mono >= *at).is_some() {
-            self.tell_that_it_waits(&reloading.stage);
+        match step {
+            Step::Refused(why) => self.refuse_reload(&tokens, &why, now),
+            Step::Made(config, fresh) => self.end_reload(*config, &fresh, &tokens, now),
+            Step::Waits(stage) => {
+                if tell_at.take_if(|at| now.mono >= *at).is_some() {
+                    self.tell_that_it_waits(&stage);
+                }
+                return Some(Reloading { stage, tokens, tell_at });
+            }
         }
-        Some(reloading)
+        None
+    }
+
+    /// Has the plugins of a configuration made that has been read.
+    fn read_again(&mut self, task: BackgroundTask<Result<Config, ConfigError>>) -> Step {
+        match task.outcome() {
+            None => Step::Waits(Stage::Reading(task)),
+            Some(Err(error)) => Step::Refused(format!("it cannot be read: {error}")),
+            Some(Ok(Err(error))) => Step::Refused(error.to_string()),
+            Some(Ok(Ok(config))) => {
+                self.switch.plugins.prepare(wanted(&config), plugin_dir(&config));
+                Step::Waits(Stage::Making(Box::new(config)))
+            }
+        }
     }
 
     fn tell_that_it_waits(&mut self, stage: &Stage) {

@@ -1,12 +1,12 @@
 //! Knows how one connection is served: read, handed in, written.
-//! Never: which connection has a turn.
+//! Never: which connection is ready.
 
 use std::io::IoSlice;
 
 use crate::clock::Now;
 use crate::core::{Input, SessionKey};
 use crate::daemon::switch::{Sockets, Switch};
-use crate::net::{Change, Read, Turn, Wrote};
+use crate::net::{Change, Read, Ready, Wrote};
 use crate::wire::frame::whole_lines;
 
 /// Pieces written in one system call.
@@ -26,19 +26,19 @@ impl Switch {
         }
     }
 
-    /// Serves a connection in its turn: what the core has kept of it first, else one read of at most `share` bytes.
+    /// Serves a connection that is ready: what the core has kept of it first, else one read of at most `share` bytes.
     /// Says how much work that was, in bytes.
     pub(super) fn serve(
         &mut self,
-        turn: Turn<SessionKey>,
+        ready: Ready<SessionKey>,
         share: usize,
         sockets: &mut Sockets,
         now: Now,
     ) -> usize {
-        let session = turn.key;
-        let work = if turn.resumed {
+        let session = ready.key;
+        let work = if ready.resumed {
             self.tell(Input::Resumed { session }, sockets, now)
-        } else if turn.readable && self.core.wants_bytes(session) {
+        } else if ready.readable && self.core.wants_bytes(session) {
             self.read(session, share, sockets, now)
         } else {
             return 0;

@@ -1,4 +1,4 @@
-//! Knows the steps of one turn of the loop: take events, accept, serve, write, hand over the log.
+//! Knows the steps of one turn of the loop: act on what is found, accept, serve, write, hand over the log.
 //! Never: what is taken or written.
 
 use std::time::Duration;
@@ -78,12 +78,12 @@ impl Daemon {
     /// them, so that none has to wait for a next turn because of those that send much.
     fn serve(&mut self, now: Now) {
         let mut left = self.config.turn_bytes;
-        let share = (left / self.sockets.ready().max(1)).max(SHARE_BYTES_MIN);
-        for _ in 0..self.sockets.ready() {
-            let Some(turn) = self.sockets.next_turn() else { return };
+        let share = (left / self.sockets.ready_count().max(1)).max(SHARE_BYTES_MIN);
+        for _ in 0..self.sockets.ready_count() {
+            let Some(ready) = self.sockets.next_ready() else { return };
             left = left.saturating_sub(match self.stop_at {
-                None => self.switch.serve(turn, share, &mut self.sockets, now),
-                Some(_) if turn.readable => self.sockets.discard(turn.key),
+                None => self.switch.serve(ready, share, &mut self.sockets, now),
+                Some(_) if ready.readable => self.sockets.discard(ready.key),
                 Some(_) => 0,
             });
             if left == 0 {

@@ -1,5 +1,5 @@
 //! Knows one connection: its stream, and what is known of its readiness.
-//! Never: its key, or when it has a turn.
+//! Never: its key, or when it is served.
 
 use std::io::{self, IoSlice};
 
@@ -23,9 +23,9 @@ pub(super) struct Connection {
     ended: bool,
     /// Writing is of no use any more.
     pub(super) broken: bool,
-    /// The caller wants it to have a turn although nothing may have come.
+    /// The caller wants it to be ready although nothing may have come.
     pub(super) resumed: bool,
-    /// It is in the list of those that have something to be done.
+    /// It is in the list of those that are ready.
     pub(super) queued: bool,
 }
 
@@ -49,7 +49,7 @@ pub enum Wrote {
     Bytes(usize),
     /// None, for there was no room. A [`Change`](crate::net::Change) will tell of room.
     Full,
-    /// None, and none will be. It has a turn, so that it is read to its end.
+    /// None, and none will be. It is ready, so that it is read to its end.
     Broken,
 }
 
@@ -70,7 +70,7 @@ impl Connection {
     }
 
     /// Remembers what the poller has told. Says whether it ends and whether it is broken, each once.
-    pub(super) fn take_note(&mut self, told: Readiness) -> (bool, bool) {
+    pub(super) fn remember(&mut self, told: Readiness) -> (bool, bool) {
         self.readable |= told.readable;
         self.writable |= told.writable;
         self.urgent |= told.urgent;

@@ -12,6 +12,6 @@ mod stream;
 pub use bind::{Bound, Listener, adopt, bind, is_shortage};
 pub use connection::{Read, Wrote};
 pub use poller::Waker;
-pub use sockets::{Change, Found, Sockets, Turn};
+pub use sockets::{Change, Found, Ready, Sockets};
 pub use stream::Stream;
 use stream::Taken;

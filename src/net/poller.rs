@@ -94,7 +94,7 @@ impl Poller {
     }
 
     /// What the last wait has found.
-    pub(super) fn events(&self) -> impl Iterator<Item = Readiness> {
+    pub(super) fn readiness(&self) -> impl Iterator<Item = Readiness> {
         self.events.iter().map(|event| Readiness {
             token: event.token().0,
             readable: event.is_readable()

@@ -1,4 +1,4 @@
-//! Knows connections as sockets: which are open, what is known of their readiness, whose turn it is.
+//! Knows connections as sockets: which are open, which are ready, and in which order.
 //! Never: what a connection is for, or what its bytes say.
 
 use std::collections::VecDeque;
@@ -26,16 +26,16 @@ const OTHERS: usize = 1 << 16;
 
 /// Listeners and connections under the caller's keys, none of which is ever used twice: a server's half that
 /// knows nothing of its service. Readiness is told by the kernel once per change, and is remembered here; the
-/// caller learns of it as [`Found`] and [`Turn`]. What a socket is watched for is decided here alone: a stream that
+/// caller learns of it as [`Found`] and [`Ready`]. What a socket is watched for is decided here alone: a stream that
 /// has to write in order to read (TLS) can wait for room of its own accord.
 #[derive(Debug)]
 pub struct Sockets<K: Key> {
     poller: Poller,
     /// What the last wait has found, as far as it has not been handed out.
-    events: VecDeque<Readiness>,
+    told: VecDeque<Readiness>,
     listeners: Listeners,
     connections: SecondaryMap<K, Connection>,
-    /// Connections that have something to be done, in the order of their turns.
+    /// The keys of connections that are ready, each once.
     ready: VecDeque<K>,
     /// All that is read goes through this buffer.
     buffer: Vec<u8>,
@@ -57,15 +57,15 @@ pub struct Change<K> {
     pub key: K,
     /// The peer writes no more: reading will come to an end.
     pub ends: bool,
-    /// Writing is of no use any more. It has a turn, so that it is read to its end.
+    /// Writing is of no use any more. It is ready, so that it is read to its end.
     pub broken: bool,
     /// There is room to write again, after a write that found none.
     pub has_room: bool,
 }
 
-/// A connection's turn: there may be something to be done for it.
+/// A connection that is ready: there may be something to be done for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn<K> {
+pub struct Ready<K> {
     /// The connection's key.
     pub key: K,
     /// It was asked for with [`Sockets::resume`].
@@ -79,7 +79,7 @@ impl<K: Key> Sockets<K> {
     pub fn new() -> io::Result<Sockets<K>> {
         Ok(Sockets {
             poller: Poller::new(ALARM)?,
-            events: VecDeque::new(),
+            told: VecDeque::new(),
             listeners: Listeners::default(),
             connections: SecondaryMap::new(),
             ready: VecDeque::new(),
@@ -112,43 +112,43 @@ impl<K: Key> Sockets<K> {
     }
 
     /// Waits until something is ready or it is `deadline` (none: for ever), by the clock that it is `now`; not at
-    /// all while a connection has a turn. A signal may end it early, and so may a deadline of a wait before.
+    /// all while a connection is ready. A signal may end it early, and so may a deadline of a wait before.
     pub fn wait(&mut self, deadline: Option<Duration>, now: Duration) -> io::Result<()> {
         let own = match self.ready.is_empty() {
             true => self.listeners.deadline(),
             false => Some(now),
         };
         self.poller.wait([deadline, own].into_iter().flatten().min(), now)?;
-        self.events.extend(self.poller.events());
+        self.told.extend(self.poller.readiness());
         Ok(())
     }
 
     /// The next thing that the last wait has found. To be asked until there is none.
     pub fn next_found(&mut self) -> Option<Found<K>> {
         loop {
-            let event = self.events.pop_front()?;
-            if let Some(key) = key_of(event.token) {
-                if let Some(change) = self.take_note(key, event) {
+            let told = self.told.pop_front()?;
+            if let Some(key) = key_of(told.token) {
+                if let Some(change) = self.remember(key, told) {
                     return Some(Found::Change(change));
                 }
                 continue;
             }
-            match event.token {
+            match told.token {
                 ALARM | WAKER => {}
-                OTHERS.. => return Some(Found::Other(event.token - OTHERS)),
+                OTHERS.. => return Some(Found::Other(told.token - OTHERS)),
                 token => self.listeners.connection_waits(token - LISTENERS),
             }
         }
     }
 
-    fn take_note(&mut self, key: K, event: Readiness) -> Option<Change<K>> {
-        // It may have been closed since the event.
+    fn remember(&mut self, key: K, told: Readiness) -> Option<Change<K>> {
+        // It may have been closed meanwhile.
         let connection = self.connections.get_mut(key)?;
-        let (ends, broken) = connection.take_note(event);
-        if event.readable || event.broken {
+        let (ends, broken) = connection.remember(told);
+        if told.readable || told.broken {
             self.queue(key);
         }
-        let change = Change { key, ends, broken, has_room: event.writable && !event.broken };
+        let change = Change { key, ends, broken, has_room: told.writable && !told.broken };
         (change.ends || change.broken || change.has_room).then_some(change)
     }
 
@@ -169,7 +169,7 @@ impl<K: Key> Sockets<K> {
         self.listeners.stop();
     }
 
-    /// Keeps a connection under this key, and gives it a turn. Fails if it cannot be watched; it is closed then.
+    /// Keeps a connection under this key; it is ready at once. Fails if it cannot be watched; it is closed then.
     pub fn open(&mut self, key: K, mut stream: Stream) -> io::Result<()> {
         self.poller.watch_stream(&mut stream, token_of(key))?;
         self.connections.insert(key, Connection::new(stream));
@@ -195,25 +195,25 @@ impl<K: Key> Sockets<K> {
         self.connections.drain().for_each(|(_, connection)| connection.stream.close());
     }
 
-    /// How many connections have a turn.
-    pub fn ready(&self) -> usize {
+    /// How many connections are ready.
+    pub fn ready_count(&self) -> usize {
         self.ready.len()
     }
 
-    /// The next turn. What is there to be done and is not done in it is forgotten, unless
-    /// [`Sockets::queue_if_readable`] or [`Sockets::resume`] gives it another one.
-    pub fn next_turn(&mut self) -> Option<Turn<K>> {
+    /// The next connection that is ready, which it is no more then. What there is left to be done is forgotten, unless
+    /// [`Sockets::queue_if_readable`] or [`Sockets::resume`] makes it ready again.
+    pub fn next_ready(&mut self) -> Option<Ready<K>> {
         let key = self.ready.pop_front()?;
         // It may have been closed meanwhile.
         let Some(connection) = self.connections.get_mut(key) else {
-            return Some(Turn { key, resumed: false, readable: false });
+            return Some(Ready { key, resumed: false, readable: false });
         };
         connection.queued = false;
         let resumed = std::mem::take(&mut connection.resumed);
-        Some(Turn { key, resumed, readable: connection.readable })
+        Some(Ready { key, resumed, readable: connection.readable })
     }
 
-    /// Gives a connection a turn although nothing may have come.
+    /// Makes a connection ready although nothing may have come.
     pub fn resume(&mut self, key: K) {
         if let Some(connection) = self.connections.get_mut(key) {
             connection.resumed = true;
@@ -221,14 +221,14 @@ impl<K: Key> Sockets<K> {
         }
     }
 
-    /// Gives a connection a turn if there may be something to read.
+    /// Makes a connection ready if there may be something to read.
     pub fn queue_if_readable(&mut self, key: K) {
         if self.connections.get(key).is_some_and(|connection| connection.readable) {
             self.queue(key);
         }
     }
 
-    /// Gives every connection a turn.
+    /// Makes every connection ready.
     pub fn queue_all(&mut self) {
         for (key, connection) in &mut self.connections {
             if !std::mem::replace(&mut connection.queued, true) {
@@ -398,39 +398,39 @@ mod tests {
         fn idle(&mut self) -> (DefaultKey, UnixStream) {
             let peer = self.connect();
             let key = self.accept()[0];
-            assert_eq!(self.sockets.next_turn(), Some(Turn { key, resumed: false, readable: true }));
+            assert_eq!(self.sockets.next_ready(), Some(Ready { key, resumed: false, readable: true }));
             assert_eq!(self.sockets.read(key, 100), Read::Nothing);
             (key, peer)
         }
     }
 
     #[test]
-    fn a_connection_has_turns_from_its_opening_to_its_end() {
+    fn a_connection_is_ready_from_its_opening_to_its_end() {
         let mut stage = Stage::new();
         let (key, mut peer) = stage.idle();
-        assert_eq!(stage.sockets.next_turn(), None);
+        assert_eq!(stage.sockets.next_ready(), None);
         peer.write_all(b"hello").unwrap();
         assert_eq!(stage.wait(), []);
-        assert_eq!(stage.sockets.next_turn(), Some(Turn { key, resumed: false, readable: true }));
+        assert_eq!(stage.sockets.next_ready(), Some(Ready { key, resumed: false, readable: true }));
         assert_eq!(stage.sockets.read(key, 3), Read::Bytes(3));
         let buffer = stage.sockets.lend_buffer();
         assert_eq!(&buffer[..3], b"hel");
         stage.sockets.give_back(buffer);
         stage.sockets.queue_if_readable(key);
         stage.sockets.resume(key);
-        assert_eq!(stage.sockets.next_turn(), Some(Turn { key, resumed: true, readable: true }));
-        assert_eq!(stage.sockets.next_turn(), None, "both were one turn");
+        assert_eq!(stage.sockets.next_ready(), Some(Ready { key, resumed: true, readable: true }));
+        assert_eq!(stage.sockets.next_ready(), None, "it was ready once for both");
         assert_eq!(stage.sockets.read(key, 100), Read::Bytes(2));
 
         peer.shutdown(Shutdown::Write).unwrap();
         let ends = Change { key, ends: true, broken: false, has_room: false };
         assert_eq!(stage.wait(), [ends]);
-        assert_eq!(stage.sockets.next_turn().map(|turn| turn.key), Some(key));
+        assert_eq!(stage.sockets.next_ready().map(|ready| ready.key), Some(key));
         assert_eq!(stage.sockets.read(key, 100), Read::End);
         assert_eq!(stage.sockets.write(key, &[IoSlice::new(b"bye")]), Wrote::Bytes(3));
         stage.sockets.resume(key);
         stage.sockets.close(key);
-        assert_eq!(stage.sockets.next_turn(), Some(Turn { key, resumed: false, readable: false }));
+        assert_eq!(stage.sockets.next_ready(), Some(Ready { key, resumed: false, readable: false }));
         let mut told = String::new();
         peer.read_to_string(&mut told).unwrap();
         assert_eq!(told, "bye");
@@ -462,13 +462,13 @@ mod tests {
         assert!(!stage.sockets.can_write(key));
         let told = stage.wait();
         assert!(told.iter().all(|change| !change.broken), "{told:?}");
-        assert_eq!(stage.sockets.next_turn().map(|turn| (turn.key, turn.readable)), Some((key, true)));
+        assert_eq!(stage.sockets.next_ready().map(|ready| (ready.key, ready.readable)), Some((key, true)));
         assert_eq!(stage.sockets.read(key, 100), Read::Bytes(4));
         stage.sockets.queue_if_readable(key);
-        assert_eq!(stage.sockets.next_turn().map(|turn| turn.key), Some(key));
+        assert_eq!(stage.sockets.next_ready().map(|ready| ready.key), Some(key));
         assert_eq!(stage.sockets.read(key, 100), Read::End);
         stage.sockets.queue_if_readable(key);
-        assert_eq!(stage.sockets.next_turn(), None);
+        assert_eq!(stage.sockets.next_ready(), None);
     }
 
     #[test]
@@ -479,7 +479,7 @@ mod tests {
         assert!(stage.sockets.has_waiting());
         assert_eq!(stage.accept().len(), 36);
         assert!(!stage.sockets.has_waiting());
-        assert_eq!(stage.sockets.ready(), 100);
+        assert_eq!(stage.sockets.ready_count(), 100);
         stage.sockets.stop_accepting();
         let _late = stage.connect();
         stage.wait();

@@ -1,7 +1,7 @@
 //! What the daemon writes to takes nothing, or what it reads from gives nothing: it serves and ends all the same.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use nix::unistd::{Group, getgid, mkfifo};
 use serde_json::{Value, json};
 
 use crate::plugins::compile;
-use crate::support::{Client, Starter, Telexd, wait_until};
+use crate::support::{Client, Starter, Telexd, wait_for, wait_until};
 
 /// A daemon whose stderr is a pipe, and the end of it that is to be read.
 fn with_pipe_at_stderr() -> (Telexd, File) {
@@ -50,6 +50,21 @@ fn a_pipe_at_stderr_that_is_not_read_delays_nothing() {
     assert_eq!(telexd.wait().code(), Some(0));
     let took = began.elapsed();
     assert!((Duration::from_millis(900)..Duration::from_secs(8)).contains(&took), "{took:?}");
+}
+
+#[test]
+fn a_full_pipe_at_stdout_delays_nothing() {
+    let starter = Starter::new().before("exec 1<>stdout");
+    let path = starter.dir().join("stdout");
+    mkfifo(&path, Mode::S_IRWXU).expect("a FIFO");
+    let both = OFlag::O_NONBLOCK.bits();
+    let mut pipe = OpenOptions::new().read(true).write(true).custom_flags(both).open(&path).expect("it");
+    while pipe.write(&[0; 4096]).is_ok() {}
+    let mut telexd = starter.start_silently();
+    let address = format!("unix:{}", telexd.dir().join("telex.sock").display());
+    let mut client = wait_for("a listener", || Client::try_connect(&address).ok());
+    client.ping();
+    telexd.stop();
 }
 
 #[test]
