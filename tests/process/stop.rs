@@ -270,7 +270,7 @@ fn clients_ask_for_a_reload() {
     assert_eq!(changes["applied"], json!(["max_names", "stall_timeout"]));
     assert_eq!(changes["restart"], json!(["host"]));
     assert_eq!(limit(&mut client, "max_names"), json!(3), "it is in force when the answer comes");
-    assert!(telexd.log().contains("configuration read again"));
+    telexd.wait_for_log("configuration read again");
     // Several at once are each answered.
     fs::write(&config, "max_names = 4\n").unwrap();
     let ask = |id: u64| format!("{}\n", json!({"message_type": "reload", "message_id": id}));
