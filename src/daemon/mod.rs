@@ -4,7 +4,7 @@
 //! There are two halves: the sockets ([`Sockets`](crate::net::Sockets)), which know nothing of the service, and the
 //! switch behind them (core, plugins, log), which knows nothing of readiness. A [`Daemon`] has both and gives
 //! them their turns: it waits, reads the clock once, and lets the switch act on what the sockets have found. What
-//! may take long (making plugins, reading the configuration again, writing to stderr) is done on threads beside the
+//! may take long (making plugins, reading the configuration again, writing to stderr, telling the service manager) is done on threads beside the
 //! loop.
 
 mod accept;
@@ -27,7 +27,7 @@ use crate::core::{About, Core, Level};
 use crate::net::{Bound, Waker, adopt, bind};
 use crate::plugin::Plugins;
 use crate::store::Numbers;
-use crate::sys::{self, Clock, Signals};
+use crate::sys::{self, Clock, ServiceManager, Signals, State};
 
 use accept::Troubles;
 pub use fatal::Fatal;
@@ -46,6 +46,7 @@ pub struct Daemon {
     machine: Machine,
     clock: Clock,
     signals: Signals,
+    service_manager: ServiceManager,
     /// What threads beside the loop wake it with.
     waker: Arc<Waker>,
     sockets: Sockets,
@@ -75,6 +76,8 @@ impl Daemon {
         let mut sockets = Sockets::new().map_err(Fatal::doing("making a poller"))?;
         sockets.watch(signals.source(), SIGNALS).map_err(Fatal::doing("watching for signals"))?;
         let waker = Arc::new(sockets.waker().map_err(Fatal::doing("making a waker"))?);
+        let service_manager = ServiceManager::start(wakes(&waker))
+            .map_err(Fatal::doing("starting the thread that tells the service manager"))?;
         let plugins = make_plugins(&config, &mut log, wakes(&waker))?;
         signals.keep();
         log.for_plugins(plugins.has_log());
@@ -94,6 +97,7 @@ impl Daemon {
             machine,
             clock,
             signals,
+            service_manager,
             waker,
             sockets,
             switch: Switch { core, plugins, log, numbers, troubles, reloads: Vec::new() },
@@ -133,9 +137,7 @@ impl Daemon {
 
     fn tell_ready(&mut self) {
         let addresses: Vec<_> = self.addresses().map(Address::to_string).collect();
-        if let Err(error) = sys::notify_ready(&format!("listening on {}", addresses.join(", "))) {
-            self.switch.log.warn(&format!("cannot tell the service manager: {error}"));
-        }
+        self.service_manager.tell(State::Ready(format!("listening on {}", addresses.join(", "))));
     }
 
     fn finish(mut self, now: Now) {

@@ -9,7 +9,7 @@ use crate::config::{AppliedBy, Config, ConfigError, Difference, Plugin};
 use crate::core::{Input, Reloaded, Token};
 use crate::daemon::{Daemon, wakes};
 use crate::plugin::{Fresh, OnFault, Prepared, Wanted};
-use crate::sys::{self, BackgroundTask};
+use crate::sys::{BackgroundTask, State};
 
 /// A new configuration that takes longer than this is told of.
 const LONG: Duration = Duration::from_secs(10);
@@ -88,8 +88,7 @@ impl Daemon {
 
     fn begin_reload(&mut self, now: Now) {
         self.wants_reload = false;
-        // A service manager that cannot be told will find out.
-        let _ = sys::notify_reloading();
+        self.service_manager.tell(State::Reloading);
         let tokens = std::mem::take(&mut self.switch.reloads);
         let (command_line, machine) = (self.command_line.clone(), self.machine.clone());
         let read = move || Config::load_again(&command_line, &machine);

@@ -7,7 +7,7 @@ use crate::clock::Now;
 use crate::core::Input;
 use crate::daemon::{Daemon, SIGNALS};
 use crate::net::Found;
-use crate::sys::{self, Signal};
+use crate::sys::{Signal, State};
 
 /// What may be read of each connection that is ready, however many they are: less is hardly worth a system call.
 const SHARE_BYTES_MIN: usize = 4 * 1024;
@@ -30,6 +30,9 @@ impl Daemon {
         }
         self.serve(now);
         self.go_on_with_reload(now);
+        while let Some(error) = self.service_manager.next_failure() {
+            self.switch.log.warn(&format!("cannot tell the service manager: {error}"));
+        }
         self.switch.write_all(&mut self.sockets, now);
         self.switch.hand_over_log(now);
     }
@@ -65,8 +68,7 @@ impl Daemon {
         self.switch.plugins.stopping();
         // What they have to say to others goes before `shutdown`, behind which nothing is let in.
         self.switch.carry_out(&mut self.sockets, now);
-        // A service manager that cannot be told will find out.
-        let _ = sys::notify_stopping();
+        self.service_manager.tell(State::Stopping);
         self.sockets.stop_accepting();
         self.stop_at = Some(now.mono + self.config.drain_timeout);
         self.switch.tell(Input::StopAsked, &mut self.sockets, now);

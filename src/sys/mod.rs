@@ -13,7 +13,7 @@ mod writer;
 pub use credentials::identify;
 pub use descriptors::{inherited, raise_descriptor_limit, unread};
 pub use machine::{Clock, has_group, host_name, is_root, own_uid};
-pub use service::{is_journal, notify_ready, notify_reloading, notify_stopping};
+pub use service::{ServiceManager, State, is_journal};
 pub use signals::{Signal, Signals};
 pub use task::BackgroundTask;
 pub use writer::BackgroundWriter;

@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use nix::unistd::{Group, getgid, mkfifo};
 use serde_json::{Value, json};
 
 use crate::plugins::compile;
-use crate::support::{Client, Starter, Telexd, wait_for, wait_until};
+use crate::support::{Client, PATIENCE, Starter, Telexd, wait_for, wait_until};
 
 /// A daemon whose stderr is a pipe, and the end of it that is to be read.
 fn with_pipe_at_stderr() -> (Telexd, File) {
@@ -83,6 +84,43 @@ fn records_that_were_dropped_are_told_of_when_stderr_is_read_again() {
     telexd.signal(Signal::SIGTERM);
     assert_eq!(lines.last().as_deref(), Some("telexd: notice: stopped"));
     assert_eq!(telexd.wait().code(), Some(0));
+}
+
+#[test]
+fn a_service_manager_that_is_busy_delays_nothing() {
+    let starter = Starter::new();
+    let path = starter.dir().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+    let mut telexd = starter.variable("NOTIFY_SOCKET", &path).start();
+    let told = || {
+        let mut bytes = [0; 1000];
+        let count = manager.recv(&mut bytes).expect("a word from telexd");
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    };
+    let first = told();
+    assert!(first.starts_with("READY=1\nSTATUS=listening on unix:"), "{first}");
+    let other = UnixDatagram::unbound().expect("a socket");
+    other.set_nonblocking(true).expect("one that does not wait");
+    let mut fillers = 0;
+    while other.send_to(b"FILLER=1", &path).is_ok() {
+        fillers += 1;
+    }
+    let mut client = telexd.client();
+    client.ask_well("reload", Value::Null);
+    client.ping();
+    (0..fillers).for_each(|_| assert_eq!(told(), "FILLER=1"));
+    let reloading = told();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(told(), first);
+    while other.send_to(b"FILLER=1", &path).is_ok() {}
+    telexd.stop();
+}
+
+#[test]
+fn a_service_manager_that_cannot_be_told_is_in_the_log() {
+    let telexd = Starter::new().variable("NOTIFY_SOCKET", "/not/there").start();
+    telexd.wait_for_log("telexd: warning: cannot tell the service manager: ");
 }
 
 /// A daemon that can be made to wait for what it reads or asks at a reload.
