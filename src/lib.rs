@@ -27,7 +27,7 @@
 //! | edges | `net` | sockets and readiness |
 //! | | `store` | what outlives the daemon |
 //! | | `plugin` | plugins: how they are loaded, called and replaced |
-//! | | `sys` | signals, the service manager, credentials, descriptors, the machine |
+//! | | `sys` | signals, the service manager, credentials, descriptors, the real clocks, threads beside the loop |
 //! | | `config` | the file and the command line as plain data |
 //! | daemon | `daemon` | the order of the steps of a turn |
 //! | programs | `bin/telexd`, `bin/telex` | the user's words, and the exit status |

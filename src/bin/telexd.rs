@@ -1,17 +1,20 @@
 //! The daemon's command line.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use telex::address::Address;
 use telex::config::{CommandLine, Config, HELP, Machine, Task};
-use telex::daemon::{Daemon, check_plugins};
-use telex::sys;
+use telex::daemon::{Daemon, Fatal, check_plugins};
+use telex::sys::{self, BackgroundWriter};
 
 /// Nothing was wrong with what was asked for, but it could not be done.
 const FAILED: u8 = 1;
 /// The command line or the configuration is at fault.
 const USAGE: u8 = 2;
+/// How long stdout and stderr are waited for.
+const TAKEN_WITHIN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let command_line = match CommandLine::parse(std::env::args_os()) {
@@ -34,15 +37,20 @@ fn main() -> ExitCode {
             Err(error) => fail(FAILED, &error.to_string()),
         };
     }
-    let served = Daemon::start(command_line, config, machine).and_then(|daemon| {
-        // Whoever started it may not care to read this.
-        let _ = say(&greeting(daemon.addresses()));
-        daemon.run()
-    });
-    match served {
+    match serve(command_line, config, machine) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, &error.to_string()),
     }
+}
+
+fn serve(command_line: CommandLine, config: Config, machine: Machine) -> Result<(), Fatal> {
+    let daemon = Daemon::start(command_line, config, machine)?;
+    // Before what the log has to say. It need not be read: without a thread it is not said.
+    if let Ok(out) = BackgroundWriter::start(io::stdout(), |_| String::new()) {
+        out.write(&greeting(daemon.addresses()));
+        out.drain(TAKEN_WITHIN);
+    }
+    daemon.run()
 }
 
 /// One line for each address, and one that can be pasted to try it.
@@ -68,7 +76,7 @@ fn try_it(address: &Address) -> String {
 }
 
 fn say(text: &str) -> ExitCode {
-    let mut out = std::io::stdout().lock();
+    let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::from(FAILED),
@@ -78,10 +86,14 @@ fn say(text: &str) -> ExitCode {
 fn fail(code: u8, text: &str) -> ExitCode {
     // The journal knows the program's name, and takes <3> for an error (sd-daemon(3)).
     let head = if sys::is_journal() { "<3>" } else { "telexd: " };
-    let mut err = std::io::stderr().lock();
-    for line in text.lines() {
-        // Where stderr is closed the exit status has to do.
-        let _ = writeln!(err, "{head}{line}");
+    let lines: String = text.lines().map(|line| format!("{head}{line}\n")).collect();
+    match BackgroundWriter::start(io::stderr(), |_| String::new()) {
+        Ok(err) => {
+            err.write(&lines);
+            err.drain(TAKEN_WITHIN);
+        }
+        // If stderr is closed the exit status has to do.
+        Err(_) => drop(io::stderr().write_all(lines.as_bytes())),
     }
     ExitCode::from(code)
 }

@@ -82,6 +82,18 @@ impl fmt::Display for Place<'_> {
     }
 }
 
+/// The text of the file at `path`, if it is a regular one: what is in others may come once, or never.
+pub(super) fn load_again(path: &Path) -> Result<String, Problem> {
+    match std::fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            let text = format!("{}: is no regular file; it cannot be read again", path.display());
+            Err(Problem::outside(text))
+        }
+        // Of any other fault, reading will learn too.
+        _ => load(path),
+    }
+}
+
 /// The text of the file at `path`.
 pub(super) fn load(path: &Path) -> Result<String, Problem> {
     let wrong = |why: String| Problem::outside(format!("{}: {why}", path.display()));
@@ -264,5 +276,10 @@ mod tests {
         assert_eq!(told(load(&path)), ": is no configuration: it is longer than 1048576 bytes");
         std::fs::write(&path, " ".repeat(1 << 20)).unwrap();
         assert_eq!(load(&path).map(|text| text.len()), Ok(1 << 20));
+        assert_eq!(load_again(&path), load(&path));
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(load_again(&path), load(&path));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(told(load_again(&path)), ": is no regular file; it cannot be read again");
     }
 }

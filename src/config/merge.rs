@@ -20,8 +20,22 @@ impl Config {
     /// that of the command line, or else the one named as the machine, where there is one. Every
     /// profile of the file is checked, chosen or not.
     pub fn load(command_line: &CommandLine, machine: &Machine) -> Result<Config, ConfigError> {
+        Config::from_file(command_line, machine, file::load)
+    }
+
+    /// As [`Config::load`], for a daemon that runs already: the file must be a regular one. Others, such as a pipe,
+    /// can be read once, or would be waited for.
+    pub fn load_again(command_line: &CommandLine, machine: &Machine) -> Result<Config, ConfigError> {
+        Config::from_file(command_line, machine, file::load_again)
+    }
+
+    fn from_file(
+        command_line: &CommandLine,
+        machine: &Machine,
+        load: fn(&Path) -> Result<String, Problem>,
+    ) -> Result<Config, ConfigError> {
         match (&command_line.config, &command_line.profile) {
-            (Some(path), _) => Config::from_text(path, &file::load(path)?, command_line, machine),
+            (Some(path), _) => Config::from_text(path, &load(path)?, command_line, machine),
             (None, Some(profile)) => Err(ConfigError::from(Problem::outside(format!(
                 "--profile {profile}: profiles are in the file, and none is given; it needs --config FILE"
             )))),

@@ -23,6 +23,7 @@ use crate::limits::Limits;
 pub use command_line::{BadUsage, CommandLine, HELP, Task};
 pub use error::ConfigError;
 pub use plugin::Plugin;
+pub use setting::AppliedBy;
 
 /// What only the machine can say that a configuration is for.
 #[derive(Clone, Debug)]
@@ -78,27 +79,23 @@ impl Default for Config {
     }
 }
 
-/// The names of the settings in which two configurations differ.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Differences {
-    /// Those that a running daemon can take over.
-    pub live: Vec<&'static str>,
-    /// Those that count from the next start on.
-    pub restart: Vec<&'static str>,
+/// A setting in which two configurations differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Its name; `plugin` for the plugins.
+    pub name: &'static str,
+    /// What applies it.
+    pub applied_by: AppliedBy,
 }
 
 impl Config {
     /// What is different in `other`, in the order of the settings.
-    pub fn differences(&self, other: &Config) -> Differences {
-        let mut differences = Differences::default();
-        for setting in setting::SETTINGS.iter().filter(|setting| !(setting.same)(self, other)) {
-            let names = if setting.live { &mut differences.live } else { &mut differences.restart };
-            names.push(setting.name);
-        }
-        if self.plugins != other.plugins {
-            differences.live.push("plugin");
-        }
-        differences
+    pub fn differences(&self, other: &Config) -> Vec<Difference> {
+        let settings = setting::SETTINGS.iter().filter(|setting| !(setting.same)(self, other));
+        let of =
+            |setting: &setting::Setting| Difference { name: setting.name, applied_by: setting.applied_by };
+        let plugins = Difference { name: "plugin", applied_by: AppliedBy::Plugins };
+        settings.map(of).chain((self.plugins != other.plugins).then_some(plugins)).collect()
     }
 }
 
@@ -203,7 +200,10 @@ mod tests {
     fn the_shipped_file_tells_each_range_and_when_it_counts() {
         for setting in SETTINGS {
             let comment = comment_on(setting.name);
-            let when = if setting.live { "At once" } else { "After restart." };
+            let when = match setting.applied_by {
+                AppliedBy::NextStart => "After restart.",
+                _ => "At once",
+            };
             assert!(comment.contains(when), "{}: {comment}", setting.name);
             let nothing = toml::Spanned::new(0..0, toml::de::DeValue::Boolean(true));
             let wrong = (setting.set)(&mut Config::default(), &nothing).expect_err(setting.name);
@@ -225,16 +225,19 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_told_by_when_they_count() {
-        assert_eq!(other().differences(&other()), Differences::default());
+    fn differences_are_told_with_what_applies_them() {
+        assert_eq!(other().differences(&other()), []);
         let all = Config::default().differences(&other());
-        assert_eq!(all.restart, ["listen", "state_dir", "host", "socket_mode", "socket_group"]);
-        assert_eq!(all.live.len(), SETTINGS.len() - all.restart.len());
+        assert_eq!(all.len(), SETTINGS.len());
+        let is_late = |of: &&Difference| of.applied_by == AppliedBy::NextStart;
+        let late: Vec<_> = all.iter().filter(is_late).map(|of| of.name).collect();
+        assert_eq!(late, ["listen", "state_dir", "host", "socket_mode", "socket_group"]);
         let mut other = Config::default();
         other.limits.max_names += 1;
         other.host = Some("alpha".into());
-        let two = Config::default().differences(&other);
-        assert_eq!(two, Differences { live: vec!["max_names"], restart: vec!["host"] });
+        let two = [("host", AppliedBy::NextStart), ("max_names", AppliedBy::Limits)];
+        let two = two.map(|(name, applied_by)| Difference { name, applied_by });
+        assert_eq!(Config::default().differences(&other), two);
     }
 
     #[test]

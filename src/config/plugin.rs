@@ -197,7 +197,8 @@ mod tests {
         assert_eq!(config.plugins, [acl, log]);
         assert_eq!(config.plugin_dir.as_deref(), Some(std::path::Path::new("/opt/plugins")));
         let changed = read("plugin_dir = '/opt/plugins'", &[]).unwrap();
-        assert_eq!(config.differences(&changed).live, ["plugin"]);
+        let names: Vec<_> = config.differences(&changed).iter().map(|of| of.name).collect();
+        assert_eq!(names, ["plugin"]);
     }
 
     #[test]

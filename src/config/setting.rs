@@ -1,5 +1,5 @@
-//! Knows every setting: its name, form, range, place in the configuration, and whether a reload
-//! applies it.
+//! Knows every setting: its name, form, range, place in the configuration, and what applies it when the file is
+//! read again.
 //! Never: where a value comes from.
 
 use std::time::Duration;
@@ -10,12 +10,29 @@ use super::value::{Addresses, Directory, Form, Group, HostName, Mode, Value, Wor
 use crate::core::Level;
 use crate::limits::{MAX_LINE_BYTES_MAX, SharedNames};
 
+/// What applies a setting when the configuration is read again. The daemon's `apply` says how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AppliedBy {
+    /// Nothing: it counts from the next start on.
+    NextStart,
+    /// The log.
+    Log,
+    /// The order of an end.
+    Drain,
+    /// Each turn of the loop.
+    Turn,
+    /// The making of plugins.
+    Plugins,
+    /// The core, with all other limits.
+    Limits,
+}
+
 /// One setting, under one name in the file, in profiles and for `--set`.
 pub(super) struct Setting {
     /// Its key.
     pub name: &'static str,
-    /// Whether a running daemon can take it over.
-    pub live: bool,
+    /// What applies it when the configuration is read again.
+    pub applied_by: AppliedBy,
     /// Reads a value and puts it into a configuration.
     pub set: fn(&mut Config, &Value<'_>) -> Result<(), Wrong>,
     /// Whether it is the same in both.
@@ -25,10 +42,10 @@ pub(super) struct Setting {
 }
 
 macro_rules! setting {
-    ($name:literal, $live:expr, $($field:ident).+, $form:expr) => {
+    ($name:literal, $applied_by:ident, $($field:ident).+, $form:expr) => {
         Setting {
             name: $name,
-            live: $live,
+            applied_by: AppliedBy::$applied_by,
             set: |config, value| {
                 config.$($field).+ = $form.read(value)?;
                 Ok(())
@@ -38,9 +55,6 @@ macro_rules! setting {
         }
     };
 }
-
-const RESTART: bool = false;
-const LIVE: bool = true;
 
 const TIMEOUT: Time = Time(Duration::from_millis(1), Duration::from_secs(3600));
 const LEVELS: Word<Level> = Word(&[
@@ -54,27 +68,27 @@ const SHARERS: Word<SharedNames> = Word(&[("user", SharedNames::User), ("any", S
 
 /// Every setting, in the order in which they are shown.
 pub(super) static SETTINGS: &[Setting] = &[
-    setting!("listen", RESTART, listen, Addresses),
-    setting!("state_dir", RESTART, state_dir, Directory),
-    setting!("host", RESTART, host, HostName),
-    setting!("socket_mode", RESTART, socket_mode, Mode),
-    setting!("socket_group", RESTART, socket_group, Group),
-    setting!("log_level", LIVE, log_level, LEVELS),
-    setting!("drain_timeout", LIVE, drain_timeout, TIMEOUT),
-    setting!("turn_bytes", LIVE, turn_bytes, Bytes(64 * KIB, 64 * MIB)),
-    setting!("plugin_dir", LIVE, plugin_dir, Directory),
-    setting!("max_line_bytes", LIVE, limits.max_line_bytes, Bytes(KIB, MAX_LINE_BYTES_MAX as u64)),
-    setting!("max_queue_bytes", LIVE, limits.max_queue_bytes, Bytes(4 * KIB, GIB)),
-    setting!("max_memory_bytes", LIVE, limits.max_memory_bytes, Bytes(4 * KIB, TIB)),
-    setting!("max_connections", LIVE, limits.max_connections, Count(1, 1_000_000)),
-    setting!("max_connections_per_uid", LIVE, limits.max_connections_per_uid, Count(1, 1_000_000)),
-    setting!("max_names", LIVE, limits.max_names, Count(1, 100_000)),
-    setting!("max_requests", LIVE, limits.max_requests, Count(1, 1_000_000)),
-    setting!("max_subscriptions", LIVE, limits.max_subscriptions, Count(1, 1_000_000)),
-    setting!("max_known_nodes", LIVE, limits.max_known_nodes, Count(1, 10_000_000)),
-    setting!("request_timeout", LIVE, limits.request_timeout, TIMEOUT),
-    setting!("stall_timeout", LIVE, limits.stall_timeout, TIMEOUT),
-    setting!("shared_names", LIVE, limits.shared_names, SHARERS),
+    setting!("listen", NextStart, listen, Addresses),
+    setting!("state_dir", NextStart, state_dir, Directory),
+    setting!("host", NextStart, host, HostName),
+    setting!("socket_mode", NextStart, socket_mode, Mode),
+    setting!("socket_group", NextStart, socket_group, Group),
+    setting!("log_level", Log, log_level, LEVELS),
+    setting!("drain_timeout", Drain, drain_timeout, TIMEOUT),
+    setting!("turn_bytes", Turn, turn_bytes, Bytes(64 * KIB, 64 * MIB)),
+    setting!("plugin_dir", Plugins, plugin_dir, Directory),
+    setting!("max_line_bytes", Limits, limits.max_line_bytes, Bytes(KIB, MAX_LINE_BYTES_MAX as u64)),
+    setting!("max_queue_bytes", Limits, limits.max_queue_bytes, Bytes(4 * KIB, GIB)),
+    setting!("max_memory_bytes", Limits, limits.max_memory_bytes, Bytes(4 * KIB, TIB)),
+    setting!("max_connections", Limits, limits.max_connections, Count(1, 1_000_000)),
+    setting!("max_connections_per_uid", Limits, limits.max_connections_per_uid, Count(1, 1_000_000)),
+    setting!("max_names", Limits, limits.max_names, Count(1, 100_000)),
+    setting!("max_requests", Limits, limits.max_requests, Count(1, 1_000_000)),
+    setting!("max_subscriptions", Limits, limits.max_subscriptions, Count(1, 1_000_000)),
+    setting!("max_known_nodes", Limits, limits.max_known_nodes, Count(1, 10_000_000)),
+    setting!("request_timeout", Limits, limits.request_timeout, TIMEOUT),
+    setting!("stall_timeout", Limits, limits.stall_timeout, TIMEOUT),
+    setting!("shared_names", Limits, limits.shared_names, SHARERS),
 ];
 
 /// The setting of that name, or what to say behind the key of one that does not exist.

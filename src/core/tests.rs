@@ -89,21 +89,21 @@ impl Bench {
             .collect()
     }
 
-    fn effects(&mut self) -> Vec<Order> {
-        let mut effects = Vec::new();
-        while let Some(effect) = self.core.next_order() {
-            match effect {
+    fn orders(&mut self) -> Vec<Order> {
+        let mut orders = Vec::new();
+        while let Some(order) = self.core.next_order() {
+            match order {
                 Order::Measure(session) => self.handles(Input::Measured { session, unread: 0 }),
-                effect => effects.push(effect),
+                order => orders.push(order),
             }
         }
-        effects
+        orders
     }
 
     fn happenings(&mut self) -> Vec<String> {
         let happened =
-            |effect| if let Order::Happened(happened) = effect { Some(told(&happened)) } else { None };
-        self.effects().into_iter().filter_map(happened).collect()
+            |order| if let Order::Happened(happened) = order { Some(told(&happened)) } else { None };
+        self.orders().into_iter().filter_map(happened).collect()
     }
 
     fn replay(&self) -> Vec<String> {
@@ -114,7 +114,7 @@ impl Bench {
 
     /// The records, each as its event, the number, node ID and uid that it is about, and its fields.
     fn notes(&mut self) -> Vec<(Event, Value)> {
-        let note = |effect| match effect {
+        let note = |order| match order {
             Order::Note(Note { event, about, fields, text, .. }) => {
                 assert!(!text.is_empty() && !fields.contains('\n'), "{text} {fields}");
                 let fields: Value = serde_json::from_str(&fields).unwrap();
@@ -122,7 +122,7 @@ impl Bench {
             }
             _ => None,
         };
-        self.effects().into_iter().filter_map(note).collect()
+        self.orders().into_iter().filter_map(note).collect()
     }
 }
 
@@ -333,7 +333,7 @@ fn a_backlog_that_is_worked_off_counts_as_work() {
     assert!(bench.core.effort_bytes() < flood.len() / 2);
     bench.leaves(receiver);
     let (mut refused, mut worked_off) = (0, 0);
-    while bench.effects().contains(&Order::Resume(sender)) {
+    while bench.orders().contains(&Order::Resume(sender)) {
         bench.handles(Input::Resumed { session: sender });
         worked_off += bench.core.effort_bytes();
         refused += bench.hears(sender).len();
@@ -460,7 +460,7 @@ fn a_plugins_signal_to_a_topic_waits_for_nobody() {
 fn signals_that_cannot_be_sent() {
     let mut bench = Bench::with(Limits { max_line_bytes: 1024, ..Limits::default() });
     let a = bench.connects();
-    bench.effects();
+    bench.orders();
     let deep = |levels: usize| format!("{{\"x\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
     let long = |bytes: usize| format!("{{\"x\":\"{}\"}}", "x".repeat(bytes));
     let (to, topic) = (Some(":1"), None);

@@ -4,69 +4,26 @@
 use std::io::{self, IoSlice};
 use std::time::Duration;
 
+use crate::clock::Now;
 use crate::core::{Identity, Peer, Repeats, SessionKey, Transport};
-use crate::daemon::Daemon;
-use crate::daemon::conns::{Conn, token_of};
+use crate::daemon::switch::{Sockets, Switch};
 use crate::net::{Stream, is_shortage};
 use crate::plugin::TurnedAway;
 use crate::sys;
 
-/// Connections taken from one listener in one turn.
-const ACCEPTS_MAX: usize = 64;
-/// When to look again whether there are descriptors, where no connection closes before.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// Which listeners have connections waiting, and whether they can be taken.
-#[derive(Debug)]
-pub(super) struct Accepting {
-    waiting: Vec<bool>,
-    /// Out of descriptors: when to try again.
-    retry_at: Option<Duration>,
+/// What there is to log of connections that cannot be taken or served.
+#[derive(Debug, Default)]
+pub(super) struct Troubles {
     shortages: Repeats,
     /// The log has it that no connections are taken.
     is_told: bool,
     failures: Repeats,
 }
 
-impl Accepting {
-    pub(super) fn new(listeners: usize) -> Accepting {
-        Accepting {
-            waiting: vec![true; listeners],
-            retry_at: None,
-            shortages: Repeats::default(),
-            is_told: false,
-            failures: Repeats::default(),
-        }
-    }
-
-    pub(super) fn connection_waits(&mut self, listener: usize) {
-        if let Some(waits) = self.waiting.get_mut(listener) {
-            *waits = true;
-        }
-    }
-
-    pub(super) fn stop(&mut self) {
-        self.waiting.clear();
-        self.retry_at = None;
-    }
-
-    /// A descriptor has become free.
-    pub(super) fn descriptor_freed(&mut self) {
-        if self.retry_at.is_some() {
-            self.retry_at = Some(Duration::ZERO);
-        }
-    }
-
-    /// When there is something to do here: at once, or later, or not before an event.
-    pub(super) fn deadline(&self) -> Option<Duration> {
-        let is_waiting = self.waiting.contains(&true);
-        is_waiting.then(|| self.retry_at.unwrap_or(Duration::ZERO))
-    }
-
-    /// Puts off what cannot be taken for now, with this many connections open. What to log of it, if
-    /// anything: where connections come and go at the limit, every one of them is a shortage and its end.
+impl Troubles {
+    /// What to log of a shortage, if anything, with this many connections open: while connections come and go at
+    /// the limit, every one of them is a shortage and its end.
     fn shortage(&mut self, error: &io::Error, open: usize, now: Duration) -> Option<String> {
-        self.retry_at = Some(now + RETRY);
         if self.is_told {
             return None;
         }
@@ -84,85 +41,53 @@ impl Accepting {
     }
 }
 
-impl Daemon {
+impl Switch {
     /// Takes the connections that wait.
-    pub(super) fn accept(&mut self, now: Duration) {
-        if self.accepting.deadline().is_none_or(|at| at > now) {
-            return;
-        }
-        for at in 0..self.accepting.waiting.len() {
-            if self.accepting.waiting[at] {
-                self.accept_from(at, now);
-            }
-        }
-        // A descriptor that one connection gives back and the next one takes is no end of it.
-        if !self.accepting.waiting.contains(&true) {
-            self.accepting.retry_at = None;
-            if std::mem::take(&mut self.accepting.is_told) {
-                self.log.notice("connections are taken again");
-            }
-        }
-    }
-
-    fn accept_from(&mut self, at: usize, now: Duration) {
-        let mut failed = false;
-        for _ in 0..ACCEPTS_MAX {
-            match self.listeners[at].listener.accept() {
-                Ok(stream) => self.welcome(stream),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.accepting.waiting[at] = false;
-                    return;
-                }
+    pub(super) fn accept(&mut self, sockets: &mut Sockets, now: Now) {
+        while let Some(taken) = sockets.accept(now.mono) {
+            match taken {
+                Ok(stream) => self.welcome(stream, sockets, now),
                 Err(error) if is_shortage(&error) => {
                     let open = self.core.connections();
-                    if let Some(text) = self.accepting.shortage(&error, open, now) {
+                    if let Some(text) = self.troubles.shortage(&error, open, now.mono) {
                         self.log.warn(&text);
                     }
-                    return;
                 }
-                // That one connection has failed before it was taken (accept(2)); the next may not.
-                Err(error) => {
-                    failed = true;
-                    self.fail(&error);
-                }
+                Err(error) => self.fail(&error, now),
             }
         }
-        if failed {
-            self.accepting.retry_at = Some(now + RETRY);
+        if !sockets.has_waiting() && std::mem::take(&mut self.troubles.is_told) {
+            self.log.notice("connections are taken again");
         }
     }
 
-    fn fail(&mut self, error: &io::Error) {
-        if let Some(text) = self.accepting.failure(error, self.clock.now().mono) {
+    fn fail(&mut self, error: &io::Error, now: Now) {
+        if let Some(text) = self.troubles.failure(error, now.mono) {
             self.log.error(&text);
         }
     }
 
-    fn welcome(&mut self, mut stream: Stream) {
-        let Some((number, peer)) = self.introduce(&stream) else { return };
-        let session = match self.open(number, peer) {
-            Ok(session) => session,
+    fn welcome(&mut self, mut stream: Stream, sockets: &mut Sockets, now: Now) {
+        let Some((number, peer)) = self.introduce(&stream, now) else { return };
+        match self.open(number, peer, now) {
+            Ok(session) => {
+                if let Err(error) = sockets.open(session, stream) {
+                    self.fail(&error, now);
+                    self.lose(session, sockets, now);
+                }
+            }
             Err(line) => {
                 // A new socket has room for a line; a peer that has gone already needs none.
                 let _ = stream.write(&[IoSlice::new(&[&line[..], b"\n"].concat())]);
-                return stream.close();
-            }
-        };
-        match self.poller.watch_stream(&mut stream, token_of(session)) {
-            Ok(()) => {
-                self.conns.insert(session, Conn::new(stream));
-                self.enqueue(session);
-            }
-            Err(error) => {
-                self.fail(&error);
-                self.lose(session);
+                stream.close();
             }
         }
+        self.carry_out(sockets, now);
     }
 
-    /// Opens a connection, where there is room for it and no plugin is against it.
-    fn open(&mut self, number: u64, peer: Peer) -> Result<SessionKey, Vec<u8>> {
-        let now = self.clock.now();
+    /// Opens a connection, if there is room for it and no plugin is against it. If not, gives the line to tell
+    /// its peer.
+    fn open(&mut self, number: u64, peer: Peer, now: Now) -> Result<SessionKey, Vec<u8>> {
         if self.core.would_open(&peer)
             && let Err(TurnedAway { plugin, reason }) = self.plugins.connected(number, &peer)
         {
@@ -171,7 +96,7 @@ impl Daemon {
         self.core.open(number, peer, now)
     }
 
-    fn introduce(&mut self, stream: &Stream) -> Option<(u64, Peer)> {
+    fn introduce(&mut self, stream: &Stream, now: Now) -> Option<(u64, Peer)> {
         let (transport, identity) = match stream {
             Stream::Tcp(_) => (Transport::Tcp, Ok(Identity::Anonymous)),
             Stream::Unix(stream, _) => (Transport::Unix, sys::identify(stream)),
@@ -183,7 +108,7 @@ impl Daemon {
                 Some((number, Peer { transport, identity, administrator }))
             }
             (Err(error), _) | (_, Err(error)) => {
-                self.fail(&error);
+                self.fail(&error, now);
                 None
             }
         }
@@ -198,28 +123,27 @@ mod tests {
 
     #[test]
     fn connections_that_fail_one_after_the_other_are_told_together() {
-        let mut accepting = Accepting::new(1);
+        let mut troubles = Troubles::default();
         let error = io::Error::from(io::ErrorKind::ConnectionAborted);
-        let first = accepting.failure(&error, SECOND);
+        let first = troubles.failure(&error, SECOND);
         assert_eq!(first.as_deref(), Some("a connection failed before it was served: connection aborted"));
         for n in 0..999 {
-            assert_eq!(accepting.failure(&error, SECOND + Duration::from_millis(n)), None);
+            assert_eq!(troubles.failure(&error, SECOND + Duration::from_millis(n)), None);
         }
-        let later = accepting.failure(&error, 2 * SECOND).expect("a second later");
+        let later = troubles.failure(&error, 2 * SECOND).expect("a second later");
         assert!(later.starts_with("1000 more connections failed before they were served: "), "{later}");
     }
 
     #[test]
     fn a_shortage_that_stays_is_told_though_one_before_was_told_just_now() {
-        let mut accepting = Accepting::new(1);
+        let mut troubles = Troubles::default();
         let error = io::Error::from(io::ErrorKind::OutOfMemory);
-        assert!(accepting.shortage(&error, 7, SECOND).is_some());
-        assert_eq!(accepting.shortage(&error, 7, 3 * SECOND), None, "it is the same one");
-        accepting.is_told = false;
-        assert!(accepting.shortage(&error, 7, 3 * SECOND).is_some());
-        accepting.is_told = false;
-        assert_eq!(accepting.shortage(&error, 7, 3 * SECOND + SECOND / 2), None);
-        assert_eq!(accepting.deadline(), Some(4 * SECOND + SECOND / 2));
-        assert!(accepting.shortage(&error, 7, 4 * SECOND + SECOND / 2).is_some());
+        assert!(troubles.shortage(&error, 7, SECOND).is_some());
+        assert_eq!(troubles.shortage(&error, 7, 3 * SECOND), None, "it is the same one");
+        troubles.is_told = false;
+        assert!(troubles.shortage(&error, 7, 3 * SECOND).is_some());
+        troubles.is_told = false;
+        assert_eq!(troubles.shortage(&error, 7, 3 * SECOND + SECOND / 2), None);
+        assert!(troubles.shortage(&error, 7, 4 * SECOND + SECOND / 2).is_some());
     }
 }

@@ -1,16 +1,22 @@
 //! Knows where records go: to stderr, or to plugins at the end of the turn.
 //! Never: what is worth one.
 
-use std::io::Write;
+use std::io;
+use std::time::Duration;
 
 use crate::core::{Event, Level, Note, Subject};
+use crate::sys::{BackgroundWriter, is_journal};
 
-/// The log. On stderr it is one line per record, with a level in front that the journal understands
-/// where it is the journal that reads (sd-daemon(3)).
+/// How long the daemon's end waits for stderr to take what is left.
+const END_MAX: Duration = Duration::from_secs(1);
+
+/// The log. On stderr it is one line per record, with a level in front that the journal understands if it is
+/// the journal that reads (sd-daemon(3)).
 #[derive(Debug)]
 pub(super) struct Log {
     level: Level,
     for_journal: bool,
+    stderr: BackgroundWriter,
     /// Plugins take the records.
     is_for_plugins: bool,
     /// Those that they have not been handed yet.
@@ -18,8 +24,15 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn new(level: Level, for_journal: bool) -> Log {
-        Log { level, for_journal, is_for_plugins: false, waiting: Vec::new() }
+    /// A log of what is at least as severe as `level`. Fails if there is no thread to write it.
+    pub(super) fn start(level: Level) -> io::Result<Log> {
+        let for_journal = is_journal();
+        let dropped = move |count| {
+            let text = format!("{count} records of the log were dropped: stderr did not take them in time");
+            line(for_journal, Level::Warning, &text)
+        };
+        let stderr = BackgroundWriter::start(io::stderr(), dropped)?;
+        Ok(Log { level, for_journal, stderr, is_for_plugins: false, waiting: Vec::new() })
     }
 
     /// Whether records wait for plugins from now on.
@@ -81,22 +94,32 @@ impl Log {
 
     /// Writes a record to stderr.
     pub(super) fn write(&self, note: &Note) {
-        let text = match note.about.number {
-            Some(number) => format!(":{number} {}", note.text),
-            None => note.text.clone(),
+        let line = match note.about.number {
+            Some(number) => line(self.for_journal, note.level, &format!(":{number} {}", note.text)),
+            None => line(self.for_journal, note.level, &note.text),
         };
-        let (number, word) = match note.level {
-            Level::Error => (3, "error"),
-            Level::Warning => (4, "warning"),
-            Level::Notice => (5, "notice"),
-            Level::Info => (6, "info"),
-            Level::Debug => (7, "debug"),
-        };
-        let line = match self.for_journal {
-            true => format!("<{number}>{text}\n"),
-            false => format!("telexd: {word}: {text}\n"),
-        };
-        // Where stderr cannot be written to there is nowhere to say so.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        self.stderr.write(&line);
+    }
+}
+
+impl Drop for Log {
+    /// Waits until stderr has taken all records, but not for long.
+    fn drop(&mut self) {
+        self.stderr.drain(END_MAX);
+    }
+}
+
+/// A record as stderr has it.
+fn line(for_journal: bool, level: Level, text: &str) -> String {
+    let (number, word) = match level {
+        Level::Error => (3, "error"),
+        Level::Warning => (4, "warning"),
+        Level::Notice => (5, "notice"),
+        Level::Info => (6, "info"),
+        Level::Debug => (7, "debug"),
+    };
+    match for_journal {
+        true => format!("<{number}>{text}\n"),
+        false => format!("telexd: {word}: {text}\n"),
     }
 }

@@ -1,31 +1,39 @@
 //! Knows the parts of the daemon and the order of the steps of a turn.
 //! Never: what a message means.
+//!
+//! There are two halves: the sockets ([`Sockets`](crate::net::Sockets)), which know nothing of the service, and the
+//! switch behind them (core, plugins, log), which knows nothing of readiness. A [`Daemon`] has both and gives
+//! them their turns: it waits, reads the clock once, and lets the switch act on what the sockets have found. What
+//! may take long (making plugins, reading the configuration again, writing to stderr, telling the service manager) is done on threads beside the
+//! loop.
 
 mod accept;
-mod conns;
 mod fatal;
 mod log;
 mod place;
 mod reload;
+mod serve;
+mod switch;
 mod turn;
 
-use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::clock::Now;
 use crate::config::{CommandLine, Config, Machine};
-use crate::core::{About, Core, Level, SessionKey, Token};
-use crate::net::{Bound, Poller, adopt, bind};
+use crate::core::{About, Core, Level};
+use crate::net::{Bound, Waker, adopt, bind};
 use crate::plugin::Plugins;
 use crate::store::Numbers;
-use crate::sys::{self, Clock, Signals};
+use crate::sys::{self, Clock, ServiceManager, Signals, State};
 
-use accept::Accepting;
-use conns::Conns;
+use accept::Troubles;
 pub use fatal::Fatal;
 use log::Log;
 use reload::Reloading;
+use switch::{Sockets, Switch};
 
 /// The daemon, ready to serve.
 #[derive(Debug)]
@@ -37,37 +45,22 @@ pub struct Daemon {
     command_line: CommandLine,
     machine: Machine,
     clock: Clock,
-    log: Log,
-    poller: Poller,
     signals: Signals,
-    listeners: Vec<Bound>,
-    accepting: Accepting,
-    numbers: Numbers,
-    core: Core,
-    plugins: Plugins,
-    conns: Conns,
-    /// Connections that have something to be done, in the order of their turns.
-    ready: VecDeque<SessionKey>,
-    /// What is read goes through this one buffer.
-    buffer: Vec<u8>,
+    service_manager: ServiceManager,
+    /// What threads beside the loop wake it with.
+    waker: Arc<Waker>,
+    sockets: Sockets,
+    switch: Switch,
     /// The configuration is to be read again.
     wants_reload: bool,
-    /// Peers that asked for that.
-    reloads: Vec<Token>,
-    /// What has been read and is not in force yet.
+    /// What has been read, or is being read, and is not in force yet.
     reloading: Option<Reloading>,
     /// When an ordered end is over at the latest.
     stop_at: Option<Duration>,
 }
 
-/// Bytes read from one connection in one go. With half of it the kernel takes twice the time for each byte that
-/// came over TCP from a fast sender. What is kept of a sender that has to wait may be as much.
-const READ_BYTES: usize = 256 * 1024;
-/// Tokens of what is no connection. Connections have those of their sessions, which are larger.
+/// The mark of the signals among what the sockets watch.
 const SIGNALS: usize = 0;
-const WAKER: usize = 1;
-const ALARM: usize = 2;
-const LISTENERS: usize = 3;
 /// What plugins are told that the daemon is.
 const NAME: &str = concat!("telexd ", env!("CARGO_PKG_VERSION"));
 
@@ -75,40 +68,20 @@ impl Daemon {
     /// Opens everything that the daemon needs. When this returns, clients can connect.
     pub fn start(command_line: CommandLine, config: Config, machine: Machine) -> Result<Daemon, Fatal> {
         let clock = Clock::new();
-        let mut log = Log::new(config.log_level, sys::is_journal());
+        let mut log = start_log(config.log_level)?;
         if let Err(error) = sys::raise_descriptor_limit() {
             log.warn(&format!("cannot raise the limit of open files: {error}"));
         }
         let mut signals = Signals::take().map_err(Fatal::doing("taking signals"))?;
-        let poller = Poller::new(ALARM).map_err(Fatal::doing("making a poller"))?;
-        poller.watch(signals.source(), SIGNALS).map_err(Fatal::doing("watching for signals"))?;
-        let waker = poller.waker(WAKER).map_err(Fatal::doing("making a waker"))?;
-        let wake = move || {
-            // Where that fails the next turn finds out.
-            let _ = waker.wake();
-        };
-        let plugins = make_plugins(&config, &mut log, wake)?;
+        let mut sockets = Sockets::new().map_err(Fatal::doing("making a poller"))?;
+        sockets.watch(signals.source(), SIGNALS).map_err(Fatal::doing("watching for signals"))?;
+        let waker = Arc::new(sockets.waker().map_err(Fatal::doing("making a waker"))?);
+        let service_manager = ServiceManager::start(wakes(&waker))
+            .map_err(Fatal::doing("starting the thread that tells the service manager"))?;
+        let plugins = make_plugins(&config, &mut log, wakes(&waker))?;
         signals.keep();
         log.for_plugins(plugins.has_log());
-        let state_dir = match &config.state_dir {
-            Some(dir) => dir.clone(),
-            None => place::state_dir()?,
-        };
-        // Before the sockets: of two daemons that start at once on one state directory, the one that does
-        // not get it must not have taken the other's new socket for a stale one.
-        let mut numbers = Numbers::open(&state_dir).map_err(Fatal::doing("opening the state"))?;
-        let mut listeners = match listen(&config) {
-            Ok(listeners) => listeners,
-            Err(fatal) => {
-                // Those that cannot be given back are lost, as in a crash.
-                let _ = numbers.close();
-                return Err(fatal);
-            }
-        };
-        for (at, bound) in listeners.iter_mut().enumerate() {
-            let watched = poller.watch_listener(&mut bound.listener, LISTENERS + at);
-            watched.map_err(Fatal::doing("watching a listener"))?;
-        }
+        let numbers = listen(&config, &mut sockets)?;
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             host: config.host.clone().unwrap_or_else(|| machine.host_name.clone()),
@@ -116,25 +89,19 @@ impl Daemon {
         };
         let mut core = Core::new(about, config.limits.clone(), clock.now());
         core.tell_happenings(plugins.wants_happenings());
+        let troubles = Troubles::default();
         Ok(Daemon {
-            accepting: Accepting::new(listeners.len()),
             started_with: config.clone(),
             config,
             command_line,
             machine,
             clock,
-            log,
-            poller,
             signals,
-            listeners,
-            numbers,
-            core,
-            plugins,
-            conns: Conns::default(),
-            ready: VecDeque::new(),
-            buffer: vec![0; READ_BYTES],
+            service_manager,
+            waker,
+            sockets,
+            switch: Switch { core, plugins, log, numbers, troubles, reloads: Vec::new() },
             wants_reload: false,
-            reloads: Vec::new(),
             reloading: None,
             stop_at: None,
         })
@@ -142,73 +109,86 @@ impl Daemon {
 
     /// Where clients can connect, with real ports.
     pub fn addresses(&self) -> impl Iterator<Item = &Address> {
-        self.listeners.iter().map(|bound| &bound.address)
+        self.sockets.listeners().iter().map(|bound| &bound.address)
     }
 
     /// Serves until it is told to stop.
     pub fn run(mut self) -> Result<(), Fatal> {
-        self.plugins.started();
+        let mut now = self.clock.now();
+        self.switch.plugins.started();
         self.tell_ready();
-        self.obey(self.clock.now());
-        self.hand_over_log();
-        let outcome = loop {
-            if self.is_over() {
-                break Ok(());
+        self.switch.carry_out(&mut self.sockets, now);
+        self.switch.hand_over_log(now);
+        while !self.is_over(now) {
+            let deadline = self.deadline(now.mono);
+            if let Err(error) = self.sockets.wait(deadline, now.mono) {
+                // What has led to it may be among what waits for plugins.
+                self.switch.hand_over_log(now);
+                return Err(Fatal::doing("waiting for events")(error));
             }
-            if let Err(fatal) = self.turn() {
-                break Err(fatal);
-            }
-        };
-        match outcome {
-            Ok(()) => self.finish(),
-            // What has led to it may be among what waits for plugins.
-            Err(_) => self.hand_over_log(),
+            let began = self.clock.now();
+            self.turn(began);
+            now = self.clock.now();
+            self.switch.core.turned(now.mono - began.mono);
         }
-        outcome
+        self.finish(now);
+        Ok(())
     }
 
     fn tell_ready(&mut self) {
         let addresses: Vec<_> = self.addresses().map(Address::to_string).collect();
-        if let Err(error) = sys::notify_ready(&format!("listening on {}", addresses.join(", "))) {
-            self.log.warn(&format!("cannot tell the service manager: {error}"));
-        }
+        self.service_manager.tell(State::Ready(format!("listening on {}", addresses.join(", "))));
     }
 
-    fn finish(mut self) {
-        let lost = self.core.end_drain();
+    fn finish(mut self, now: Now) {
+        let Daemon { sockets, switch, .. } = &mut self;
+        let lost = switch.core.end_drain();
         if lost > 0 {
-            self.log.warn(&format!("{lost} messages were not taken in time and are lost with the daemon"));
+            let text = format!("{lost} messages were not taken in time and are lost with the daemon");
+            switch.log.warn(&text);
         }
         // Some of their senders are still there to be told.
-        self.write_all(self.clock.now());
-        for (_, conn) in self.conns.drain() {
-            conn.stream.close();
-        }
-        for bound in &self.listeners {
+        switch.write_dirty(sockets, now);
+        sockets.close_all();
+        for bound in sockets.listeners() {
             if let Err(error) = bound.remove_file() {
-                self.log.warn(&format!("cannot remove the socket of {}: {error}", bound.address));
+                switch.log.warn(&format!("cannot remove the socket of {}: {error}", bound.address));
             }
         }
-        if let Err(error) = self.numbers.close() {
-            self.log.warn(&error.to_string());
+        if let Err(error) = switch.numbers.close() {
+            switch.log.warn(&error.to_string());
         }
-        self.log.notice("stopped");
-        self.hand_over_log();
-        self.log.for_plugins(false);
-        for note in self.plugins.end() {
-            self.log.note(note);
+        switch.log.notice("stopped");
+        switch.hand_over_log(now);
+        let Switch { plugins, mut log, .. } = self.switch;
+        log.for_plugins(false);
+        for note in plugins.end() {
+            log.note(note);
         }
     }
 }
 
-/// Makes the plugins of a configuration and ends them at once, as they are when the daemon starts. What
-/// its log would have of them goes to stderr, as far as it is a warning.
+/// Makes the plugins of a configuration and ends them at once, as they are when the daemon starts. What its log
+/// would have of them goes to stderr, as far as it is a warning. The error says which plugin cannot be made.
 pub fn check_plugins(config: &Config) -> Result<(), Fatal> {
-    let mut log = Log::new(Level::Warning, sys::is_journal());
+    let mut log = start_log(Level::Warning)?;
     for note in make_plugins(config, &mut log, || {})?.end() {
         log.note(note);
     }
     Ok(())
+}
+
+/// What a thread beside the loop ends the loop's wait with.
+fn wakes(waker: &Arc<Waker>) -> impl Fn() + Send + Sync + use<> {
+    let waker = waker.clone();
+    move || {
+        // If that fails the next turn finds out.
+        let _ = waker.wake();
+    }
+}
+
+fn start_log(level: Level) -> Result<Log, Fatal> {
+    Log::start(level).map_err(Fatal::doing("starting the thread that writes the log"))
 }
 
 fn make_plugins(
@@ -225,9 +205,30 @@ fn make_plugins(
     })
 }
 
+/// Listens, and takes the numbers of connections from the state directory.
+fn listen(config: &Config, sockets: &mut Sockets) -> Result<Numbers, Fatal> {
+    let state_dir = match &config.state_dir {
+        Some(dir) => dir.clone(),
+        None => place::state_dir()?,
+    };
+    // Before the sockets: of two daemons that start at once on one state directory, the one that does not get it
+    // must not have taken the other's new socket for a stale one.
+    let mut numbers = Numbers::open(&state_dir).map_err(Fatal::doing("opening the state"))?;
+    let listening = bind_all(config)
+        .and_then(|bound| sockets.listen(bound).map_err(Fatal::doing("watching the listeners")));
+    match listening {
+        Ok(()) => Ok(numbers),
+        Err(fatal) => {
+            // Those that cannot be given back are lost, as in a crash.
+            let _ = numbers.close();
+            Err(fatal)
+        }
+    }
+}
+
 /// The sockets that the service manager has opened, and those of the configuration that are not
-/// among them; where there are none at all, the default one.
-fn listen(config: &Config) -> Result<Vec<Bound>, Fatal> {
+/// among them; if there are none at all, the default one.
+fn bind_all(config: &Config) -> Result<Vec<Bound>, Fatal> {
     let inherited = sys::inherited().map_err(Fatal::doing("taking the sockets of the service manager"))?;
     let adopted = inherited.into_iter().map(adopt).collect::<Result<Vec<_>, _>>();
     let mut all = adopted.map_err(Fatal::doing("taking a socket of the service manager"))?;
@@ -241,7 +242,7 @@ fn listen(config: &Config) -> Result<Vec<Bound>, Fatal> {
             Ok(bound) => all.extend(bound),
             Err(error) => {
                 for bound in &all {
-                    // What cannot be removed is stale to whoever listens there next.
+                    // A file that cannot be removed is stale to the next daemon that listens there.
                     let _ = bound.remove_file();
                 }
                 return Err(Fatal::doing(format!("listening on {address}"))(error));

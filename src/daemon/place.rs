@@ -1,4 +1,4 @@
-//! Knows where the daemon is at home where nobody says anything else.
+//! Knows where the daemon listens and keeps its state if it is not told.
 //! Never: opens anything but the folder of its own socket.
 
 use std::env;

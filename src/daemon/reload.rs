@@ -1,34 +1,53 @@
 //! Knows how a new configuration comes into force: all of it, or nothing.
-//! Never: what a setting does.
+//! Never: what a setting means.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::config::{Config, Differences};
+use crate::config::{AppliedBy, Config, ConfigError, Difference, Plugin};
 use crate::core::{Input, Outcome, Reloaded, Token};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, wakes};
 use crate::plugin::{Fresh, OnFault, Prepared, Wanted};
-use crate::sys;
+use crate::sys::{BackgroundTask, State};
 
-/// A new configuration whose plugins take longer than this is told of.
+/// A new configuration that takes longer than this is told of.
 const LONG: Duration = Duration::from_secs(10);
-/// Where plugins are, where the configuration does not say.
+/// Where plugins are, if the configuration does not say.
 const PLUGIN_DIR: &str = "/usr/lib/telexd/plugins";
 
-/// A configuration that has been read, and whose plugins are being made.
+/// A configuration that is being read again. Whatever may make it wait (a slow disk, a lookup of a group, a plugin)
+/// is done on threads beside the loop.
 #[derive(Debug)]
 pub(super) struct Reloading {
-    config: Config,
-    /// Who asked for it.
+    stage: Stage,
+    /// Requests that are answered with its outcome.
     tokens: Vec<Token>,
     /// When the log is told that this takes long; once.
-    pub(super) tell_at: Option<Duration>,
+    tell_at: Option<Duration>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The file is read, and the machine asked for what is in it.
+    Reading(BackgroundTask<Result<Config, ConfigError>>),
+    /// Its plugins are made.
+    Making(Box<Config>),
+}
+
+/// What a look at a reload has come to.
+enum Step {
+    /// It goes on beside the loop.
+    Waits(Stage),
+    /// All is made, and its plugins are in force.
+    Made(Box<Config>, Fresh),
+    /// Nothing changes, for this reason.
+    Refused(String),
 }
 
 /// The plugins of a configuration.
 pub(super) fn wanted(config: &Config) -> Vec<Wanted> {
-    let wanted = |plugin: &crate::config::Plugin| Wanted {
+    let wanted = |plugin: &Plugin| Wanted {
         path: plugin.path.clone(),
         name: plugin.name.clone(),
         config: plugin.config.clone(),
@@ -40,95 +59,160 @@ pub(super) fn wanted(config: &Config) -> Vec<Wanted> {
     config.plugins.iter().map(wanted).collect()
 }
 
-/// Where they are that it names without a path.
+/// Where the plugins of a configuration are that it names without a path.
 pub(super) fn plugin_dir(config: &Config) -> PathBuf {
     config.plugin_dir.clone().unwrap_or_else(|| PLUGIN_DIR.into())
 }
 
 impl Daemon {
-    /// Reads the configuration again where that is wanted, and puts it in force when its plugins are
-    /// there. Whoever asked is told then. A daemon that ends begins nothing new.
+    /// Begins to read the configuration again if that is wanted, and goes on with it as far as it has come beside
+    /// the loop. A daemon that ends begins nothing new.
     pub(super) fn go_on_with_reload(&mut self, now: Now) {
         if self.stop_at.is_some() {
             self.reloading = None;
-            return self.obey(now);
+            return;
         }
-        if self.wants_reload && self.reloading.is_none() {
-            self.wants_reload = false;
-            self.reload(now);
+        let is_wanted = self.wants_reload || !self.switch.reloads.is_empty();
+        if is_wanted && self.reloading.is_none() {
+            self.begin_reload(now);
         }
-        if self.reloading.is_some()
-            && let Some(prepared) = self.plugins.prepared()
-            && let Some(reloading) = self.reloading.take()
-        {
-            self.end_reload(reloading, prepared, now);
+        if let Some(reloading) = self.reloading.take() {
+            self.reloading = self.go_on(reloading, now);
         }
-        if let Some(reloading) = &mut self.reloading
-            && reloading.tell_at.take_if(|at| now.mono >= *at).is_some()
-        {
-            let plugin = self.plugins.waits_for().unwrap_or_default();
-            self.log.warn(&format!("the new configuration is still waiting for the plugin {plugin}"));
-        }
-        self.obey(now);
     }
 
-    fn reload(&mut self, now: Now) {
-        // A service manager that cannot be told will find out.
-        let _ = sys::notify_reloading();
-        let tokens = std::mem::take(&mut self.reloads);
-        match Config::load(&self.command_line, &self.machine) {
-            Err(error) => self.refuse_reload(&tokens, &error.to_string(), now),
-            Ok(config) => {
-                let (wanted, dir) = (wanted(&config), plugin_dir(&config));
-                self.reloading = Some(Reloading { config, tokens, tell_at: Some(now.mono + LONG) });
-                self.plugins.prepare(wanted, dir);
+    /// When the log is to be told that a reload takes long.
+    pub(super) fn reload_deadline(&self) -> Option<Duration> {
+        self.reloading.as_ref().and_then(|reloading| reloading.tell_at)
+    }
+
+    fn begin_reload(&mut self, now: Now) {
+        self.wants_reload = false;
+        self.service_manager.tell(State::Reloading);
+        let tokens = std::mem::take(&mut self.switch.reloads);
+        let (command_line, machine) = (self.command_line.clone(), self.machine.clone());
+        let read = move || Config::load_again(&command_line, &machine);
+        match BackgroundTask::start(read, wakes(&self.waker)) {
+            Ok(task) => {
+                let (stage, tell_at) = (Stage::Reading(task), Some(now.mono + LONG));
+                self.reloading = Some(Reloading { stage, tokens, tell_at });
+            }
+            Err(error) => self.refuse_reload(&tokens, &format!("it cannot be read: {error}"), now),
+        }
+    }
+
+    /// Goes on with a reload as far as that goes now; none when it is over.
+    fn go_on(&mut self, reloading: Reloading, now: Now) -> Option<Reloading> {
+        let Reloading { stage, tokens, mut tell_at } = reloading;
+        let step = match stage {
+            Stage::Reading(task) => self.read_again(task),
+            Stage::Making(config) => match self.switch.plugins.prepared() {
+                None => Step::Waits(Stage::Making(config)),
+                Some(Prepared::InForce(fresh)) => Step::Made(config, fresh),
+                Some(Prepared::Refused(why)) => Step::Refused(why),
+            },
+        };
+        match step {
+            Step::Refused(why) => self.refuse_reload(&tokens, &why, now),
+            Step::Made(config, fresh) => self.end_reload(*config, &fresh, &tokens, now),
+            Step::Waits(stage) => {
+                if tell_at.take_if(|at| now.mono >= *at).is_some() {
+                    self.tell_that_it_waits(&stage);
+                }
+                return Some(Reloading { stage, tokens, tell_at });
+            }
+        }
+        None
+    }
+
+    /// Has the plugins of a configuration made that has been read.
+    fn read_again(&mut self, task: BackgroundTask<Result<Config, ConfigError>>) -> Step {
+        match task.outcome() {
+            None => Step::Waits(Stage::Reading(task)),
+            Some(Err(error)) => Step::Refused(format!("it cannot be read: {error}")),
+            Some(Ok(Err(error))) => Step::Refused(error.to_string()),
+            Some(Ok(Ok(config))) => {
+                self.switch.plugins.prepare(wanted(&config), plugin_dir(&config));
+                Step::Waits(Stage::Making(Box::new(config)))
             }
         }
     }
 
-    fn end_reload(&mut self, Reloading { config, tokens, .. }: Reloading, prepared: Prepared, now: Now) {
-        let fresh = match prepared {
-            Prepared::Refused(why) => return self.refuse_reload(&tokens, &why, now),
-            Prepared::InForce(fresh) => fresh,
+    fn tell_that_it_waits(&mut self, stage: &Stage) {
+        let text = match stage {
+            Stage::Reading(_) => "the new configuration is still being read".to_owned(),
+            Stage::Making(_) => {
+                let plugin = self.switch.plugins.waits_for().unwrap_or_default();
+                format!("the new configuration is still waiting for the plugin {plugin}")
+            }
         };
-        let Differences { live, restart } = self.put_in_force(config, &fresh, now);
-        for token in tokens {
-            let outcome = Outcome::Reloaded(Reloaded { applied: &live, restart: &restart });
-            self.core.handle(Input::Done { token, outcome }, now, &mut self.plugins);
-        }
-        self.tell_ready();
+        self.switch.log.warn(&text);
     }
 
     fn refuse_reload(&mut self, tokens: &[Token], why: &str, now: Now) {
-        self.log.error(&format!("the configuration is left as it was: {why}"));
-        for &token in tokens {
-            self.core.handle(Input::Done { token, outcome: Outcome::Failed(why) }, now, &mut self.plugins);
-        }
-        self.tell_ready();
+        self.switch.log.error(&format!("the configuration is left as it was: {why}"));
+        self.answer(tokens, Outcome::Failed(why), now);
     }
 
-    /// Says what is in force now that was not, and what will be after a restart.
-    fn put_in_force(&mut self, config: Config, fresh: &Fresh, now: Now) -> Differences {
-        let differences = Differences {
-            live: self.config.differences(&config).live,
-            restart: self.started_with.differences(&config).restart,
-        };
-        self.log.notice(&format!(
+    /// Puts a configuration in force whose plugins are in force already.
+    fn end_reload(&mut self, config: Config, fresh: &Fresh, tokens: &[Token], now: Now) {
+        let is_live = |difference: &Difference| difference.applied_by != AppliedBy::NextStart;
+        let mut live = self.config.differences(&config);
+        live.retain(is_live);
+        let mut late = self.started_with.differences(&config);
+        late.retain(|difference| !is_live(difference));
+        let names = |of: &[Difference]| of.iter().map(|difference| difference.name).collect::<Vec<_>>();
+        let (applied, restart) = (names(&live), names(&late));
+        self.switch.log.notice(&format!(
             "configuration read again: changed now: {}; after a restart: {}",
-            or_nothing(&differences.live),
-            or_nothing(&differences.restart)
+            or_nothing(&applied),
+            or_nothing(&restart)
         ));
-        self.log.set_level(config.log_level);
-        self.log.for_plugins(self.plugins.has_log());
-        self.core.tell_happenings(self.plugins.wants_happenings());
-        let plugins = &mut self.plugins;
-        self.core.replay(&mut |happened| plugins.replay(fresh, &happened));
-        self.plugins.set_max_line_bytes(config.limits.max_line_bytes);
-        let limits = Box::new(config.limits.clone());
-        self.core.handle(Input::LimitsChanged(limits), now, &mut self.plugins);
-        self.core.drain_timeout_changed(config.drain_timeout);
+        self.put_plugins_in_force(fresh);
         self.config = config;
-        differences
+        // What one part applies stands together.
+        live.dedup_by_key(|difference| difference.applied_by);
+        for difference in live {
+            self.apply(difference.applied_by, now);
+        }
+        self.answer(tokens, Outcome::Reloaded(Reloaded { applied: &applied, restart: &restart }), now);
+    }
+
+    /// Tells of plugins that have just been put in force, and tells them what is there. They may be others although
+    /// the configuration says the same.
+    fn put_plugins_in_force(&mut self, fresh: &Fresh) {
+        let switch = &mut self.switch;
+        switch.log.for_plugins(switch.plugins.has_log());
+        switch.core.tell_happenings(switch.plugins.wants_happenings());
+        switch.core.replay(&mut |happened| switch.plugins.replay(fresh, &happened));
+    }
+
+    /// Applies what has changed in the configuration in force. Which setting is applied by what stands in the table
+    /// of all settings (`config::setting`).
+    fn apply(&mut self, applied_by: AppliedBy, now: Now) {
+        let (config, switch) = (&self.config, &mut self.switch);
+        match applied_by {
+            AppliedBy::NextStart => {}
+            AppliedBy::Log => switch.log.set_level(config.log_level),
+            // An end looks it up by itself; the core tells it to peers.
+            AppliedBy::Drain => switch.core.drain_timeout_changed(config.drain_timeout),
+            // A turn looks it up by itself.
+            AppliedBy::Turn => {}
+            // They were made of it.
+            AppliedBy::Plugins => {}
+            AppliedBy::Limits => {
+                switch.plugins.set_max_line_bytes(config.limits.max_line_bytes);
+                let limits = Box::new(config.limits.clone());
+                switch.tell(Input::LimitsChanged(limits), &mut self.sockets, now);
+            }
+        }
+    }
+
+    fn answer(&mut self, tokens: &[Token], outcome: Outcome<'_>, now: Now) {
+        for &token in tokens {
+            self.switch.tell(Input::Done { token, outcome }, &mut self.sockets, now);
+        }
+        self.tell_ready();
     }
 }
 

@@ -1,10 +1,10 @@
 //! Knows how listening sockets come to be: bound by the daemon itself, or handed to it.
-//! Never: who connects.
+//! Never: which peer connects.
 
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net as unix;
@@ -13,8 +13,11 @@ use std::path::{Path, PathBuf};
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, Backlog, SockaddrLike, SockaddrStorage, getsockname, listen};
-use nix::sys::stat::{Mode, umask};
+use nix::sys::socket::{
+    self as sockets, AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr,
+    getsockname, listen,
+};
+use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Group, chown};
 
 use crate::address::{Address, Host};
@@ -23,9 +26,9 @@ use crate::net::Stream;
 /// A listening, non-blocking socket.
 #[derive(Debug)]
 pub enum Listener {
-    /// Of the Unix kind.
+    /// A Unix socket.
     Unix(UnixListener),
-    /// Of the TCP kind.
+    /// A TCP socket.
     Tcp(TcpListener),
 }
 
@@ -37,13 +40,13 @@ impl Listener {
         }
     }
 
-    /// Takes one connection that waits.
+    /// Takes one connection that waits; `WouldBlock` if none does.
     pub fn accept(&self) -> io::Result<Stream> {
         match self {
             Listener::Unix(listener) => listener.accept().map(|(stream, _)| Stream::unix(stream)),
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept()?;
-                // A line is an answer that somebody waits for: it must not wait for more of them.
+                // A line may be an answer that is waited for: it must not wait for more of them.
                 stream.set_nodelay(true)?;
                 Ok(Stream::Tcp(stream))
             }
@@ -51,8 +54,8 @@ impl Listener {
     }
 }
 
-/// Whether a connection could not be taken because the process or the machine is short of
-/// something: it waits where it is, and can be taken later (accept(2)).
+/// Whether an error of accept(2) means that the process or the machine is short of something: the connection
+/// waits on, and can be taken later.
 pub fn is_shortage(error: &io::Error) -> bool {
     let shortages = [Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM];
     error.raw_os_error().is_some_and(|number| shortages.contains(&Errno::from_raw(number)))
@@ -63,15 +66,14 @@ pub fn is_shortage(error: &io::Error) -> bool {
 pub struct Bound {
     /// The socket.
     pub listener: Listener,
-    /// The address with its real port.
+    /// Where it listens, with the port that the kernel has chosen if 0 was asked for.
     pub address: Address,
     /// The socket file that was made for it.
     file: Option<SocketFile>,
 }
 
 impl Bound {
-    /// Takes the socket file away, where the daemon made it and nobody has put another in its
-    /// place.
+    /// Removes the socket file, if the daemon made it and no other has been put in its place.
     pub fn remove_file(&self) -> io::Result<()> {
         self.file.as_ref().map_or(Ok(()), SocketFile::remove)
     }
@@ -132,17 +134,22 @@ fn finish_unix(
 fn bind_file(path: &Path, mode: u32, group: Option<&str>) -> io::Result<unix::UnixListener> {
     let group = group.map(find_group).transpose()?;
     remove_stale(path)?;
-    // The file is nobody else's until it has its group and mode. No other thread runs by now.
-    let before = umask(Mode::from_bits_truncate(0o177));
-    let bound = unix::UnixListener::bind(path);
-    umask(before);
-    let listener = bound.map_err(explain_in_use)?;
+    let socket = bind_closed(path).map_err(explain_in_use)?;
     if let Err(error) = give_away(path, mode, group) {
-        // What cannot be removed is stale to whoever listens there next.
+        // A file that cannot be removed is stale to the next daemon that listens there.
         let _ = fs::remove_file(path);
         return Err(error);
     }
-    Ok(listener)
+    Ok(socket.into())
+}
+
+/// Binds a socket whose file is for its owner alone. The file gets the mode that the socket has by then, less
+/// the umask (bind(2) in the kernel's af_unix.c); so the umask, which all threads share, stays as it is.
+fn bind_closed(path: &Path) -> io::Result<OwnedFd> {
+    let socket = sockets::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    sockets::bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
 }
 
 fn give_away(path: &Path, mode: u32, group: Option<Gid>) -> io::Result<()> {
@@ -165,7 +172,7 @@ fn find_group(name: &str) -> io::Result<Gid> {
     }
 }
 
-/// A socket file that nobody listens at is left over from a daemon that was killed.
+/// A socket file without a listener is left over from a daemon that was killed.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -204,7 +211,7 @@ fn bind_tcp(address: &Address, host: &Host, port: u16) -> io::Result<Vec<Bound>>
         };
         match std::net::TcpListener::bind(SocketAddr::new(ip, port)) {
             Ok(listener) => bound.push(finish_tcp(listener)?),
-            // `localhost` has an IPv6 address in /etc/hosts also where the kernel has none.
+            // `localhost` has an IPv6 address in /etc/hosts even if the kernel has none.
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && !bound.is_empty() => {}
             Err(error) => return Err(explain_in_use(error)),
         }
@@ -220,10 +227,10 @@ fn finish_tcp(listener: std::net::TcpListener) -> io::Result<Bound> {
     Ok(Bound { listener: Listener::Tcp(TcpListener::from_std(listener)), address, file: None })
 }
 
-/// Takes a listening socket that was opened for the daemon. Its file, where it has one, is not the
-/// daemon's to remove.
+/// Takes a listening socket that was opened for the daemon. Its file, if it has one, is not the daemon's to
+/// remove. Fails if it is no Unix or TCP socket, or if others than this machine could connect.
 pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
-    let name: SockaddrStorage = getsockname(std::os::fd::AsRawFd::as_raw_fd(&socket.as_fd()))?;
+    let name: SockaddrStorage = getsockname(socket.as_raw_fd())?;
     match name.family() {
         Some(AddressFamily::Unix) => {
             let listener = unix::UnixListener::from(socket);
@@ -245,5 +252,26 @@ pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
             Ok(bound)
         }
         _ => Err(io::Error::new(io::ErrorKind::Unsupported, "it is neither a Unix socket nor TCP")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_file_is_closed_to_others_until_it_has_its_group_and_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let mode = || fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o7777;
+        let bound = bind_closed(&path).unwrap();
+        assert_eq!(mode(), 0o600);
+        let refused = unix::UnixStream::connect(&path).expect_err("it does not listen");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        drop(bound);
+        let address = Address::Unix(path.clone());
+        let bound = bind(&address, 0o666, None).unwrap();
+        assert_eq!((bound.len(), mode()), (1, 0o666));
+        unix::UnixStream::connect(&path).expect("it listens");
     }
 }

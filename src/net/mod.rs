@@ -1,11 +1,17 @@
-//! Knows sockets and readiness: Unix and TCP, listening, accepting, reading, writing.
-//! Never: whose socket it is, or what the bytes say.
+//! Knows sockets and readiness: Unix and TCP, listening, accepting, reading, writing. [`Sockets`] is all of it in one.
+//! Never: which peer a socket is of, or what its bytes say.
 
 mod alarm;
 mod bind;
+mod connection;
+mod listeners;
 mod poller;
+mod sockets;
 mod stream;
 
 pub use bind::{Bound, Listener, adopt, bind, is_shortage};
-pub use poller::{Event, Poller, Waker};
-pub use stream::{Stream, Taken};
+pub use connection::{Read, Wrote};
+pub use poller::Waker;
+pub use sockets::{Change, Found, Ready, Sockets};
+pub use stream::Stream;
+use stream::Taken;

@@ -1,5 +1,5 @@
-//! Knows which sockets are ready, edge by edge: what is told once is not told again before it
-//! changes, so whoever is told has to remember it.
+//! Knows which sockets are ready, edge by edge: what is told once is not told again before it changes, so it has to
+//! be remembered above.
 //! Never: what is done about it.
 
 use std::io;
@@ -17,7 +17,7 @@ const ALWAYS: Interest = Interest::READABLE.add(Interest::PRIORITY);
 
 /// Waits for sockets. Tokens are the caller's, and come back as they were given.
 #[derive(Debug)]
-pub struct Poller {
+pub(super) struct Poller {
     poll: Poll,
     events: Events,
     alarm: Alarm,
@@ -25,24 +25,24 @@ pub struct Poller {
 
 /// What has become of one socket.
 #[derive(Clone, Copy, Debug)]
-pub struct Event {
+pub(super) struct Readiness {
     /// As it was registered.
-    pub token: usize,
+    pub(super) token: usize,
     /// There is something to read or to accept, or an end to be seen.
-    pub readable: bool,
-    /// There is room to write, where that is awaited.
-    pub writable: bool,
+    pub(super) readable: bool,
+    /// There is room to write. It is told if it is awaited.
+    pub(super) writable: bool,
     /// The peer has sent urgent bytes: reads end at them, and more may be behind (tcp(7)).
-    pub urgent: bool,
+    pub(super) urgent: bool,
     /// The peer writes no more: reading will come to an end.
-    pub ends: bool,
+    pub(super) ends: bool,
     /// The peer reads no more, or the connection is broken: writing is of no use.
-    pub broke: bool,
+    pub(super) broken: bool,
 }
 
 impl Poller {
     /// A poller of nothing but the time, with a token for the end of a wait by it.
-    pub fn new(alarm_token: usize) -> io::Result<Poller> {
+    pub(super) fn new(alarm_token: usize) -> io::Result<Poller> {
         const EVENTS: usize = 1024;
         let (poll, alarm) = (Poll::new()?, Alarm::new()?);
         poll.registry().register(&mut SourceFd(&alarm.fd()), Token(alarm_token), Interest::READABLE)?;
@@ -50,35 +50,35 @@ impl Poller {
     }
 
     /// Watches a listener for connections.
-    pub fn watch_listener(&self, listener: &mut Listener, token: usize) -> io::Result<()> {
+    pub(super) fn watch_listener(&self, listener: &mut Listener, token: usize) -> io::Result<()> {
         self.poll.registry().register(listener.source(), Token(token), Interest::READABLE)
     }
 
     /// Watches a connection for everything but room to write.
-    pub fn watch_stream(&self, stream: &mut Stream, token: usize) -> io::Result<()> {
+    pub(super) fn watch_stream(&self, stream: &mut Stream, token: usize) -> io::Result<()> {
         self.poll.registry().register(stream.source(), Token(token), ALWAYS)
     }
 
     /// Watches it also for room to write, or not any more: a Unix socket tells of room at each read of its
     /// peer, also where it has never been without. Room that there is already is told of.
-    pub fn await_room(&self, stream: &mut Stream, token: usize, awaited: bool) -> io::Result<()> {
+    pub(super) fn await_room(&self, stream: &mut Stream, token: usize, awaited: bool) -> io::Result<()> {
         let interests = if awaited { ALWAYS | Interest::WRITABLE } else { ALWAYS };
         self.poll.registry().reregister(stream.source(), Token(token), interests)
     }
 
     /// Watches something else that can be read.
-    pub fn watch(&self, source: &mut impl mio::event::Source, token: usize) -> io::Result<()> {
+    pub(super) fn watch(&self, source: &mut impl mio::event::Source, token: usize) -> io::Result<()> {
         self.poll.registry().register(source, Token(token), Interest::READABLE)
     }
 
     /// What other threads end a wait with.
-    pub fn waker(&self, token: usize) -> io::Result<Waker> {
+    pub(super) fn waker(&self, token: usize) -> io::Result<Waker> {
         Waker::new(self.poll.registry(), Token(token))
     }
 
     /// Waits until something is ready or it is `deadline` (none: for ever), by the clock that it is `now`.
     /// A signal may end it early, and so may a deadline of a wait before.
-    pub fn wait(&mut self, deadline: Option<Duration>, now: Duration) -> io::Result<()> {
+    pub(super) fn wait(&mut self, deadline: Option<Duration>, now: Duration) -> io::Result<()> {
         let timeout = match deadline {
             Some(deadline) if deadline <= now => Some(Duration::ZERO),
             Some(deadline) => {
@@ -94,8 +94,8 @@ impl Poller {
     }
 
     /// What the last wait has found.
-    pub fn events(&self) -> impl Iterator<Item = Event> {
-        self.events.iter().map(|event| Event {
+    pub(super) fn readiness(&self) -> impl Iterator<Item = Readiness> {
+        self.events.iter().map(|event| Readiness {
             token: event.token().0,
             readable: event.is_readable()
                 || event.is_priority()
@@ -104,7 +104,7 @@ impl Poller {
             writable: event.is_writable(),
             urgent: event.is_priority(),
             ends: event.is_read_closed(),
-            broke: event.is_write_closed() || event.is_error(),
+            broken: event.is_write_closed() || event.is_error(),
         })
     }
 }

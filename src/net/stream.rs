@@ -14,13 +14,13 @@ use nix::{setsockopt_impl, sockopt_impl};
 /// A connected, non-blocking stream socket.
 #[derive(Debug)]
 pub enum Stream {
-    /// Of the Unix kind, and what its peer may have passed.
+    /// A Unix socket, and what its peer may have passed.
     Unix(UnixStream, Descriptors),
-    /// Of the TCP kind.
+    /// A TCP socket.
     Tcp(TcpStream),
 }
 
-/// The file descriptors that a peer passes over a Unix socket (unix(7)). Nobody here wants any, and a read ends
+/// The file descriptors that a peer passes over a Unix socket (unix(7)). They are not wanted, and a read ends
 /// at them, in the middle of what is there.
 #[derive(Clone, Copy, Debug)]
 pub enum Descriptors {
@@ -33,7 +33,7 @@ pub enum Descriptors {
 }
 
 sockopt_impl!(PassRights, SetOnly, libc::SOL_SOCKET, SO_PASSRIGHTS, bool);
-/// Whether descriptors can be passed to this socket; who tries it else gets EPERM. Since Linux 6.16
+/// Whether descriptors can be passed to this socket; else a peer that tries it gets EPERM. Since Linux 6.16
 /// (include/uapi/asm-generic/socket.h).
 const SO_PASSRIGHTS: libc::c_int = 83;
 
@@ -52,7 +52,7 @@ impl Stream {
     }
 
     /// Reads once.
-    pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Taken> {
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Taken> {
         let (count, cut) = retry(|| match self {
             Stream::Unix(stream, Descriptors::None) => stream.read(buffer).map(|count| (count, false)),
             Stream::Unix(stream, _) => read_to_descriptors(stream, buffer),
@@ -82,7 +82,7 @@ impl Stream {
     pub fn close(mut self) {
         if let Stream::Tcp(stream) = &self {
             const READS_MAX: usize = 16;
-            // Both fail only where there is nobody left who could read.
+            // Both fail only if no peer is left that could read.
             let _ = stream.shutdown(Shutdown::Write);
             let mut rest = [0; 65_536];
             for _ in 0..READS_MAX {
@@ -96,12 +96,12 @@ impl Stream {
 
 /// What a read has given.
 #[derive(Clone, Copy, Debug)]
-pub struct Taken {
+pub(super) struct Taken {
     /// How many bytes; 0 is the end of what the peer sends.
-    pub count: usize,
+    pub(super) count: usize,
     /// There was nothing more (epoll(7)), but for what is behind urgent bytes, of which the poller tells; what
     /// comes then will be told.
-    pub is_all: bool,
+    pub(super) is_all: bool,
 }
 
 /// Reads once, and says whether that has ended at descriptors: more may be behind them. The kernel closes them,

@@ -1,5 +1,5 @@
 //! Knows which connection numbers were given out, so that none is ever given out again.
-//! Never: to whom.
+//! Never: to which connection.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -20,7 +20,7 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    /// Opens the state directory (which is made where it is not there) and locks it. Numbers begin
+    /// Opens the state directory (which is made if it is not there) and locks it. Numbers begin
     /// at 1. Errors say what was tried, on which path.
     pub fn open(state_dir: &Path) -> io::Result<Numbers> {
         let said =

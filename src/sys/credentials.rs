@@ -1,5 +1,5 @@
-//! Knows who is at the other end of a Unix socket, from the kernel.
-//! Never: what they may do.
+//! Knows which process is at the other end of a Unix socket, from the kernel.
+//! Never: what it may do.
 
 use std::io;
 use std::os::fd::AsFd;

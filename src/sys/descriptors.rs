@@ -16,7 +16,7 @@ pub fn raise_descriptor_limit() -> io::Result<u64> {
 }
 
 /// How many of the bytes that were written to a socket its peer has not taken from it yet, about
-/// (TIOCOUTQ, unix(7) and tcp(7)). Over TCP what lies in the peer's own buffer is taken. 0 where the kernel
+/// (TIOCOUTQ, unix(7) and tcp(7)). Over TCP what lies in the peer's own buffer is taken. 0 if the kernel
 /// does not say.
 pub fn unread(socket: &impl AsFd) -> usize {
     let mut count = 0;

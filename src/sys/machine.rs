@@ -1,5 +1,5 @@
 //! Knows the real clocks, the host's name, its groups and the daemon's own user.
-//! Never: who asks.
+//! Never: what that is asked for.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,13 +25,13 @@ impl Clock {
     }
 }
 
-/// The host's name (gethostname(2)), or `localhost` where it has none that is text.
+/// The host's name (gethostname(2)), or `localhost` if it has none that is text.
 pub fn host_name() -> String {
     let name = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     name.filter(|name| !name.is_empty()).unwrap_or_else(|| "localhost".to_owned())
 }
 
-/// Whether there is a group of this name. Where that cannot be found out there may be.
+/// Whether there is a group of this name. If that cannot be found out there may be. Asks NSS, which can take seconds.
 pub fn has_group(name: &str) -> bool {
     !matches!(nix::unistd::Group::from_name(name), Ok(None))
 }

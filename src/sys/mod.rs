@@ -1,5 +1,5 @@
-//! Knows what the machine says of itself and of its processes: time, signals, credentials, limits,
-//! the service manager.
+//! Knows what the machine says of itself and of its processes: time, signals, credentials, limits, the service
+//! manager; and how its threads do what may take long.
 //! Never: what a message is.
 
 mod credentials;
@@ -7,9 +7,13 @@ mod descriptors;
 mod machine;
 mod service;
 mod signals;
+mod task;
+mod writer;
 
 pub use credentials::identify;
 pub use descriptors::{inherited, raise_descriptor_limit, unread};
 pub use machine::{Clock, has_group, host_name, is_root, own_uid};
-pub use service::{is_journal, notify_ready, notify_reloading, notify_stopping};
+pub use service::{ServiceManager, State, is_journal};
 pub use signals::{Signal, Signals};
+pub use task::BackgroundTask;
+pub use writer::BackgroundWriter;

@@ -1,25 +1,80 @@
 //! Knows how the service manager is told of the daemon's state (sd_notify(3)). Without a service
-//! manager nothing is told to anybody.
+//! manager nothing is told.
 //! Never: decides what the state is.
 
 use std::io;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
 
 use nix::sys::stat::fstat;
 use sd_notify::NotifyState;
 
-/// The daemon serves; `status` is one line for `systemctl status`.
-pub fn notify_ready(status: &str) -> io::Result<()> {
-    sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)])
+/// States that wait to be told: far more than come in the time in which a service manager may be busy.
+const STATES_MAX: usize = 64;
+
+/// What the service manager is told of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It serves; one line for `systemctl status`.
+    Ready(String),
+    /// The configuration is being read again; [`State::Ready`] follows.
+    Reloading,
+    /// It ends.
+    Stopping,
 }
 
-/// The configuration is being read again; [`notify_ready`] follows.
-pub fn notify_reloading() -> io::Result<()> {
-    sd_notify::notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?])
+/// Tells the service manager the daemon's states, each in its order, on a thread: one that is busy (systemd in a
+/// `daemon-reload`) may take none for long. Without one ($NOTIFY_SOCKET) there is nothing to tell.
+#[derive(Debug)]
+pub struct ServiceManager {
+    states: Option<SyncSender<State>>,
+    failures: Receiver<io::Error>,
+    fail: Sender<io::Error>,
 }
 
-/// The daemon is ending.
-pub fn notify_stopping() -> io::Result<()> {
-    sd_notify::notify(&[NotifyState::Stopping])
+impl ServiceManager {
+    /// Starts the thread; `wake` is called on it when there is a failure to be asked for. Fails if the process may
+    /// have no more threads.
+    pub fn start(wake: impl Fn() + Send + 'static) -> io::Result<ServiceManager> {
+        let (fail, failures) = channel();
+        let mut manager = ServiceManager { states: None, failures, fail };
+        if std::env::var_os("NOTIFY_SOCKET").is_some() {
+            let (states, told) = sync_channel(STATES_MAX);
+            let fail = manager.fail.clone();
+            thread::Builder::new().name("notify".to_owned()).spawn(move || {
+                for error in told.iter().filter_map(|state| notify(&state).err()) {
+                    // At the daemon's end nothing asks for failures any more.
+                    let _ = fail.send(error);
+                    wake();
+                }
+            })?;
+            manager.states = Some(states);
+        }
+        Ok(manager)
+    }
+
+    /// Has a state told, without waiting for that.
+    pub fn tell(&self, state: State) {
+        if let Some(states) = &self.states
+            && states.try_send(state).is_err()
+        {
+            // It is received by this same value.
+            let _ = self.fail.send(io::Error::other("it takes nothing"));
+        }
+    }
+
+    /// Why a state could not be told, once for each.
+    pub fn next_failure(&self) -> Option<io::Error> {
+        self.failures.try_recv().ok()
+    }
+}
+
+fn notify(state: &State) -> io::Result<()> {
+    match state {
+        State::Ready(status) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]),
+        State::Reloading => sd_notify::notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?]),
+        State::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+    }
 }
 
 /// Whether stderr is read by the journal, which takes a level in front of each line

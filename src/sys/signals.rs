@@ -33,7 +33,7 @@ impl std::fmt::Debug for Signals {
 
 impl Signals {
     /// Takes the signals from now on. Those that are to end the process still do so at once, until
-    /// [`Signals::keep`]: nobody asks for them as long as the start takes.
+    /// [`Signals::keep`]: nothing asks for them as long as the start takes.
     pub fn take() -> io::Result<Signals> {
         let end_at_once = Arc::new(AtomicBool::new(true));
         for signal in [SIGTERM, SIGINT] {

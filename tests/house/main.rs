@@ -57,7 +57,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("signal_hook", &["sys"]),
     ("signal_hook_mio", &["sys"]),
     ("simdutf8", &["wire"]),
-    ("slotmap", &["core", "daemon"]),
+    ("slotmap", &["core", "net"]),
     ("telex_plugin", &["plugin"]),
     ("toml", &["config"]),
     ("wide", &["wire"]),
@@ -96,8 +96,9 @@ const NEVER_BELOW_THE_EDGES: &[&str] = &[
     "serde_json::Value",
 ];
 
-/// The rooms that have threads of their own: plugins are made, and say things, on others than the loop's.
-const THREADED_ROOMS: &[&str] = &["client", "plugin"];
+/// The rooms that have threads of their own: plugins are made, and say things, on others than the loop's; `sys` writes
+/// to files, and reads them, that may make it wait.
+const THREADED_ROOMS: &[&str] = &["client", "plugin", "sys"];
 
 /// What a daemon of one thread has no use for.
 const NEVER_IN_THE_DAEMON: &[&str] = &["RefCell", "Mutex", "RwLock", "async", "await", "mpsc"];

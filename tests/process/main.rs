@@ -14,5 +14,6 @@ mod plugins;
 mod real_lines;
 mod start;
 mod stop;
+mod stuck;
 #[path = "../support/mod.rs"]
 mod support;

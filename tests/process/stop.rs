@@ -270,7 +270,7 @@ fn clients_ask_for_a_reload() {
     assert_eq!(changes["applied"], json!(["max_names", "stall_timeout"]));
     assert_eq!(changes["restart"], json!(["host"]));
     assert_eq!(limit(&mut client, "max_names"), json!(3), "it is in force when the answer comes");
-    assert!(telexd.log().contains("configuration read again"));
+    telexd.wait_for_log("configuration read again");
     // Several at once are each answered.
     fs::write(&config, "max_names = 4\n").unwrap();
     let ask = |id: u64| format!("{}\n", json!({"message_type": "reload", "message_id": id}));
@@ -289,6 +289,17 @@ fn clients_ask_for_a_reload() {
         "{error}"
     );
     assert_eq!(limit(&mut client, "max_names"), json!(4));
+}
+
+#[test]
+fn a_new_level_of_the_log_is_in_force_at_once() {
+    let (telexd, config) = start_with("log_level = \"error\"\n");
+    let mut client = telexd.client();
+    fs::write(&config, "log_level = \"debug\"\n").unwrap();
+    assert_eq!(client.ask_well("reload", json!({}))["applied"], json!(["log_level"]));
+    telexd.client().ping();
+    telexd.wait_for_log("telexd: debug: :2 connected over unix");
+    assert!(!telexd.log().contains(":1 connected"), "{}", telexd.log());
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! How plugins come into force, go on, and end, also those that do not come back.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -141,6 +143,27 @@ fn a_reload_that_is_under_way_at_the_end_comes_to_nothing() {
     assert_eq!(log.matches("is in force").count(), 1, "{log}");
     assert!(!log.contains("configuration read again"), "{log}");
     assert!(log.contains("plugin rogue: destroyed 2"), "{log}");
+}
+
+/// The umask is the process's: it stays as it is while other threads run.
+#[test]
+fn what_a_thread_creates_during_the_start_has_its_own_mode() {
+    let mut starter = starter("MAKES_FILES", "").before("umask 022");
+    for n in 0..300 {
+        starter = starter.listen(&format!("unix:{n}.sock"));
+    }
+    let telexd = starter.start();
+    fs::write(telexd.dir().join("enough"), "").expect("a file");
+    let modes = |folder: &Path, of: &str| -> Vec<u32> {
+        let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+        let wanted =
+            entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.ends_with(of)));
+        wanted.map(|entry| entry.metadata().expect("its mode").permissions().mode() & 0o7777).collect()
+    };
+    let files = modes(&telexd.dir().join("made"), "");
+    assert!(files.len() > 10);
+    assert_eq!(files.iter().filter(|mode| **mode != 0o644).count(), 0, "of {}", files.len());
+    assert_eq!(modes(telexd.dir(), ".sock"), [0o660; 300]);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn build(dir: &Path, rogue: &str, version: &str) {
 }
 
 /// Builds a file of this directory, and puts the library in the place of what is there.
-fn compile(source: &str, defines: &[String], library: &Path) {
+pub(crate) fn compile(source: &str, defines: &[String], library: &Path) {
     let (here, fresh) = (Path::new(env!("CARGO_MANIFEST_DIR")), library.with_extension("fresh"));
     let built = Command::new("cc")
         .args([

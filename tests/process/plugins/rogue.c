@@ -1,8 +1,10 @@
 /* Plugins that misbehave on purpose, one for each value of ROGUE, and one that is as it should be (GOOD). */
 #define _POSIX_C_SOURCE 200809L
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <pthread.h>
@@ -46,6 +48,9 @@
 #define SPEAKS_ON_A_THREAD 29
 /* As TELLS_ALL, but it is slow to be made: it waits for the file `go_on`. */
 #define IS_MADE_SLOWLY 30
+/* A thread of it makes one file after the other, `made/0` and so on, until there is the file `enough`. They are in
+ * a folder of their own: who makes a file keeps others from making one in the same folder. */
+#define MAKES_FILES 33
 
 #define STR(s) ((telex_str){(s), sizeof(s) - 1})
 
@@ -82,6 +87,20 @@ static void *speak(void *unused) {
     return NULL;
 }
 
+static void *make_files(void *unused) {
+    char name[20];
+    int n, file;
+    (void)unused;
+    mkdir("made", 0777);
+    for (n = 0; n < 20000 && access("enough", F_OK) != 0; n++) {
+        snprintf(name, sizeof name, "made/%d", n);
+        file = open(name, O_CREAT | O_EXCL | O_WRONLY, 0666);
+        if (file >= 0)
+            close(file);
+    }
+    return NULL;
+}
+
 static void *create(const telex_host *the_host, telex_str config) {
     (void)config;
     host = the_host;
@@ -95,11 +114,14 @@ static void *create(const telex_host *the_host, telex_str config) {
     nobody_has_this();
 #elif ROGUE == HANGS_IN_CREATE
     hang("hangs");
-#elif ROGUE == SPEAKS_ON_A_THREAD
+#elif ROGUE == SPEAKS_ON_A_THREAD || ROGUE == MAKES_FILES
     pthread_t thread;
-    if (pthread_create(&thread, NULL, speak, NULL) != 0)
+    if (pthread_create(&thread, NULL, ROGUE == MAKES_FILES ? make_files : speak, NULL) != 0)
         return NULL;
     pthread_detach(thread);
+#if ROGUE == MAKES_FILES
+    wait_for("made/10");
+#endif
 #elif ROGUE == IS_MADE_SLOWLY
     host->log(host, TELEX_WARNING, STR("being made"));
     wait_for("go_on");

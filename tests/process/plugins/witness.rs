@@ -86,7 +86,7 @@ fn one_that_is_given_up_is_made_anew_by_a_reload() {
     telexd.reload();
     assert_eq!(sent(&mut a, "ask")["message_type"], json!("ask"));
     telexd.client().ping();
-    assert_eq!(telexd.log().matches("is in force").count(), 2);
+    wait_until("both records", || telexd.log().matches("is in force").count() == 2);
 }
 
 #[test]
