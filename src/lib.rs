@@ -12,7 +12,8 @@
 //! | floor | room | knows |
 //! | --- | --- | --- |
 //! | words | [`limits`] | every bound, under the name that the protocol gives it |
-//! | | [`name`], [`topic`], [`address`], [`clock`] | node IDs, topics, where to listen, time as a value |
+//! | | [`name`], [`topic`], [`address`] | node IDs, topics, where to listen |
+//! | | [`clock`], [`duration`] | time as a value, and how it is written |
 //! | wire | [`wire`] | bytes into lines, lines into fields, and back |
 //! | core | [`core`] | the whole service as a state machine: facts in, orders and bytes out |
 //! | | [`client`] | the client's side of a connection, and blocking sockets around it |
@@ -41,6 +42,7 @@ pub mod config;
 pub mod core;
 #[cfg(feature = "daemon")]
 pub mod daemon;
+pub mod duration;
 pub mod limits;
 pub mod name;
 #[cfg(feature = "daemon")]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// below the other words, which are told there how long they may be.
 const FLOORS: &[&[&str]] = &[
     &["limits"],
-    &["name", "topic", "address", "clock", "protocol"],
+    &["name", "topic", "address", "clock", "duration", "protocol"],
     &["wire"],
     &["core", "client"],
     &["net", "store", "plugin", "sys", "config"],
@@ -18,7 +18,7 @@ const FLOORS: &[&[&str]] = &[
 ];
 
 /// The rooms of the library that the command `telex` is built from; the rest is the daemon's.
-const CLIENT_ROOMS: &[&str] = &["address", "client", "clock", "limits", "name", "topic", "wire"];
+const CLIENT_ROOMS: &[&str] = &["address", "client", "clock", "duration", "limits", "name", "topic", "wire"];
 
 /// Which rooms may use which foreign crate. `bin` is the command line of both programs.
 const KEYS: &[(&str, &[&str])] = &[

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use telex::client::To;
+use telex::duration;
 
-use crate::duration;
 use crate::exit::{CODES, Failure};
 
 /// The longest timeout of a request.
