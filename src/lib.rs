@@ -14,6 +14,7 @@
 //! | words | [`limits`] | every bound, under the name that the protocol gives it |
 //! | | [`name`], [`topic`], [`address`] | node IDs, topics, where to listen |
 //! | | [`clock`], [`duration`] | time as a value, and how it is written |
+//! | | `plugin_settings` | what a configuration says of a plugin |
 //! | wire | [`wire`] | bytes into lines, lines into fields, and back |
 //! | core | [`core`] | the whole service as a state machine: facts in, orders and bytes out |
 //! | | [`client`] | the client's side of a connection, and blocking sockets around it |
@@ -49,6 +50,8 @@ pub mod name;
 pub mod net;
 #[cfg(feature = "daemon")]
 pub mod plugin;
+#[cfg(feature = "daemon")]
+pub mod plugin_settings;
 pub mod protocol;
 #[cfg(feature = "daemon")]
 pub mod store;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// below the other words, which are told there how long they may be.
 const FLOORS: &[&[&str]] = &[
     &["limits"],
-    &["name", "topic", "address", "clock", "duration", "protocol"],
+    &["name", "topic", "address", "clock", "duration", "plugin_settings", "protocol"],
     &["wire"],
     &["core", "client"],
     &["net", "store", "plugin", "sys", "config"],
@@ -46,8 +46,13 @@ const KEYS: &[(&str, &[&str])] = &[
 const NO_KEYS: &[&str] = &["rusqlite", "syslog"];
 
 /// The only files with `unsafe` in them.
-const UNSAFE_FILES: &[&str] =
-    &["src/plugin/ffi/call.rs", "src/plugin/ffi/host.rs", "src/plugin/ffi/mod.rs", "src/sys/descriptors.rs"];
+const UNSAFE_FILES: &[&str] = &[
+    "src/plugin/ffi/call.rs",
+    "src/plugin/ffi/host.rs",
+    "src/plugin/ffi/mod.rs",
+    "src/plugin/ffi/text.rs",
+    "src/sys/descriptors.rs",
+];
 
 /// What the floors up to the core never do, by the words that do it.
 const NEVER_BELOW_THE_EDGES: &[&str] = &[

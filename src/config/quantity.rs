@@ -124,8 +124,8 @@ pub(super) fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::value::tests::{told, value};
     use super::*;
+    use crate::config::value::tests::{told, value};
 
     #[test]
     fn sizes() {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::Config;
+use super::model::Config;
 use super::quantity::{Bytes, Count, GIB, KIB, MIB, TIB, Time};
 use super::value::{Addresses, Directory, Form, Group, HostName, Mode, Value, Word, Wrong};
 use crate::core::Level;
@@ -107,8 +107,8 @@ fn distance(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::command_line::HELP;
     use super::*;
+    use crate::config::command_line::HELP;
 
     #[test]
     fn names_are_found_once() {

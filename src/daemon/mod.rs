@@ -216,13 +216,15 @@ fn make_plugins(
     log: &mut Log,
     wake: impl Fn() + Send + Sync + 'static,
 ) -> Result<Plugins, Fatal> {
-    let (wanted, dir) = (reload::wanted(config), reload::plugin_dir(config));
-    Plugins::start(wanted, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes, wake).map_err(|failed| {
-        for note in failed.notes {
-            log.note(note);
-        }
-        Fatal::doing("loading plugins")(io::Error::other(failed.why))
-    })
+    let (plugins, dir) = (config.plugins.clone(), reload::plugin_dir(config));
+    Plugins::start(plugins, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes, wake).map_err(
+        |failed| {
+            for note in failed.notes {
+                log.note(note);
+            }
+            Fatal::doing("loading plugins")(io::Error::other(failed.why))
+        },
+    )
 }
 
 /// The sockets that the service manager has opened, and those of the configuration that are not

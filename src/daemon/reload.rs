@@ -8,7 +8,7 @@ use crate::clock::Now;
 use crate::config::{Config, Differences};
 use crate::core::{Input, Reloaded, Token};
 use crate::daemon::Daemon;
-use crate::plugin::{Fresh, OnFault, Prepared, Wanted};
+use crate::plugin::{Fresh, Prepared};
 use crate::sys;
 
 /// A new configuration whose plugins take longer than this is told of.
@@ -26,21 +26,7 @@ pub(super) struct Reloading {
     pub(super) tell_at: Option<Duration>,
 }
 
-/// The plugins of a configuration.
-pub(super) fn wanted(config: &Config) -> Vec<Wanted> {
-    let wanted = |plugin: &crate::config::Plugin| Wanted {
-        path: plugin.path.clone(),
-        name: plugin.name.clone(),
-        config: plugin.config.clone(),
-        required: plugin.required,
-        on_fault: if plugin.denies_on_fault { OnFault::Deny } else { OnFault::Pass },
-        budget: plugin.budget,
-        strikes: plugin.strikes,
-    };
-    config.plugins.iter().map(wanted).collect()
-}
-
-/// Where they are that it names without a path.
+/// Where plugins are that a configuration names without a path.
 pub(super) fn plugin_dir(config: &Config) -> PathBuf {
     config.plugin_dir.clone().unwrap_or_else(|| PLUGIN_DIR.into())
 }
@@ -79,9 +65,9 @@ impl Daemon {
         match Config::load(&self.command_line, &self.machine) {
             Err(error) => self.refuse_reload(&tokens, &error.to_string(), now),
             Ok(config) => {
-                let (wanted, dir) = (wanted(&config), plugin_dir(&config));
+                let (plugins, dir) = (config.plugins.clone(), plugin_dir(&config));
                 self.reloading = Some(Reloading { config, tokens, tell_at: Some(now.mono + LONG) });
-                self.plugins.prepare(wanted, dir);
+                self.plugins.prepare(plugins, dir);
             }
         }
     }

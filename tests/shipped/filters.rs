@@ -189,6 +189,23 @@ fn schema_refuses_with_the_place_of_what_is_wrong() {
     assert_eq!(publish("longer"), [""; 0], "a reload reads the file again");
 }
 
+/// Large messages take it longer, and are no reason to give it up.
+#[test]
+fn schema_judges_large_messages_with_its_defaults() {
+    const RULE: &str = r#"{ message_type = "rows", schema = { type = "array", items = { type = "array", items = { type = "string" } } } }"#;
+    let rule = format!("[[plugin]]\npath = \"filter-schema\"\nconfig = {{ rules = [{RULE}] }}\n");
+    let telexd = starter(&["filter-schema"], |_| rule).start();
+    let mut a = telexd.node("a");
+    let row = vec!["x".repeat(30); 10];
+    let rows = vec![row; 1400];
+    for _ in 0..12 {
+        a.send(&json!({"message_type": "rows", "to": "a", "body": rows}));
+        assert_eq!(a.message()["message_type"], json!("rows"), "{}", telexd.log());
+    }
+    assert_eq!(a.stats()["plugins"][0]["strikes"], json!(0), "{}", telexd.log());
+    assert_eq!(call(&mut a, "rows", "a", json!([["small"]])), json!([["small"]]));
+}
+
 /// Builds the library by the command of its README.
 fn build_example(dir: &Path) {
     let readme = readme("filter-example");

@@ -4,8 +4,8 @@
 
 mod call;
 mod host;
+mod text;
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::ffi::{CStr, c_char, c_void};
 use std::os::fd::IntoRawFd;
@@ -19,6 +19,7 @@ use super::file::{PluginFile, path_of};
 use super::interest::{Interest, Pattern};
 pub(super) use call::{Call, Replaced};
 pub(super) use host::{Host, Said, Voice};
+use text::text_of;
 
 /// Interests of one filter.
 const INTERESTS_MAX: usize = 10_000;
@@ -287,23 +288,5 @@ impl Drop for Instance {
             // SAFETY: the instance is this library's, and is not used any more.
             unsafe { destroy(self.pointer.as_ptr()) };
         }
-    }
-}
-
-/// A text that a plugin hands over; none where it is not there. What is no UTF-8 in it is replaced.
-unsafe fn text_of<'a>(text: Str) -> Option<Cow<'a, str>> {
-    if text.data.is_null() || text.len > isize::MAX as usize {
-        return None;
-    }
-    // SAFETY: the header promises so many bytes.
-    Some(String::from_utf8_lossy(unsafe { std::slice::from_raw_parts(text.data.cast(), text.len) }))
-}
-
-/// The same of one that has to be right.
-unsafe fn right_text<'a>(text: Str) -> Option<&'a str> {
-    // SAFETY: as there.
-    match unsafe { text_of(text) } {
-        Some(Cow::Borrowed(text)) => Some(text),
-        _ => None,
     }
 }

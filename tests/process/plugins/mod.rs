@@ -1,5 +1,6 @@
 //! Plugins, good and bad, in the real daemon. They are built by the C compiler here.
 
+mod budget;
 mod contract;
 mod lifecycle;
 mod witness;
