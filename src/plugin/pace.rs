@@ -150,7 +150,7 @@ mod tests {
         assert!(pace.time(Task::Judge, || 0, call).1.is_none());
         let late = pace.time(Task::Judge, || 0, call).1.expect("late");
         let told = late.to_string();
-        assert!(told.starts_with("took 3") && told.ends_with(" ms for a message, and its budget is 1.0 ms"));
+        assert!(told.starts_with("took ") && told.ends_with(" ms for a message, and its budget is 1.0 ms"));
     }
 
     #[test]
