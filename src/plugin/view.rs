@@ -59,6 +59,9 @@ pub(super) fn message(sender: &raw::Peer, from: &str, message: &Message<'_>) -> 
     }
 }
 
+/// The levels in the order of their numbers in syslog(3), from `raw::ERR` on.
+const LEVELS: [Level; 5] = [Level::Error, Level::Warning, Level::Notice, Level::Info, Level::Debug];
+
 /// An event that is about nothing yet.
 pub(super) fn event(kind: u32) -> raw::Event {
     raw::Event {
@@ -78,13 +81,7 @@ pub(super) fn event(kind: u32) -> raw::Event {
 pub(super) fn record(note: &Note, now: Duration) -> raw::Record {
     raw::Record {
         size: size_of::<raw::Record>() as u32,
-        level: match note.level {
-            Level::Error => raw::ERR,
-            Level::Warning => raw::WARNING,
-            Level::Notice => raw::NOTICE,
-            Level::Info => raw::INFO,
-            Level::Debug => raw::DEBUG,
-        },
+        level: raw::ERR + note.level as i32,
         time: i64::try_from(now.as_nanos()).unwrap_or(i64::MAX),
         event: Str::of(note.event.word()),
         connection: note.about.number.unwrap_or(0),
@@ -95,13 +92,32 @@ pub(super) fn record(note: &Note, now: Duration) -> raw::Record {
     }
 }
 
-/// The level of a record of a plugin's own: what is worse than an error is one too.
+/// The level of a number of syslog(3); what is worse than an error is one too.
 pub(super) fn level_of(number: i32) -> Level {
-    match number {
-        ..=raw::ERR => Level::Error,
-        raw::WARNING => Level::Warning,
-        raw::NOTICE => Level::Notice,
-        raw::INFO => Level::Info,
-        _ => Level::Debug,
+    let above_error = (number.clamp(raw::ERR, raw::DEBUG) - raw::ERR) as usize;
+    LEVELS[above_error]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_are_the_numbers_of_syslog() {
+        for (nth, level) in LEVELS.into_iter().enumerate() {
+            assert_eq!(level as usize, nth, "{level:?} is handed out as its place");
+        }
+        for (number, level) in [
+            (i32::MIN, Level::Error),
+            (raw::EMERG, Level::Error),
+            (raw::ERR, Level::Error),
+            (raw::WARNING, Level::Warning),
+            (raw::NOTICE, Level::Notice),
+            (raw::INFO, Level::Info),
+            (raw::DEBUG, Level::Debug),
+            (i32::MAX, Level::Debug),
+        ] {
+            assert_eq!(level_of(number), level, "{number}");
+        }
     }
 }
