@@ -216,6 +216,7 @@ fn make_plugins(
     log: &mut Log,
     wake: impl Fn() + Send + Sync + 'static,
 ) -> Result<Plugins, Fatal> {
+    sys::fail_at_file_limit().map_err(Fatal::doing("taking signals"))?;
     let (plugins, dir) = (config.plugins.clone(), reload::plugin_dir(config));
     Plugins::start(plugins, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes, wake).map_err(
         |failed| {

@@ -7,6 +7,7 @@
 //! ([`Plugins::prepare`]), and put in its place between two turns ([`Plugins::prepared`]).
 
 mod chain;
+mod elf;
 mod events;
 mod ffi;
 mod file;

@@ -12,4 +12,4 @@ pub use credentials::identify;
 pub use descriptors::{inherited, raise_descriptor_limit, unread};
 pub use machine::{Clock, has_group, host_name, is_root, own_uid};
 pub use service::{is_journal, notify_ready, notify_reloading, notify_stopping};
-pub use signals::{Signal, Signals};
+pub use signals::{Signal, Signals, fail_at_file_limit};

@@ -43,7 +43,7 @@ impl Library {
     /// Loads a file, from a private copy of it. What runs then is its own: nothing protects the daemon from
     /// a library that means harm.
     pub(super) fn load(file: &mut PluginFile) -> Result<Library, String> {
-        let copy = file.copy().map_err(|error| format!("it cannot be copied into memory: {error}"))?;
+        let copy = file.copy()?;
         let path = path_of(&copy);
         // SAFETY: its constructors run; the file belongs to root or to the daemon's own user.
         let library = unsafe { dl::Library::open(Some(&path), dl::RTLD_NOW | dl::RTLD_LOCAL) };
