@@ -1,6 +1,6 @@
 //! The plugins that judge messages, between clients and the daemon.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -110,6 +110,38 @@ fn acl_learns_rules_that_allow_what_was_done() {
     web.ask_well("register", json!({"node_id": "web"}));
     web.ask_well("subscribe", json!({"topic": "news.>"}));
     refusal(&web.ask("subscribe", json!({"topic": ">"})), "filter-acl");
+}
+
+/// A full disk, in whose place a file may be no larger (RLIMIT_FSIZE): no line is torn, and learning goes on
+/// when there is room.
+#[test]
+fn acl_learns_on_when_there_is_room_again() {
+    const BLOCK: u64 = 512;
+    const BLOCKS: u64 = 1 << 16;
+    let file = |dir: &Path| format!("\"{}\"", dir.join("learned.toml").display());
+    let starter = starter(&["filter-acl"], |dir| {
+        block_with("filter-acl", "toml learn", &[("\"/var/lib/telexd/learned.toml\"", &file(dir))])
+    });
+    let learned = starter.dir().join("learned.toml");
+    let before = vec![b'\n'; (BLOCK * BLOCKS) as usize - 20];
+    fs::write(&learned, &before).expect("a file");
+    let telexd = starter.before(&format!("ulimit -f {BLOCKS}")).start();
+    let mut web = telexd.node("web");
+    web.ask_well("subscribe", json!({"topic": "news.>"}));
+    let told = format!("cannot write to {}: File too large", learned.display());
+    wait_until(&told, || {
+        web.ping();
+        telexd.log().contains(&told)
+    });
+    assert!(fs::read(&learned).expect("the file") == before, "no line is torn");
+    // It is opened for appending.
+    File::options().write(true).truncate(true).open(&learned).expect("made empty");
+    web.ask_well("register", json!({"node_id": "web-2"}));
+    wait_until("all is learned", || {
+        let text = fs::read_to_string(&learned).expect("text");
+        text.lines().filter(|line| line.starts_with('{') && line.ends_with("},")).count() == 3
+    });
+    assert_eq!(web.stats()["plugins"][0]["strikes"], json!(0));
 }
 
 #[test]

@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use telex_log::Tell;
 use telex_plugin::{Interest, Transport, Verdict};
 
 use crate::attempt::{Attempt, Said, Sender, quoted};
 use crate::config::Config;
-use crate::notes::{Learned, Told};
+use crate::learned::Learned;
+use crate::notes::Told;
 use crate::policy::{Decision, Policy};
 use crate::verb::{ASKS, Verb};
 
@@ -26,9 +28,10 @@ pub struct Door {
 }
 
 impl Door {
-    /// Opens the file of learned rules, where there is one.
-    pub fn new(config: Config, users: HashMap<u32, String>) -> Result<Door, String> {
-        let learned = config.learn_file.map(|path| Learned::open(&path)).transpose()?;
+    /// Opens the file of learned rules, if there is to be one. `tell` is told, on another thread, if it cannot
+    /// be written.
+    pub fn new(config: Config, users: HashMap<u32, String>, tell: Tell) -> Result<Door, String> {
+        let learned = config.learn_file.map(|path| Learned::open(&path, tell)).transpose()?;
         Ok(Door { policy: config.policy, users, node_ids: HashMap::new(), told: Told::default(), learned })
     }
 
@@ -332,6 +335,7 @@ mod tests {
         let (verdict, log) = alice().tries(&mut door, r#"{"message_type":"register","from":"*"}"#);
         assert_eq!((verdict, log.len()), (Verdict::Pass, 1));
         assert!(log[0].contains("cannot be learned"), "{log:?}");
+        drop(door);
         let learned = fs::read_to_string(&path).unwrap();
         assert_eq!(
             learned,
