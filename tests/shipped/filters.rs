@@ -112,6 +112,30 @@ fn acl_learns_rules_that_allow_what_was_done() {
     refusal(&web.ask("subscribe", json!({"topic": ">"})), "filter-acl");
 }
 
+/// Users and groups come and go, and are no reason not to start.
+#[test]
+fn acl_starts_with_a_rule_for_a_user_that_is_gone() {
+    let rules = [
+        "{ user = \"no-such-user\", allow = \"*\" },".to_owned(),
+        "{ group = \"no-such-group\", deny = \"*\" },".to_owned(),
+        "{ allow = \"*\" },".to_owned(),
+    ];
+    let told = |level: &str, rest: &str| {
+        format!(
+            "telexd: {level}: plugin filter-acl: rule {rest} is not on this machine, and matches nobody\n"
+        )
+    };
+    let expected = [told("warning", "1: user \"no-such-user\""), told("error", "2: group \"no-such-group\"")];
+    let checked = starter(&["filter-acl"], |_| acl(&rules)).argument("--check").run();
+    assert_eq!((checked.code, checked.err), (Some(0), expected.concat()));
+    let telexd = starter(&["filter-acl"], |_| acl(&rules)).start();
+    telexd.node("a");
+    telexd.reload();
+    for line in &expected {
+        wait_until(line, || telexd.log().matches(line.as_str()).count() == 2);
+    }
+}
+
 /// A full disk, in whose place a file may be no larger (RLIMIT_FSIZE): no line is torn, and learning goes on
 /// when there is room.
 #[test]

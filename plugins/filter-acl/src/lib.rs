@@ -36,6 +36,9 @@ impl Plugin for Acl {
         let machine = Machine::here();
         let tell = move |level, text: &str| host.log(level, text);
         let door = Door::new(config::read(config, &machine)?, machine.names(), Box::new(tell))?;
+        for (level, text) in door.unknown() {
+            host.log(level, &text);
+        }
         for doubt in door.doubts() {
             host.log(Level::Warning, &doubt);
         }
