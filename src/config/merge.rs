@@ -18,7 +18,7 @@ use super::{profile, rule, setting};
 
 impl Config {
     /// The configuration that the command line asks for, with the file that it names. The profile is
-    /// that of the command line, or else the one named as the machine, where there is one. Every
+    /// that of the command line, or else the one named as the machine, if there is one. Every
     /// profile of the file is checked, chosen or not.
     pub fn load(command_line: &CommandLine, machine: &Machine) -> Result<Config, ConfigError> {
         match (&command_line.config, &command_line.profile) {

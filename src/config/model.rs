@@ -12,7 +12,7 @@ use crate::plugin_settings::PluginSettings;
 /// What only the machine can say that a configuration is for.
 #[derive(Clone, Debug)]
 pub struct Machine {
-    /// Its name, by which a profile is chosen where the command line names none.
+    /// Its name, by which a profile is chosen if the command line names none.
     pub host_name: String,
     /// Whether it has a group of this name.
     pub has_group: fn(&str) -> bool,

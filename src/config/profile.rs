@@ -65,7 +65,7 @@ fn chain<'s, 't>(sections: &'s Sections<'t>, start: &'s str) -> Result<Vec<&'s [
         };
         let wrong = |text| place.problem(Wrong { span: None, text });
         if let Some(first) = path.iter().position(|seen| seen == parent) {
-            // Everyone who walks into a circle tells it the same way: from its first name on.
+            // However a circle is entered, it is told from its first name on.
             let circle = &path[first..];
             if circle.iter().min() != Some(&parent.as_str()) {
                 return chain(sections, circle.iter().min().copied().unwrap_or(parent));

@@ -20,7 +20,7 @@ pub(super) struct Setting {
     pub set: fn(&mut Config, &Value<'_>) -> Result<(), Wrong>,
     /// Whether it is the same in both.
     pub same: fn(&Config, &Config) -> bool,
-    /// Its value as TOML; none where nothing is set.
+    /// Its value as TOML; none if nothing is set.
     pub show: fn(&Config) -> Option<String>,
 }
 

@@ -111,7 +111,7 @@ impl Chain {
         if verdict == Verdict::Pass { Verdict::Replace(line) } else { verdict }
     }
 
-    /// Apart, so that the search for who wants a message has little to set up.
+    /// A function of its own, so that the search for filters that want a message has little to set up.
     #[inline(never)]
     fn judge_by(&mut self, at: usize, judged: &Judged<'_>, message: &Message<'_>) -> Outcome {
         if self.slots[at].is_out {

@@ -96,7 +96,7 @@ impl Chain {
         }
     }
 
-    /// Tells those whose timer has passed. `now` is monotonic.
+    /// Tells each plugin of its timer if that has passed. `now` is monotonic.
     pub(super) fn tick(&mut self, now: Duration) {
         for at in 0..self.slots.len() {
             if self.slots[at].timer_has_passed(now) {

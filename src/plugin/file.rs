@@ -61,7 +61,7 @@ impl fmt::Display for Unsafe {
     }
 }
 
-/// Where the plugin of this `path` may be: itself, where it is absolute, else in `dir` under the names that
+/// Where the plugin of this `path` may be: itself if it is absolute, else in `dir` under the names that
 /// a library of that name has.
 pub(super) fn candidates(path: &str, dir: &Path) -> Vec<PathBuf> {
     if path.starts_with('/') {
@@ -73,7 +73,7 @@ pub(super) fn candidates(path: &str, dir: &Path) -> Vec<PathBuf> {
 
 impl PluginFile {
     /// Opens the first of `candidates` that is there. The file and all folders on the way to it must
-    /// belong to root or to `uid` and be writable by nobody else. The folders are opened one in
+    /// belong to root or to `uid` and be writable by its owner alone. The folders are opened one in
     /// another, so that what is looked at is what is opened.
     pub(super) fn open(candidates: Vec<PathBuf>, uid: u32) -> Result<PluginFile, Unsafe> {
         let Some(path) = candidates.iter().find(|path| path.symlink_metadata().is_ok()) else {
@@ -145,8 +145,8 @@ fn open_folder(folder: &Path, uid: u32) -> Result<OwnedFd, Unsafe> {
     let mut fd = open(&at, flags, Mode::empty()).map_err(|error| failed(&at, error))?;
     loop {
         let stat = fstat(&fd).map_err(|error| failed(&at, error))?;
-        // In a sticky folder that others may write in, nobody puts another one in the place of an entry but
-        // the owners of both; the entry's is looked at next.
+        // In a sticky folder that others may write in, only the owners of the folder and of an entry can put
+        // another one in the entry's place; the entry's is looked at next.
         let is_sticky = stat.st_mode & Mode::S_ISVTX.bits() != 0;
         let unwritten = if is_sticky { Ok(()) } else { check_writers(&stat) };
         check_owner(&stat, uid).and(unwritten).map_err(|why| Unsafe::Wrong(at.clone(), why))?;

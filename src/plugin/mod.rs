@@ -272,7 +272,7 @@ impl Plugins {
         self.chain.tell_all(raw::STOPPING);
     }
 
-    /// Tells the plugins whose timer has passed. `now` is monotonic.
+    /// Tells each plugin of its timer if that has passed. `now` is monotonic.
     pub fn tick(&mut self, now: Duration) {
         self.chain.tick(now);
     }

@@ -90,7 +90,7 @@ impl Pace {
         (answer, None)
     }
 
-    /// The same, exactly: only what the plugin used of the machine itself makes it late.
+    /// Makes a call and times it exactly: only what the plugin used of the machine itself makes it late.
     #[inline(never)]
     fn watch(
         &mut self,

@@ -1,6 +1,6 @@
 //! Knows how long a call takes, and what the thread has used of the machine meanwhile, so that one that is
 //! slow is told from one that others held up.
-//! Never: whose call it was.
+//! Never: which plugin was called.
 
 use std::time::Duration;
 

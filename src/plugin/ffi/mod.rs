@@ -36,7 +36,7 @@ pub(super) struct Library {
 
 // SAFETY: it is never changed, and points to what is never unloaded.
 unsafe impl Send for Library {}
-// SAFETY: the same.
+// SAFETY: it is never changed, and points to what is never unloaded.
 unsafe impl Sync for Library {}
 
 impl Library {
@@ -48,7 +48,7 @@ impl Library {
         // SAFETY: its constructors run; the file belongs to root or to the daemon's own user.
         let library = unsafe { dl::Library::open(Some(&path), dl::RTLD_NOW | dl::RTLD_LOCAL) };
         let library = library.map_err(|error| {
-            // What the loader said is behind it, with a path that nobody knows.
+            // What the loader said is behind it, with a path that says nothing to a reader.
             let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
             format!("it cannot be loaded: {}", why.trim_start_matches(&format!("{}: ", path.display())))
         })?;

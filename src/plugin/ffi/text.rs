@@ -16,7 +16,7 @@ pub(super) unsafe fn text_of<'a>(text: Str) -> Option<Cow<'a, str>> {
 
 /// A text that a plugin hands over; none if it is not there or is no UTF-8.
 pub(super) unsafe fn right_text<'a>(text: Str) -> Option<&'a str> {
-    // SAFETY: as there.
+    // SAFETY: the header promises so many bytes.
     match unsafe { text_of(text) } {
         Some(Cow::Borrowed(text)) => Some(text),
         _ => None,
