@@ -19,7 +19,8 @@
 //! | ground | [`limits`] | every bound, under the name that the protocol gives it |
 //! | words | [`name`], `topic` | what node IDs, addresses of nodes and topics look like |
 //! | | [`address`] | where a daemon listens and a client dials |
-//! | | `clock` | time as a value |
+//! | | `clock`, `duration` | time as a value, and how it is written |
+//! | | `plugin_settings` | what a configuration says of a plugin |
 //! | | [`protocol`] | the protocol as a page for people |
 //! | wire | [`wire`] | bytes into lines, lines into fields, and back |
 //! | core | `core` | the whole service as a state machine: facts in, orders and bytes out |
@@ -55,6 +56,8 @@ pub mod core;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod daemon;
+#[doc(hidden)]
+pub mod duration;
 pub mod limits;
 pub mod name;
 #[cfg(feature = "daemon")]
@@ -63,6 +66,9 @@ pub mod net;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod plugin;
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub mod plugin_settings;
 pub mod protocol;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]

@@ -1,31 +1,23 @@
-//! Knows the file as text: its sections, the line of each key, and what is no TOML or no setting.
+//! Knows the file: its text, its sections, and what is no TOML or no setting.
 //! Never: which section counts.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::ops::Range;
 use std::path::Path;
 
-use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeTable, DeValue};
 
 use super::error::Problem;
-use super::plugin::{self, Plugin};
+use super::place::{Place, Source, line};
+use super::plugin;
 use super::quantity::MIB;
 use super::setting::{self, Setting};
 use super::value::{Value, Wrong};
+use crate::plugin_settings::PluginSettings;
 
 /// Largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = MIB;
-
-/// A text and the name of the file that it is of.
-#[derive(Clone, Copy)]
-pub(super) struct Source<'t> {
-    pub path: &'t Path,
-    pub text: &'t str,
-}
 
 /// The sections of a file.
 pub(super) struct Sections<'t> {
@@ -34,7 +26,7 @@ pub(super) struct Sections<'t> {
     /// The tables `[profile.NAME]`.
     pub profiles: BTreeMap<String, Profile<'t>>,
     /// The tables `[[plugin]]`.
-    pub plugins: Vec<Plugin>,
+    pub plugins: Vec<PluginSettings>,
 }
 
 /// A table `[profile.NAME]`.
@@ -49,37 +41,6 @@ pub(super) struct Entry<'t> {
     pub setting: &'static Setting,
     pub value: Value<'t>,
     pub place: Place<'t>,
-}
-
-/// Where a value is given.
-pub(super) enum Place<'t> {
-    /// In a file, under a key in full (`profile.NAME.KEY`) at a range of the text.
-    File(Source<'t>, String, Range<usize>),
-    /// By `--set KEY=...`.
-    Set(&'t str),
-}
-
-impl Place<'_> {
-    /// A fault of the value given here.
-    pub(super) fn problem(&self, wrong: Wrong) -> Problem {
-        match self {
-            Place::File(source, key, at) => {
-                source.problem(wrong.span.as_ref().unwrap_or(at), key, &wrong.text)
-            }
-            Place::Set(_) => Problem::outside(format!("{self}: {}", wrong.text)),
-        }
-    }
-}
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::File(source, key, at) => {
-                write!(f, "{}:{}: {key}", source.path.display(), line(source.text, at.start))
-            }
-            Place::Set(key) => write!(f, "--set {key}"),
-        }
-    }
 }
 
 /// The text of the file at `path`, if it is a regular one: what is in others may come once, or never.
@@ -113,8 +74,7 @@ pub(super) fn load(path: &Path) -> Result<String, Problem> {
 }
 
 impl<'t> Source<'t> {
-    /// Takes the text apart. Where it is no TOML that is the error; every other fault is added to
-    /// `problems`.
+    /// Takes the text apart. The error is that it is no TOML; every other fault is added to `problems`.
     pub(super) fn sections(self, problems: &mut Vec<Problem>) -> Result<Sections<'t>, Problem> {
         let mut root = DeTable::parse(self.text).map_err(|error| self.no_toml(&error))?.into_inner();
         let profiles = root.remove_entry("profile");
@@ -173,33 +133,6 @@ impl<'t> Source<'t> {
         }
         entries
     }
-
-    fn place(self, prefix: &str, key: &Spanned<DeString<'t>>) -> Place<'t> {
-        Place::File(self, format!("{prefix}{}", key.get_ref()), key.span())
-    }
-
-    pub(super) fn problem(self, at: &Range<usize>, key: &str, text: &str) -> Problem {
-        let line = line(self.text, at.start);
-        Problem { line, text: format!("{}:{line}: {key}: {text}", self.path.display()) }
-    }
-
-    fn no_toml(self, error: &toml::de::Error) -> Problem {
-        let at = error.span().map_or(0, |span| span.start.min(self.text.len()));
-        let line = line(self.text, at);
-        let before = &self.text.as_bytes()[..at];
-        let column = at - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) + 1;
-        let (path, why) = (self.path.display(), error.message());
-        // Nobody should have to count columns to learn which.
-        let key = error.span().filter(|_| why == "duplicate key").and_then(|span| self.text.get(span));
-        let key = key.map_or_else(String::new, |key| format!(" {key}"));
-        Problem { line, text: format!("{path}:{line}: is no TOML at column {column}: {why}{key}") }
-    }
-}
-
-/// The number of the line that has the byte at `at`.
-fn line(text: &str, at: usize) -> usize {
-    let before = &text.as_bytes()[..at.min(text.len())];
-    before.iter().filter(|byte| **byte == b'\n').count() + 1
 }
 
 #[cfg(test)]

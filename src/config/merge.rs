@@ -2,7 +2,6 @@
 //! Never: how a value is written.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use toml::Spanned;
@@ -10,14 +9,16 @@ use toml::de::DeValue;
 
 use super::command_line::CommandLine;
 use super::error::{ConfigError, Problem};
-use super::file::{self, Entry, Place, Sections, Source};
+use super::file::{self, Entry, Sections};
+use super::merged::Merged;
+use super::model::{Config, Machine};
+use super::place::{Place, Source};
 use super::value::Wrong;
-use super::{Config, Machine};
 use super::{profile, rule, setting};
 
 impl Config {
     /// The configuration that the command line asks for, with the file that it names. The profile is
-    /// that of the command line, or else the one named as the machine, where there is one. Every
+    /// that of the command line, or else the one named as the machine, if there is one. Every
     /// profile of the file is checked, chosen or not.
     pub fn load(command_line: &CommandLine, machine: &Machine) -> Result<Config, ConfigError> {
         Config::from_file(command_line, machine, file::load)
@@ -118,51 +119,15 @@ fn check_values(sections: &Sections<'_>, given: &[Entry<'_>], problems: &mut Vec
     scratch.lay(given, problems);
 }
 
-/// A configuration in the making.
-#[derive(Clone, Default)]
-pub(super) struct Merged<'e> {
-    pub config: Config,
-    /// Where a setting got its value, if not by default.
-    pub set_by: BTreeMap<&'static str, &'e Place<'e>>,
-}
-
-impl<'e> Merged<'e> {
-    fn lay(&mut self, layer: &'e [Entry<'_>], problems: &mut Vec<Problem>) {
-        for Entry { setting, value, place } in layer {
-            match (setting.set)(&mut self.config, value) {
-                Ok(()) => {
-                    self.set_by.insert(setting.name, place);
-                }
-                Err(wrong) => problems.push(place.problem(wrong)),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::time::Duration;
 
-    use super::super::setting::SETTINGS;
     use super::*;
+    use crate::config::setting::SETTINGS;
+    use crate::config::testing::{machine, read, told};
     use crate::core::Level;
     use crate::limits::SharedNames;
-
-    /// A machine of this name, with every group but one.
-    pub(crate) fn machine(host_name: &str) -> Machine {
-        Machine { host_name: host_name.to_owned(), has_group: |group| group != "elsewhere" }
-    }
-
-    /// What comes of a text and arguments on a machine called `alpha`.
-    pub(crate) fn read(text: &str, arguments: &[&str]) -> Result<Config, String> {
-        let command_line = CommandLine::parse(std::iter::once(&"telexd").chain(arguments)).unwrap();
-        Config::from_text(Path::new("t.toml"), text, &command_line, &machine("alpha"))
-            .map_err(|error| error.to_string())
-    }
-
-    pub(crate) fn told(text: &str, arguments: &[&str]) -> String {
-        read(text, arguments).expect_err(text)
-    }
 
     #[test]
     fn every_setting_is_taken_and_refused_by_its_name() {

@@ -2,121 +2,36 @@
 //! Never: acts on a setting, or asks the system anything but for the file.
 
 mod command_line;
+mod difference;
 mod error;
 mod file;
 mod merge;
+mod merged;
+mod model;
+mod place;
 mod plugin;
 mod profile;
 mod quantity;
 mod rule;
 mod setting;
+#[cfg(test)]
+mod testing;
 mod value;
 
-use std::fmt;
-use std::path::PathBuf;
-use std::time::Duration;
-
-use crate::address::Address;
-use crate::core::Level;
-use crate::limits::Limits;
-
 pub use command_line::{BadUsage, CommandLine, HELP, Task};
+pub use difference::Difference;
 pub use error::ConfigError;
-pub use plugin::Plugin;
+pub use model::{Config, Machine};
 pub use setting::AppliedBy;
-
-/// What only the machine can say that a configuration is for.
-#[derive(Clone, Debug)]
-pub struct Machine {
-    /// Its name, by which a profile is chosen where the command line names none.
-    pub host_name: String,
-    /// Whether it has a group of this name.
-    pub has_group: fn(&str) -> bool,
-}
-
-/// What the daemon is told to be. `Display` gives all settings as the TOML of a file; plugins are none.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Where to listen; empty: the daemon's own choice.
-    pub listen: Vec<Address>,
-    /// Where the state is kept; none: the daemon's own choice.
-    pub state_dir: Option<PathBuf>,
-    /// What `%n` becomes in a node ID; none: the machine's host name.
-    pub host: Option<String>,
-    /// Permissions of Unix sockets in the file system.
-    pub socket_mode: u32,
-    /// The group that Unix sockets in the file system are given to, by name; none: the daemon's.
-    pub socket_group: Option<String>,
-    /// The least severe messages that are logged.
-    pub log_level: Level,
-    /// How long a daemon that stops waits for its peers to take what is queued for them.
-    pub drain_timeout: Duration,
-    /// Bytes that one turn of the loop may take from peers.
-    pub turn_bytes: usize,
-    /// Where plugins are that are named without a path; none: the daemon's own choice.
-    pub plugin_dir: Option<PathBuf>,
-    /// The bounds put on peers.
-    pub limits: Limits,
-    /// The plugins, in their order.
-    pub plugins: Vec<Plugin>,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config {
-            listen: Vec::new(),
-            state_dir: None,
-            host: None,
-            socket_mode: 0o660,
-            socket_group: None,
-            log_level: Level::Info,
-            drain_timeout: Duration::from_secs(5),
-            turn_bytes: 1 << 20,
-            plugin_dir: None,
-            limits: Limits::default(),
-            plugins: Vec::new(),
-        }
-    }
-}
-
-/// A setting in which two configurations differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// Its name; `plugin` for the plugins.
-    pub name: &'static str,
-    /// What applies it.
-    pub applied_by: AppliedBy,
-}
-
-impl Config {
-    /// What is different in `other`, in the order of the settings.
-    pub fn differences(&self, other: &Config) -> Vec<Difference> {
-        let settings = setting::SETTINGS.iter().filter(|setting| !(setting.same)(self, other));
-        let of =
-            |setting: &setting::Setting| Difference { name: setting.name, applied_by: setting.applied_by };
-        let plugins = Difference { name: "plugin", applied_by: AppliedBy::Plugins };
-        settings.map(of).chain((self.plugins != other.plugins).then_some(plugins)).collect()
-    }
-}
-
-impl fmt::Display for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for setting in setting::SETTINGS {
-            if let Some(value) = (setting.show)(self) {
-                writeln!(f, "{} = {value}", setting.name)?;
-            }
-        }
-        Ok(())
-    }
-}
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
-    use super::merge::tests::machine;
     use super::setting::SETTINGS;
+    use super::testing::machine;
     use super::*;
+    use crate::core::Level;
 
     const SHIPPED: &str = include_str!("../../etc/telexd.toml");
 

@@ -7,45 +7,27 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use super::error::Problem;
-use super::file::Source;
+use super::place::Source;
 use super::quantity::{Count, Time};
 use super::value::{Flag, Form, Text, Value, Word, Wrong};
-
-/// One table `[[plugin]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plugin {
-    /// Absolute, or what the file is called in `plugin_dir`.
-    pub path: String,
-    /// What it is called in the log and in counters; no two are called the same.
-    pub name: String,
-    /// Its own configuration, as a JSON object.
-    pub config: String,
-    /// Whether the daemon does without it where it cannot be loaded: false.
-    pub required: bool,
-    /// Of a filter that fails at a message: whether that is refused, or goes on.
-    pub denies_on_fault: bool,
-    /// How long one call may take.
-    pub budget: Duration,
-    /// How many faults and late calls within a minute of each other it may have.
-    pub strikes: u32,
-}
+use crate::plugin_settings::{OnFault, PluginSettings};
 
 const KEYS: &str = "path, name, config, required, on_fault, budget, strikes";
-const FAULTS: Word<bool> = Word(&[("deny", true), ("pass", false)]);
+const PATH: Text = Text("a file's path, or its name in plugin_dir, such as \"filter-acl\"");
+const FAULTS: Word<OnFault> = Word(&[("deny", OnFault::Deny), ("pass", OnFault::Pass)]);
 const BUDGET: Time = Time(Duration::from_millis(1), Duration::from_secs(10));
 const STRIKES: Count = Count(1, 1_000_000);
 
-impl Plugin {
-    fn called(path: String) -> Plugin {
-        Plugin {
-            name: name_of(&path).to_owned(),
-            path,
-            config: "{}".to_owned(),
-            required: true,
-            denies_on_fault: true,
-            budget: Duration::from_millis(1),
-            strikes: 10,
-        }
+/// The settings of a plugin of which only the path is given.
+fn defaults(path: String) -> PluginSettings {
+    PluginSettings {
+        name: name_of(&path).to_owned(),
+        path,
+        config: "{}".to_owned(),
+        required: true,
+        on_fault: OnFault::Deny,
+        budget: Duration::from_millis(1),
+        strikes: 10,
     }
 }
 
@@ -57,12 +39,16 @@ fn name_of(path: &str) -> &str {
 }
 
 /// Reads the value of `plugin`, in the file's order. Every fault is added to `problems`.
-pub(super) fn read(source: Source<'_>, value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<Plugin> {
+pub(super) fn read(
+    source: Source<'_>,
+    value: &Value<'_>,
+    problems: &mut Vec<Problem>,
+) -> Vec<PluginSettings> {
     let DeValue::Array(tables) = value.get_ref() else {
         problems.push(source.problem(&value.span(), "plugin", "must be tables: [[plugin]]"));
         return Vec::new();
     };
-    let mut plugins: Vec<Plugin> = Vec::new();
+    let mut plugins: Vec<PluginSettings> = Vec::new();
     for table in tables.iter() {
         let DeValue::Table(fields) = table.get_ref() else {
             problems.push(source.problem(&table.span(), "plugin", "must be tables: [[plugin]]"));
@@ -83,19 +69,16 @@ fn read_one(
     table: &Value<'_>,
     fields: &DeTable<'_>,
     problems: &mut Vec<Problem>,
-) -> Option<Plugin> {
+) -> Option<PluginSettings> {
     let Some((_, path)) = fields.iter().find(|(key, _)| key.get_ref() == "path") else {
-        let text = "is missing; it must be a file's path, or its name in plugin_dir, such as \"filter-acl\"";
-        problems.push(source.problem(&table.span(), "plugin.path", text));
+        let text = format!("is missing; it must be {}", PATH.expected());
+        problems.push(source.problem(&table.span(), "plugin.path", &text));
         return None;
     };
-    let mut plugin = Plugin::called(
-        Text("a file's path, or its name in plugin_dir, such as \"filter-acl\"")
-            .read(path)
-            .unwrap_or_default(),
-    );
+    // A path that is wrong is told of below.
+    let mut plugin = defaults(PATH.read(path).unwrap_or_default());
     for (key, value) in fields.iter() {
-        if let Err(wrong) = plugin.set(key.get_ref(), value) {
+        if let Err(wrong) = set(&mut plugin, key.get_ref(), value) {
             let at = wrong.span.unwrap_or_else(|| key.span());
             problems.push(source.problem(&at, &format!("plugin.{}", key.get_ref()), &wrong.text));
         }
@@ -103,28 +86,22 @@ fn read_one(
     Some(plugin)
 }
 
-impl Plugin {
-    fn set(&mut self, key: &str, value: &Value<'_>) -> Result<(), Wrong> {
-        match key {
-            "path" => {
-                self.path =
-                    Text("a file's path, or its name in plugin_dir, such as \"filter-acl\"").read(value)?
-            }
-            "name" => self.name = Text("a name, such as \"acl\"").read(value)?,
-            "config" => self.config = read_config(value)?,
-            "required" => self.required = Flag.read(value)?,
-            "on_fault" => self.denies_on_fault = FAULTS.read(value)?,
-            "budget" => self.budget = BUDGET.read(value)?,
-            "strikes" => self.strikes = STRIKES.read(value)? as u32,
-            _ => {
-                return Err(Wrong {
-                    span: None,
-                    text: format!("is nothing that a plugin has; there are {KEYS}"),
-                });
-            }
+/// Sets what a key of the table stands for.
+fn set(plugin: &mut PluginSettings, key: &str, value: &Value<'_>) -> Result<(), Wrong> {
+    match key {
+        "path" => plugin.path = PATH.read(value)?,
+        "name" => plugin.name = Text("a name, such as \"acl\"").read(value)?,
+        "config" => plugin.config = read_config(value)?,
+        "required" => plugin.required = Flag.read(value)?,
+        "on_fault" => plugin.on_fault = FAULTS.read(value)?,
+        "budget" => plugin.budget = BUDGET.read(value)?,
+        "strikes" => plugin.strikes = STRIKES.read(value)? as u32,
+        _ => {
+            let text = format!("is nothing that a plugin has; there are {KEYS}");
+            return Err(Wrong { span: None, text });
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// A table as JSON; times, which JSON does not have, as strings.
@@ -139,7 +116,7 @@ fn read_config(value: &Value<'_>) -> Result<String, Wrong> {
 }
 
 fn with_plain_times(json: serde_json::Value) -> serde_json::Value {
-    // What the TOML crate makes of a time for whoever does not know its type.
+    // What the TOML crate makes of a time for a type that knows no times.
     const TIME: &str = "$__toml_private_datetime";
     use serde_json::Value as Json;
     match json {
@@ -156,8 +133,8 @@ fn with_plain_times(json: serde_json::Value) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::merge::tests::{read, told};
     use super::*;
+    use crate::config::testing::{read, told};
 
     #[test]
     fn plugins_in_their_order() {
@@ -182,15 +159,15 @@ mod tests {
             &[],
         );
         let config = config.unwrap();
-        let acl = Plugin { name: "filter-acl".into(), ..Plugin::called("filter-acl".into()) };
-        let log = Plugin {
+        let acl = defaults("filter-acl".into());
+        let log = PluginSettings {
             path: "/x/liblog_file.so".into(),
             name: "log".into(),
             config:
                 r#"{"path":"/var/log/telexd.log","rule":[{"n":[1,2.5,true]}],"since":"1979-05-27T07:32:00Z"}"#
                     .into(),
             required: false,
-            denies_on_fault: false,
+            on_fault: OnFault::Pass,
             budget: Duration::from_millis(2),
             strikes: 3,
         };

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::command_line::CommandLine;
 use super::error::Problem;
-use super::file::{Entry, Sections, Source};
+use super::file::{Entry, Sections};
+use super::place::Source;
 use super::value::Wrong;
 
 /// The profile that the command line names, or else the one named as the host, if there is one.
@@ -64,7 +65,7 @@ fn chain<'s, 't>(sections: &'s Sections<'t>, start: &'s str) -> Result<Vec<&'s [
         };
         let wrong = |text| place.problem(Wrong { span: None, text });
         if let Some(first) = path.iter().position(|seen| seen == parent) {
-            // Everyone who walks into a circle tells it the same way: from its first name on.
+            // However a circle is entered, it is told from its first name on.
             let circle = &path[first..];
             if circle.iter().min() != Some(&parent.as_str()) {
                 return chain(sections, circle.iter().min().copied().unwrap_or(parent));
@@ -85,7 +86,7 @@ fn chain<'s, 't>(sections: &'s Sections<'t>, start: &'s str) -> Result<Vec<&'s [
 
 #[cfg(test)]
 mod tests {
-    use super::super::merge::tests::{read, told};
+    use crate::config::testing::{read, told};
 
     #[test]
     fn profiles_overlay_their_parents_which_overlay_the_globals() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use toml::de::{DeInteger, DeValue};
 
 use super::value::{Form, Value, Wrong, quoted};
+use crate::duration;
 
 pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;
@@ -64,7 +65,7 @@ impl Form for Time {
     type Held = Duration;
 
     fn expected(&self) -> String {
-        let (min, max) = (time(self.0), time(self.1));
+        let (min, max) = (duration::format(self.0), duration::format(self.1));
         format!(
             "a time from {min} to {max}, such as \"500ms\", \"10s\", \"2m\", \"1h\" or a number of seconds"
         )
@@ -73,15 +74,15 @@ impl Form for Time {
     fn read(&self, value: &Value<'_>) -> Result<Duration, Wrong> {
         let held = match value.get_ref() {
             DeValue::Integer(number) => integer(number).map(Duration::from_secs),
-            DeValue::Float(number) => number.as_str().parse().ok().and_then(seconds),
-            DeValue::String(text) => read_time(text),
+            DeValue::Float(number) => seconds(number.as_str()),
+            DeValue::String(text) => duration::parse(text).ok(),
             _ => None,
         };
         self.accept(value, held.filter(|held| (self.0..=self.1).contains(held)))
     }
 
     fn show(&self, held: &Duration) -> Option<String> {
-        Some(quoted(&time(*held)))
+        Some(quoted(&duration::format(*held)))
     }
 }
 
@@ -89,22 +90,18 @@ fn integer(number: &DeInteger<'_>) -> Option<u64> {
     u64::from_str_radix(number.as_str(), number.radix()).ok()
 }
 
+fn seconds(number: &str) -> Option<Duration> {
+    Duration::try_from_secs_f64(number.parse().ok()?).ok()
+}
+
 fn within(number: Option<u64>, min: u64, max: u64) -> Option<usize> {
     number.filter(|number| (min..=max).contains(number)).and_then(|number| usize::try_from(number).ok())
 }
 
-fn seconds(number: f64) -> Option<Duration> {
-    Duration::try_from_secs_f64(number).ok()
-}
-
-/// Divides `10s` into what parse() makes of `10`, and `s`.
-fn measure<N: std::str::FromStr>(text: &str) -> Option<(N, &str)> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    Some((text[..digits].parse().ok()?, &text[digits..]))
-}
-
+/// Reads a number of bytes: digits, and a unit behind them or none.
 fn read_size(text: &str) -> Option<u64> {
-    let (number, unit) = measure::<u64>(text)?;
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
     let unit = match unit {
         "" => 1,
         "KiB" => KIB,
@@ -113,19 +110,7 @@ fn read_size(text: &str) -> Option<u64> {
         "TiB" => TIB,
         _ => return None,
     };
-    number.checked_mul(unit)
-}
-
-fn read_time(text: &str) -> Option<Duration> {
-    let (number, unit) = measure::<f64>(text)?;
-    let unit = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    };
-    seconds(number * unit)
+    number.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// A number of bytes in the largest unit that needs no fraction.
@@ -137,21 +122,10 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-/// A time in the largest unit that needs no fraction, or else in seconds.
-fn time(time: Duration) -> String {
-    match (time.as_secs(), time.subsec_nanos()) {
-        (secs, 0) if secs > 0 && secs.is_multiple_of(3600) => format!("{}h", secs / 3600),
-        (secs, 0) if secs > 0 && secs.is_multiple_of(60) => format!("{}m", secs / 60),
-        (secs, 0) => format!("{secs}s"),
-        (_, nanos) if nanos.is_multiple_of(1_000_000) => format!("{}ms", time.as_millis()),
-        _ => format!("{}s", time.as_secs_f64()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::value::tests::{told, value};
     use super::*;
+    use crate::config::value::tests::{told, value};
 
     #[test]
     fn sizes() {
@@ -248,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_times_are_shown_in_their_largest_unit() {
+    fn sizes_are_shown_in_their_largest_unit() {
         for (bytes, text) in [
             (0, "0"),
             (1000, "1000"),
@@ -259,10 +233,5 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
-        for (ms, text) in [(1, "1ms"), (1500, "1500ms"), (61_000, "61s"), (120_000, "2m"), (3_600_000, "1h")]
-        {
-            assert_eq!(time(Duration::from_millis(ms)), text);
-        }
-        assert_eq!(time(Duration::from_micros(1500)), "0.0015s");
     }
 }

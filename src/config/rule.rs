@@ -2,10 +2,10 @@
 //! Never: what range a setting has by itself.
 
 use super::error::Problem;
-use super::merge::Merged;
+use super::merged::Merged;
+use super::model::{Config, Machine};
 use super::quantity::size;
 use super::value::Wrong;
-use super::{Config, Machine};
 
 /// One setting must be at least some times another.
 struct Rule {
@@ -74,7 +74,7 @@ pub(super) fn check_group(merged: &Merged<'_>, machine: &Machine, problems: &mut
 
 #[cfg(test)]
 mod tests {
-    use super::super::merge::tests::{read, told};
+    use crate::config::testing::{read, told};
 
     #[test]
     fn settings_must_agree_wherever_they_come_from() {

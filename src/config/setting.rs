@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::Config;
+use super::model::Config;
 use super::quantity::{Bytes, Count, GIB, KIB, MIB, TIB, Time};
 use super::value::{Addresses, Directory, Form, Group, HostName, Mode, Value, Word, Wrong};
 use crate::core::Level;
@@ -37,7 +37,7 @@ pub(super) struct Setting {
     pub set: fn(&mut Config, &Value<'_>) -> Result<(), Wrong>,
     /// Whether it is the same in both.
     pub same: fn(&Config, &Config) -> bool,
-    /// Its value as TOML; none where nothing is set.
+    /// Its value as TOML; none if nothing is set.
     pub show: fn(&Config) -> Option<String>,
 }
 
@@ -121,8 +121,8 @@ fn distance(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::command_line::HELP;
     use super::*;
+    use crate::config::command_line::HELP;
 
     #[test]
     fn names_are_found_once() {

@@ -16,7 +16,7 @@ pub(super) type Value<'t> = Spanned<DeValue<'t>>;
 /// What is wrong with a value.
 #[derive(Debug)]
 pub(super) struct Wrong {
-    /// The part at fault, where it is not the whole.
+    /// The part at fault; none: the whole.
     pub span: Option<Range<usize>>,
     /// What goes behind the key and a colon.
     pub text: String,
@@ -30,7 +30,7 @@ pub(super) trait Form {
     fn expected(&self) -> String;
     /// The value, or what is wrong with it.
     fn read(&self, value: &Value<'_>) -> Result<Self::Held, Wrong>;
-    /// As TOML; none where nothing is set.
+    /// The value as TOML; none if nothing is set.
     fn show(&self, held: &Self::Held) -> Option<String>;
 
     /// `held`, or the plain fault of a value that is not what was expected.
@@ -228,7 +228,7 @@ pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-/// A value as an error shows it, cut where it is long.
+/// A value as an error shows it, cut if it is long.
 fn excerpt(value: &DeValue<'_>) -> String {
     const CHARS_MAX: usize = 60;
     match value {

@@ -82,20 +82,22 @@ pub struct Note {
     pub fields: String,
 }
 
-/// The connection that a record is about, as far as it is about one.
+/// What a record is about: a connection, a plugin, or neither.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
-    /// Its unique number.
+    /// The connection's unique number.
     pub number: Option<u64>,
     /// The first of its node IDs.
     pub node_id: Option<Arc<str>>,
     /// Its user, where the kernel has said.
     pub uid: Option<u32>,
+    /// The plugin's name.
+    pub plugin: Option<String>,
 }
 
 impl Subject {
     /// A connection without node IDs.
     pub(crate) fn new(number: u64, peer: &Peer) -> Subject {
-        Subject { number: Some(number), node_id: None, uid: peer.uid() }
+        Subject { number: Some(number), uid: peer.uid(), ..Subject::default() }
     }
 }

@@ -196,13 +196,16 @@ fn make_plugins(
     log: &mut Log,
     wake: impl Fn() + Send + Sync + 'static,
 ) -> Result<Plugins, Fatal> {
-    let (wanted, dir) = (reload::wanted(config), reload::plugin_dir(config));
-    Plugins::start(wanted, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes, wake).map_err(|failed| {
-        for note in failed.notes {
-            log.note(note);
-        }
-        Fatal::doing("loading plugins")(io::Error::other(failed.why))
-    })
+    sys::fail_at_file_limit().map_err(Fatal::doing("taking signals"))?;
+    let (plugins, dir) = (config.plugins.clone(), reload::plugin_dir(config));
+    Plugins::start(plugins, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes, wake).map_err(
+        |failed| {
+            for note in failed.notes {
+                log.note(note);
+            }
+            Fatal::doing("loading plugins")(io::Error::other(failed.why))
+        },
+    )
 }
 
 /// Listens, and takes the numbers of connections from the state directory.

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::config::{AppliedBy, Config, ConfigError, Difference, Plugin};
+use crate::config::{AppliedBy, Config, ConfigError, Difference};
 use crate::core::{Input, Outcome, Reloaded, Token};
 use crate::daemon::{Daemon, wakes};
-use crate::plugin::{Fresh, OnFault, Prepared, Wanted};
+use crate::plugin::{Fresh, Prepared};
 use crate::sys::{BackgroundTask, State};
 
 /// A new configuration that takes longer than this is told of.
@@ -45,21 +45,7 @@ enum Step {
     Refused(String),
 }
 
-/// The plugins of a configuration.
-pub(super) fn wanted(config: &Config) -> Vec<Wanted> {
-    let wanted = |plugin: &Plugin| Wanted {
-        path: plugin.path.clone(),
-        name: plugin.name.clone(),
-        config: plugin.config.clone(),
-        required: plugin.required,
-        on_fault: if plugin.denies_on_fault { OnFault::Deny } else { OnFault::Pass },
-        budget: plugin.budget,
-        strikes: plugin.strikes,
-    };
-    config.plugins.iter().map(wanted).collect()
-}
-
-/// Where the plugins of a configuration are that it names without a path.
+/// Where plugins are that a configuration names without a path.
 pub(super) fn plugin_dir(config: &Config) -> PathBuf {
     config.plugin_dir.clone().unwrap_or_else(|| PLUGIN_DIR.into())
 }
@@ -132,7 +118,7 @@ impl Daemon {
             Some(Err(error)) => Step::Refused(format!("it cannot be read: {error}")),
             Some(Ok(Err(error))) => Step::Refused(error.to_string()),
             Some(Ok(Ok(config))) => {
-                self.switch.plugins.prepare(wanted(&config), plugin_dir(&config));
+                self.switch.plugins.prepare(config.plugins.clone(), plugin_dir(&config));
                 Step::Waits(Stage::Making(Box::new(config)))
             }
         }

@@ -2,24 +2,25 @@
 //! Never: how a plugin is loaded or called.
 
 use std::borrow::Cow;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use telex_plugin::raw::{self, Str};
 
 use super::ffi::{Call, Replaced};
-use super::slot::{OnFault, Slot};
-use super::usage::{Usage, last_tick};
-use crate::core::{Counters, Event, Identity, Judged, Level, Note, Peer, Subject, Transport, Verdict};
-use crate::wire::envelope::{Envelope, Field};
+use super::pace::{Late, Task};
+use super::slot::Slot;
+use super::view;
+use crate::core::{Counters, Event, Judged, Level, Note, Subject, Verdict};
+use crate::plugin_settings::OnFault;
+use crate::wire::envelope::Envelope;
 use crate::wire::json::Object;
-use crate::wire::message::{Kind, Message, Target};
+use crate::wire::message::{Message, Target};
 use crate::wire::rewrite::{Changes, one_value, read_rewritten, rewrite};
 
 /// One message of so many has its filters timed for the counters.
 const SAMPLED: u64 = 64;
-/// Where a tick of the clock has passed during a call, it may have been late, or the machine did something
-/// else: so many of the next calls are watched, and only such a one is a strike.
-const WATCHED_CALLS: u32 = 1000;
+/// Why something is refused that a plugin cannot judge.
+pub(super) const FAILED: &str = "the plugin has failed, and what it cannot judge is refused";
 
 /// The plugins that are in force, in their order.
 #[derive(Debug)]
@@ -30,9 +31,8 @@ pub(super) struct Chain {
     pub(super) call: Box<Call>,
     pub(super) notes: Vec<Note>,
     began: Instant,
-    judged: u64,
-    /// Scratch for the node IDs of a sender.
-    node_ids: Vec<Str>,
+    /// Scratch for the node IDs of a connection.
+    pub(super) node_ids: Vec<Str>,
 }
 
 /// What one filter makes of a message.
@@ -59,7 +59,6 @@ impl Chain {
             call: Call::new(max_line_bytes),
             notes: Vec::new(),
             began: Instant::now(),
-            judged: 0,
             node_ids: Vec::new(),
         }
     }
@@ -77,7 +76,6 @@ impl Chain {
 
     /// Has a message judged by all filters that want it, in their order; the first refusal counts.
     pub(super) fn judge(&mut self, judged: &Judged<'_>) -> Verdict {
-        self.judged += 1;
         self.judge_from(0, judged, judged.message)
     }
 
@@ -92,7 +90,7 @@ impl Chain {
                 Outcome::Pass => {}
                 Outcome::Drop => return Verdict::Drop,
                 Outcome::Reject(reason) => {
-                    return Verdict::Reject { filter: self.slots[at].wanted.name.clone(), reason };
+                    return Verdict::Reject { filter: self.slots[at].settings.name.clone(), reason };
                 }
                 Outcome::Replace(line) => return self.judge_on(nth + 1, judged, line),
             }
@@ -113,68 +111,56 @@ impl Chain {
         if verdict == Verdict::Pass { Verdict::Replace(line) } else { verdict }
     }
 
-    /// Apart, so that the search for who wants a message has little to set up.
+    /// A function of its own, so that the search for filters that want a message has little to set up.
     #[inline(never)]
     fn judge_by(&mut self, at: usize, judged: &Judged<'_>, message: &Message<'_>) -> Outcome {
-        let slot = &self.slots[at];
-        let answer = match slot.is_out || slot.suspected > 0 || self.judged.is_multiple_of(SAMPLED) {
-            true if slot.is_out => return self.fare_by_fault(at),
-            true => self.call_watched(at, judged, message),
-            false => {
-                let before = last_tick();
-                let answer = self.call(at, judged, message);
-                let after = last_tick();
-                let slot = &mut self.slots[at];
-                if after != before && Duration::from(after - before) > slot.wanted.budget {
-                    slot.suspected = WATCHED_CALLS;
-                }
-                answer
-            }
-        };
+        if self.slots[at].is_out {
+            return self.fare_by_fault(at);
+        }
+        let (answer, late) = self.call(at, judged, message);
         let counters = &mut self.slots[at].counters;
-        counters.calls += 1;
-        if answer == raw::PASS {
+        if answer == raw::PASS && late.is_none() {
             counters.pass += 1;
             return Outcome::Pass;
         }
-        self.outcome(at, answer, message)
+        self.outcome(at, answer, late, message)
     }
 
-    /// Calls a filter between two looks at the clock, and where it has seemed late also at whose time it
-    /// takes.
-    #[inline(never)]
-    fn call_watched(&mut self, at: usize, judged: &Judged<'_>, message: &Message<'_>) -> i32 {
-        let before = (self.slots[at].suspected > 0).then(Usage::now);
-        let began = Instant::now();
-        let answer = self.call(at, judged, message);
-        let took = began.elapsed();
-        let slot = &mut self.slots[at];
-        if self.judged.is_multiple_of(SAMPLED) {
-            slot.counters.nanoseconds +=
-                SAMPLED * u64::try_from(took.as_nanos()).unwrap_or(u64::MAX / SAMPLED);
-        }
-        slot.suspected = slot.suspected.saturating_sub(1);
-        let budget = slot.wanted.budget;
-        if took > budget {
-            match before {
-                None => slot.suspected = WATCHED_CALLS,
-                // What is a fault besides is one strike.
-                Some(before) if is_verdict(answer) && Usage::now().is_to_blame(before, budget) => {
-                    let (took, budget) = (took.as_secs_f64() * 1e3, budget.as_secs_f64() * 1e3);
-                    let what = format!("took {took:.1} ms for a message, and its budget is {budget:.1} ms");
-                    self.strike(at, &what);
-                }
-                Some(_) => {}
+    /// Calls a filter with a message, as it sees it. One call of [`SAMPLED`] is timed for the counters.
+    #[inline(always)]
+    fn call(&mut self, at: usize, judged: &Judged<'_>, message: &Message<'_>) -> (i32, Option<Late>) {
+        self.node_ids.clear();
+        self.node_ids.extend(judged.node_ids().map(Str::of));
+        let sender = view::peer(judged.number, judged.unique_id, judged.peer, &self.node_ids);
+        let seen = view::message(&sender, judged.from, message);
+        let Slot { instance, counters, pace, .. } = &mut self.slots[at];
+        counters.calls += 1;
+        let bytes = || seen.line.len + bytes_of(&self.node_ids);
+        pace.time(Task::Judge, bytes, || {
+            if !counters.calls.is_multiple_of(SAMPLED) {
+                return instance.judge(&seen, &self.call);
             }
-        }
-        answer
+            let began = Instant::now();
+            let answer = instance.judge(&seen, &self.call);
+            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX / SAMPLED);
+            counters.nanoseconds += SAMPLED * took;
+            answer
+        })
     }
 
-    /// What an answer leads to that is no [`raw::PASS`].
+    /// What an answer leads to that is no [`raw::PASS`], or was late.
     #[inline(never)]
-    fn outcome(&mut self, at: usize, answer: i32, message: &Message<'_>) -> Outcome {
+    fn outcome(&mut self, at: usize, answer: i32, late: Option<Late>, message: &Message<'_>) -> Outcome {
+        // What is a fault besides is one strike.
+        if let Some(late) = late.filter(|_| is_verdict(answer)) {
+            self.strike(at, &late.to_string());
+        }
         let counters = &mut self.slots[at].counters;
         match answer {
+            raw::PASS => {
+                counters.pass += 1;
+                Outcome::Pass
+            }
             raw::DROP => {
                 counters.drop += 1;
                 Outcome::Drop
@@ -194,20 +180,9 @@ impl Chain {
                     self.fault(at, &format!("made of a message what cannot go on: {why}"))
                 }
             },
-            raw::FAULT => self.fault(at, "failed at a message"),
-            raw::PANIC => self.fault(at, "panicked at a message"),
+            raw::FAULT | raw::PANIC => self.fault(at, &failed_at(answer, Task::Judge)),
             other => self.fault(at, &format!("answered {other} to a message, which is no verdict")),
         }
-    }
-
-    /// Calls a filter with a message, as it sees it.
-    #[inline(always)]
-    fn call(&mut self, at: usize, judged: &Judged<'_>, message: &Message<'_>) -> i32 {
-        self.node_ids.clear();
-        self.node_ids.extend(judged.node_ids().map(Str::of));
-        let sender = peer(judged.number, judged.unique_id, judged.peer, &self.node_ids);
-        let message = view(&sender, judged.from, message);
-        self.slots[at].instance.judge(&message, &self.call)
     }
 
     /// The line that a filter has made of a message.
@@ -239,8 +214,8 @@ impl Chain {
     }
 
     fn fare_by_fault(&self, at: usize) -> Outcome {
-        match self.slots[at].wanted.on_fault {
-            OnFault::Deny => Outcome::Reject(super::FAILED.to_owned()),
+        match self.slots[at].settings.on_fault {
+            OnFault::Deny => Outcome::Reject(FAILED.to_owned()),
             OnFault::Pass => Outcome::Pass,
         }
     }
@@ -249,7 +224,7 @@ impl Chain {
     pub(super) fn strike(&mut self, at: usize, what: &str) {
         let slot = &mut self.slots[at];
         let (text, is_out) = slot.strike(self.began.elapsed(), what);
-        let name = slot.wanted.name.clone();
+        let name = slot.settings.name.clone();
         let given_up = is_out.then(|| slot.given_up());
         if let Some(text) = text {
             self.note(Level::Warning, &name, &text);
@@ -261,27 +236,17 @@ impl Chain {
 
     pub(super) fn note(&mut self, level: Level, name: &str, what: &str) {
         let text = format!("plugin {name}: {what}");
-        let about = Subject::default();
+        let about = Subject { plugin: Some(name.to_owned()), ..Subject::default() };
         self.notes.push(Note { level, event: Event::Plugin, about, text, fields: fields_of(name) });
     }
 
     pub(super) fn counters(&self) -> Vec<Counters> {
-        let of = |slot: &Slot| Counters {
-            name: slot.wanted.name.clone(),
-            calls: slot.counters.calls,
-            pass: slot.counters.pass,
-            drop: slot.counters.drop,
-            reject: slot.counters.reject,
-            replace: slot.counters.replace,
-            nanoseconds: slot.counters.nanoseconds,
-            strikes: slot.counters.strikes,
-        };
-        self.slots.iter().map(of).collect()
+        self.slots.iter().map(|slot| slot.counters.clone()).collect()
     }
 }
 
 /// What a record of a plugin has for programs.
-pub(super) fn fields_of(name: &str) -> String {
+fn fields_of(name: &str) -> String {
     let mut bytes = Vec::new();
     let mut object = Object::begin(&mut bytes);
     object.string("plugin", name);
@@ -289,63 +254,19 @@ pub(super) fn fields_of(name: &str) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
+/// How an answer is told that is a fault at what a plugin was called for.
+pub(super) fn failed_at(answer: i32, task: Task) -> String {
+    match answer {
+        raw::FAULT => format!("failed at {task}"),
+        raw::PANIC => format!("panicked at {task}"),
+        other => format!("answered {other}, which means nothing, to {task}"),
+    }
+}
+
 fn is_verdict(answer: i32) -> bool {
     (raw::PASS..=raw::REPLACE).contains(&answer)
 }
 
-pub(super) fn target<'a>(message: &'a Message<'_>) -> (Option<&'a str>, Option<&'a str>) {
-    match &message.target {
-        Target::Daemon => (None, None),
-        Target::Address(to) => (Some(to), None),
-        Target::Topic(topic) => (None, Some(topic)),
-    }
-}
-
-/// A connection, as a plugin sees it; lives as long as what it is made of.
-pub(super) fn peer(number: u64, unique_id: &str, peer: &Peer, node_ids: &[Str]) -> raw::Peer {
-    let (uid, gid, pid) = match peer.identity {
-        Identity::Kernel { uid, gid, pid } => (i64::from(uid), i64::from(gid), i64::from(pid)),
-        Identity::Anonymous => (-1, -1, -1),
-    };
-    raw::Peer {
-        size: size_of::<raw::Peer>() as u32,
-        transport: match peer.transport {
-            Transport::Unix => raw::UNIX,
-            Transport::Tcp => raw::TCP,
-        },
-        connection: number,
-        unique_id: Str::of(unique_id),
-        node_ids: node_ids.as_ptr(),
-        node_id_count: node_ids.len(),
-        uid,
-        gid,
-        pid,
-        user: Str::NONE,
-        administrator: u32::from(peer.administrator),
-        reserved: 0,
-    }
-}
-
-/// A message, as a filter sees it; lives as long as what it is made of.
-fn view(sender: &raw::Peer, from: &str, message: &Message<'_>) -> raw::Message {
-    let (to, topic) = target(message);
-    let raw_field = |field| Str::maybe(message.envelope.raw(field));
-    raw::Message {
-        size: size_of::<raw::Message>() as u32,
-        kind: match message.kind {
-            Kind::Request => raw::REQUEST,
-            Kind::Signal => raw::SIGNAL,
-            Kind::Reply(_) => raw::REPLY,
-        },
-        sender,
-        line: Str::of(message.envelope.line()),
-        message_id: raw_field(Field::MessageId),
-        message_type: Str::of(&message.message_type),
-        from: Str::of(from),
-        to: Str::maybe(to),
-        topic: Str::maybe(topic),
-        key: Str::maybe(message.key.as_deref()),
-        body: raw_field(Field::Body),
-        in_reply_to: Str::maybe(message.envelope.in_reply_to().map(|value| value.raw)),
-    }
+pub(super) fn bytes_of(texts: &[Str]) -> usize {
+    texts.iter().map(|text| text.len).sum()
 }

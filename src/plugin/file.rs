@@ -14,6 +14,8 @@ use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl, open, openat};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
+use super::elf;
+
 /// A plugin's file, opened and found safe.
 #[derive(Debug)]
 pub(super) struct PluginFile {
@@ -59,7 +61,7 @@ impl fmt::Display for Unsafe {
     }
 }
 
-/// Where the plugin of this `path` may be: itself, where it is absolute, else in `dir` under the names that
+/// Where the plugin of this `path` may be: itself if it is absolute, else in `dir` under the names that
 /// a library of that name has.
 pub(super) fn candidates(path: &str, dir: &Path) -> Vec<PathBuf> {
     if path.starts_with('/') {
@@ -71,7 +73,7 @@ pub(super) fn candidates(path: &str, dir: &Path) -> Vec<PathBuf> {
 
 impl PluginFile {
     /// Opens the first of `candidates` that is there. The file and all folders on the way to it must
-    /// belong to root or to `uid` and be writable by nobody else. The folders are opened one in
+    /// belong to root or to `uid` and be writable by its owner alone. The folders are opened one in
     /// another, so that what is looked at is what is opened.
     pub(super) fn open(candidates: Vec<PathBuf>, uid: u32) -> Result<PluginFile, Unsafe> {
         let Some(path) = candidates.iter().find(|path| path.symlink_metadata().is_ok()) else {
@@ -97,12 +99,33 @@ impl PluginFile {
         Ok(PluginFile { path: path.clone(), version: Version::of(&stat), file: fd.into() })
     }
 
-    /// A private copy of the contents that nobody can change any more. What is loaded from a file that
-    /// is then truncated kills the process (SIGBUS, mmap(2)).
-    pub(super) fn copy(&mut self) -> io::Result<OwnedFd> {
+    /// A private copy of the contents that cannot be changed any more, and is all there. What is loaded from
+    /// a file that is then truncated kills the process (SIGBUS, mmap(2)). The error is for people.
+    pub(super) fn copy(&mut self) -> Result<OwnedFd, String> {
+        let failed = |error: io::Error| format!("it cannot be copied into memory: {error}");
+        let copy = self.copy_and_seal().map_err(failed)?;
+        let stat = fstat(&self.file).map_err(|error| failed(error.into()))?;
+        if Version::of(&stat) != self.version {
+            return Err("it was changed while it was read; try again when it is all there".to_owned());
+        }
+        let size = copy.metadata().map_err(failed)?.len();
+        match elf::size_needed(&copy) {
+            Ok(needed) if needed > size => {
+                Err(format!("it is cut short: it has {size} bytes, and should have {needed} at least"))
+            }
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Err(format!("it is cut short: it has {size} bytes, which end within its headers"))
+            }
+            Err(error) => Err(failed(error)),
+            Ok(_) => Ok(copy.into()),
+        }
+    }
+
+    fn copy_and_seal(&mut self) -> io::Result<File> {
         let name = self.path.file_name().unwrap_or_else(|| OsStr::new("plugin"));
         let copy = memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
-        io::copy(&mut self.file, &mut File::from(copy.try_clone()?))?;
+        let mut copy = File::from(copy);
+        io::copy(&mut self.file, &mut copy)?;
         let seals =
             SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
         fcntl(&copy, FcntlArg::F_ADD_SEALS(seals))?;
@@ -122,8 +145,8 @@ fn open_folder(folder: &Path, uid: u32) -> Result<OwnedFd, Unsafe> {
     let mut fd = open(&at, flags, Mode::empty()).map_err(|error| failed(&at, error))?;
     loop {
         let stat = fstat(&fd).map_err(|error| failed(&at, error))?;
-        // In a sticky folder that others may write in, nobody puts another one in the place of an entry but
-        // the owners of both; the entry's is looked at next.
+        // In a sticky folder that others may write in, only the owners of the folder and of an entry can put
+        // another one in the entry's place; the entry's is looked at next.
         let is_sticky = stat.st_mode & Mode::S_ISVTX.bits() != 0;
         let unwritten = if is_sticky { Ok(()) } else { check_writers(&stat) };
         check_owner(&stat, uid).and(unwritten).map_err(|why| Unsafe::Wrong(at.clone(), why))?;
@@ -253,6 +276,7 @@ mod tests {
         let mut file = PluginFile::open(vec![path.clone()], own_uid()).unwrap();
         let copy = file.copy().unwrap();
         fs::write(&path, "").unwrap();
+        assert!(file.copy().unwrap_err().starts_with("it was changed while it was read"));
         let mut text = String::new();
         File::open(path_of(&copy)).unwrap().read_to_string(&mut text).unwrap();
         assert_eq!(text, "library");

@@ -1,11 +1,10 @@
 //! Knows which messages a filter wants to see.
 //! Never: what it makes of them.
 
-use super::chain::target;
 use crate::name::matches;
-use crate::wire::message::Message;
+use crate::wire::message::{Message, Target};
 
-/// Messages that a filter wants to see; what is none matches all.
+/// Messages that a filter wants to see; a pattern that is not there matches all.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Interest {
     pub(super) message_type: Option<Pattern>,
@@ -19,7 +18,7 @@ pub(super) struct Interest {
 pub(super) enum Pattern {
     /// Without `*`: it matches itself.
     Text(String),
-    /// With some.
+    /// With one or more `*`.
     Stars(String),
 }
 
@@ -49,5 +48,14 @@ impl Interest {
             let (to, topic) = target(message);
             fits(&self.to, to.unwrap_or_default()) && fits(&self.topic, topic.unwrap_or_default())
         }
+    }
+}
+
+/// The address and the topic that a message is for; neither: the daemon.
+pub(super) fn target<'a>(message: &'a Message<'_>) -> (Option<&'a str>, Option<&'a str>) {
+    match &message.target {
+        Target::Daemon => (None, None),
+        Target::Address(to) => (Some(to), None),
+        Target::Topic(topic) => (None, Some(topic)),
     }
 }

@@ -7,28 +7,36 @@
 //! ([`Plugins::prepare`]), and put in its place between two turns ([`Plugins::prepared`]).
 
 mod chain;
+mod elf;
+mod events;
 mod ffi;
 mod file;
 mod interest;
 mod log;
+mod pace;
 mod slot;
 mod usage;
+mod view;
+mod wake;
 mod workshop;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::thread::{JoinHandle, ThreadId};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use telex_plugin::raw::{self, Str};
+use telex_plugin::raw;
 
-use crate::core::{Counters, Emission, Gate, Happened, Happening, Judged, Level, Note, Peer, Verdict};
+use crate::core::{Counters, Emission, Gate, Happened, Judged, Level, Note, Peer, Verdict};
+use crate::plugin_settings::PluginSettings;
 
 use chain::Chain;
+pub use events::TurnedAway;
 use ffi::Library;
 use slot::Slot;
-pub use slot::{OnFault, Wanted};
+use view::event;
+use wake::Wake;
 use workshop::{Made, Workshop};
 
 /// How long the daemon's end waits for plugins that are being made or ended. Those that take the log may have
@@ -48,27 +56,6 @@ pub struct Plugins {
     /// Instances that are being ended, each with its plugin's name: what one of them waits for is not to keep
     /// the others from writing what they still have to write.
     ending: Vec<(String, JoinHandle<()>)>,
-    /// Scratch for node IDs.
-    node_ids: Vec<Str>,
-}
-
-/// What other threads end the loop's wait with.
-#[derive(Clone)]
-struct Wake {
-    wake: Arc<dyn Fn() + Send + Sync>,
-    loop_thread: ThreadId,
-}
-
-impl Wake {
-    fn is_on_loop(&self) -> bool {
-        std::thread::current().id() == self.loop_thread
-    }
-}
-
-impl std::fmt::Debug for Wake {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Wake")
-    }
 }
 
 /// Why a daemon cannot start with its plugins.
@@ -78,15 +65,6 @@ pub struct NotStarted {
     pub why: String,
     /// What there is to log of the plugins.
     pub notes: Vec<Note>,
-}
-
-/// Who refuses a connection, and why.
-#[derive(Debug)]
-pub struct TurnedAway {
-    /// The plugin.
-    pub plugin: String,
-    /// For people.
-    pub reason: String,
 }
 
 /// What became of a new configuration.
@@ -108,14 +86,14 @@ impl Plugins {
     /// be done here: something is prepared, or has been said. The error says which plugin that is required
     /// cannot be made, and why.
     pub fn start(
-        wanted: Vec<Wanted>,
+        wanted: Vec<PluginSettings>,
         dir: &Path,
         daemon: &'static str,
         uid: u32,
         max_line_bytes: usize,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Result<Plugins, NotStarted> {
-        let wake = Wake { wake: Arc::new(wake), loop_thread: std::thread::current().id() };
+        let wake = Wake::new(wake);
         let mut plugins = Plugins {
             chain: Chain::new(max_line_bytes),
             workshop: Arc::new(Workshop::new(daemon, uid, wake.clone())),
@@ -123,7 +101,6 @@ impl Plugins {
             wake,
             maker: None,
             ending: Vec::new(),
-            node_ids: Vec::new(),
         };
         match plugins.workshop.make(wanted, &[], dir) {
             Ok(made) => {
@@ -134,16 +111,17 @@ impl Plugins {
         }
     }
 
-    /// Begins to make the plugins of a new configuration, on a thread of its own.
-    pub fn prepare(&mut self, wanted: Vec<Wanted>, dir: PathBuf) {
+    /// Begins to make the plugins of a new configuration, on a thread of its own. `dir` is where libraries are
+    /// that are named without a path.
+    pub fn prepare(&mut self, wanted: Vec<PluginSettings>, dir: PathBuf) {
         let standing: Vec<_> = self.chain.slots.iter().map(Slot::standing).collect();
         let (workshop, wake, (tell, told)) = (self.workshop.clone(), self.wake.clone(), channel());
         self.under_way = Some(told);
         self.ending.retain(|(_, thread)| !thread.is_finished());
         let thread = std::thread::Builder::new().name("plugins".to_owned()).spawn(move || {
-            // Where nobody wants to know any more, they are ended here.
+            // If the daemon ends meanwhile, nothing listens, and they are ended here.
             let _ = tell.send(workshop.make(wanted, &standing, &dir));
-            (wake.wake)();
+            wake.wake();
         });
         match thread {
             Ok(thread) => self.maker = Some(thread),
@@ -156,13 +134,13 @@ impl Plugins {
         }
     }
 
-    /// The plugin that is being made.
+    /// The name of the plugin that is being made.
     pub fn waits_for(&self) -> Option<String> {
         self.workshop.making()
     }
 
-    /// Puts what was prepared in force, where that is done and nothing has failed. To be called
-    /// between two turns.
+    /// Puts in force what [`Plugins::prepare`] began, if it is done and nothing has failed; none as long as it
+    /// is not done. To be called between two turns.
     pub fn prepared(&mut self) -> Option<Prepared> {
         let made = match self.under_way.as_ref()?.try_recv() {
             Err(TryRecvError::Empty) => return None,
@@ -185,26 +163,26 @@ impl Plugins {
                     kept.push(slots.len());
                     slots.extend(old.get_mut(at).and_then(Option::take).map(|slot| match slot.is_out {
                         // It has been given up meanwhile: it has as many strikes as one made anew.
-                        true => Slot::new(slot.wanted, slot.version, slot.instance),
+                        true => Slot::new(slot.settings, slot.version, slot.instance),
                         false => slot,
                     }));
                 }
-                Made::New(wanted, version, instance) => {
+                Made::New(settings, version, instance) => {
                     let Library { name, version: built, .. } = &*instance.library;
-                    let text = format!("is in force ({name} {built}, from {})", wanted.path);
-                    self.chain.note(Level::Notice, &wanted.name, &text);
+                    let text = format!("is in force ({name} {built}, from {})", settings.path);
+                    self.chain.note(Level::Notice, &settings.name, &text);
                     fresh.push(slots.len());
-                    slots.push(Slot::new(wanted, version, *instance));
+                    slots.push(Slot::new(settings, version, *instance));
                 }
                 Made::Missing(name, why) => self.chain.note(Level::Warning, &name, &why),
             }
         }
         self.chain.put(slots);
         for at in kept {
-            self.tell(at, &event(raw::RELOADED));
+            self.chain.tell(at, &event(raw::RELOADED), &[]);
         }
         for slot in old.into_iter().flatten() {
-            self.end_beside(slot.wanted.name, slot.instance);
+            self.end_beside(slot.settings.name, slot.instance);
         }
         Fresh(fresh)
     }
@@ -214,7 +192,7 @@ impl Plugins {
         let wake = self.wake.clone();
         let end = move || {
             drop(what);
-            (wake.wake)();
+            wake.wake();
         };
         // Without a thread it has ended here.
         self.ending.extend(std::thread::Builder::new().spawn(end).ok().map(|thread| (name, thread)));
@@ -224,7 +202,7 @@ impl Plugins {
     /// take too long. Gives what they said at their end, which none of them can write any more.
     pub fn end(mut self) -> Vec<Note> {
         for slot in self.chain.put(Vec::new()) {
-            self.end_beside(slot.wanted.name, slot.instance);
+            self.end_beside(slot.settings.name, slot.instance);
         }
         // What is made from now on is ended by its maker.
         if let Some(under_way) = self.under_way.take() {
@@ -249,152 +227,92 @@ impl Plugins {
         self.take_notes()
     }
 
-    /// Lines that a filter has changed may be so long from now on.
+    /// Sets how long a line may be that a filter has changed, in bytes.
     pub fn set_max_line_bytes(&mut self, max_line_bytes: usize) {
         self.chain.call.set_max_line_bytes(max_line_bytes);
     }
 
-    /// What plugins have emitted since this was asked last.
+    /// Takes the signals that plugins have emitted since this was called last.
     pub fn take_emitted(&mut self) -> Vec<Emission> {
         self.chain.call.take_emitted()
     }
 
     /// Whether any plugin wants to hear what happens to connections.
     pub fn wants_happenings(&self) -> bool {
-        const KINDS: [u32; 6] = [
-            raw::CONNECTED,
-            raw::REGISTERED,
-            raw::UNREGISTERED,
-            raw::SUBSCRIBED,
-            raw::UNSUBSCRIBED,
-            raw::DISCONNECTED,
-        ];
-        self.chain.slots.iter().any(|slot| KINDS.iter().any(|kind| slot.instance.wants(*kind)))
+        self.chain.wants_happenings()
     }
 
-    /// Asks whether a connection may be opened; the first refusal counts.
+    /// Asks the plugins whether a connection may be opened; the first refusal counts. `number` is that of its
+    /// unique id.
     pub fn connected(&mut self, number: u64, peer: &Peer) -> Result<(), TurnedAway> {
-        let unique_id = &format!(":{number}");
-        for at in 0..self.chain.slots.len() {
-            let slot = &self.chain.slots[at];
-            if !slot.instance.wants(raw::CONNECTED) {
-                continue;
-            }
-            let peer = chain::peer(number, unique_id, peer, &[]);
-            let refusal = match slot.is_out {
-                true => slot.denies_on_fault().then(|| FAILED.to_owned()),
-                false => self.tell(at, &raw::Event { peer: &peer, ..event(raw::CONNECTED) }),
-            };
-            if let Some(reason) = refusal {
-                // Those before have been told that it is there.
-                let gone = raw::Event { peer: &peer, reason: Str::of("refused"), ..event(raw::DISCONNECTED) };
-                for before in 0..at {
-                    self.tell(before, &gone);
-                }
-                return Err(TurnedAway { plugin: self.chain.slots[at].wanted.name.clone(), reason });
-            }
-        }
-        Ok(())
+        self.chain.connected(number, peer)
     }
 
-    /// Tells of what has happened.
+    /// Tells the plugins of what has happened to a connection.
     pub fn happened(&mut self, happened: &Happened) {
         for at in 0..self.chain.slots.len() {
-            self.tell_of(at, happened, false);
+            self.chain.tell_of(at, happened, false);
         }
     }
 
-    /// Tells plugins that have just been put in force of what was there before.
+    /// Tells plugins that have just been put in force of what was there before them.
     pub fn replay(&mut self, fresh: &Fresh, happened: &Happened) {
         for &at in &fresh.0 {
-            self.tell_of(at, happened, true);
+            self.chain.tell_of(at, happened, true);
         }
     }
 
-    /// The daemon is about to serve.
+    /// Tells the plugins that the daemon is about to serve.
     pub fn started(&mut self) {
-        self.tell_all(raw::STARTED);
+        self.chain.tell_all(raw::STARTED);
     }
 
-    /// The daemon is about to end.
+    /// Tells the plugins that the daemon is about to end.
     pub fn stopping(&mut self) {
-        self.tell_all(raw::STOPPING);
+        self.chain.tell_all(raw::STOPPING);
     }
 
-    /// Tells those whose timer has passed. `now` is monotonic.
+    /// Tells each plugin of its timer if that has passed. `now` is monotonic.
     pub fn tick(&mut self, now: Duration) {
-        for at in 0..self.chain.slots.len() {
-            if self.chain.slots[at].timer_has_passed(now) {
-                self.tell(at, &event(raw::TIMER));
-            }
-        }
+        self.chain.tick(now);
     }
 
-    /// When [`Plugins::tick`] is wanted at the latest; `now` is monotonic.
+    /// When [`Plugins::tick`] is wanted at the latest; none: never. `now` is monotonic.
     pub fn next_deadline(&mut self, now: Duration) -> Option<Duration> {
-        self.chain.slots.iter_mut().filter_map(|slot| slot.next_timer(now)).min()
+        self.chain.next_deadline(now)
     }
 
-    fn tell_of(&mut self, at: usize, happened: &Happened, replayed: bool) {
-        let Happened { who, what } = happened;
-        let mut node_ids = std::mem::take(&mut self.node_ids);
-        node_ids.extend(who.node_ids.iter().map(|name| Str::of(name)));
-        let peer = chain::peer(who.number, &who.unique_id, &who.peer, &node_ids);
-        let kind = match what {
-            Happening::Connected => raw::CONNECTED,
-            Happening::Registered { .. } => raw::REGISTERED,
-            Happening::Unregistered { .. } => raw::UNREGISTERED,
-            Happening::Subscribed { .. } => raw::SUBSCRIBED,
-            Happening::Unsubscribed { .. } => raw::UNSUBSCRIBED,
-            Happening::Disconnected { .. } => raw::DISCONNECTED,
-        };
-        let mut told = raw::Event { peer: &peer, replayed: u32::from(replayed), ..event(kind) };
-        match what {
-            Happening::Connected => {}
-            Happening::Registered { node_id } => told.node_id = Str::of(node_id),
-            Happening::Unregistered { node_id, reason } => {
-                (told.node_id, told.reason) = (Str::of(node_id), Str::of(reason.word()));
-            }
-            Happening::Subscribed { topic, group } | Happening::Unsubscribed { topic, group } => {
-                (told.topic, told.group) = (Str::of(topic), Str::maybe(group.as_deref()));
-            }
-            Happening::Disconnected { reason } => told.reason = Str::of(reason.word()),
-        }
-        self.tell(at, &told);
-        node_ids.clear();
-        self.node_ids = node_ids;
+    /// Whether a plugin takes the log's records.
+    pub fn has_log(&self) -> bool {
+        self.chain.has_log()
     }
 
-    fn tell_all(&mut self, kind: u32) {
-        for at in 0..self.chain.slots.len() {
-            self.tell(at, &event(kind));
-        }
+    /// Hands a record to the plugins that take the log. False if none has taken it. `now` is since 1970.
+    pub fn record(&mut self, note: &Note, now: Duration) -> bool {
+        self.chain.record(note, now)
     }
 
-    /// Tells one plugin of an event that it wants; gives the reason for which it refuses.
-    fn tell(&mut self, at: usize, event: &raw::Event) -> Option<String> {
-        let slot = &mut self.chain.slots[at];
-        if slot.is_out || !slot.instance.wants(event.kind) {
-            return None;
-        }
-        let answer = slot.instance.event(event, &self.chain.call);
-        match answer {
-            raw::OK => None,
-            // Where it is there already, it stays; a plugin need not tell the one from the other.
-            raw::REJECT if event.kind == raw::CONNECTED => Some(
-                self.chain.call.take_reason().unwrap_or_else(|| "a plugin refused the connection".to_owned()),
-            ),
-            answer => {
-                self.chain.strike(at, &format!("{} an event", failed_at(answer)));
-                let denies = self.chain.slots[at].denies_on_fault();
-                (event.kind == raw::CONNECTED && denies).then(|| FAILED.to_owned())
-            }
-        }
+    /// Tells the plugins that take the log that it has no more records in this turn.
+    pub fn flush(&mut self) {
+        self.chain.flush();
+    }
+
+    /// Takes what there is to log of the plugins themselves.
+    pub fn take_notes(&mut self) -> Vec<Note> {
+        self.chain.take_notes(&mut self.workshop.voices())
+    }
+
+    /// Takes what plugins that take the log have said of the records that they were handed. It goes to none of
+    /// them: they would drive each other for ever.
+    pub fn take_echoes(&mut self) -> Vec<Note> {
+        self.chain.take_echoes(&self.workshop.voices())
+    }
+
+    /// Whether there is something to log of the plugins already.
+    pub fn has_notes(&self) -> bool {
+        !self.chain.notes.is_empty()
     }
 }
-
-/// Why something is refused that a plugin cannot judge.
-const FAILED: &str = "the plugin has failed, and what it cannot judge is refused";
 
 impl Gate for Plugins {
     fn judge(&mut self, judged: &Judged<'_>) -> Verdict {
@@ -406,34 +324,12 @@ impl Gate for Plugins {
     }
 }
 
-fn failed_at(answer: i32) -> String {
-    match answer {
-        raw::FAULT => "failed at".to_owned(),
-        raw::PANIC => "panicked at".to_owned(),
-        other => format!("answered {other}, which means nothing, to"),
-    }
-}
-
-/// An event that is about nothing yet.
-fn event(kind: u32) -> raw::Event {
-    raw::Event {
-        size: size_of::<raw::Event>() as u32,
-        kind,
-        replayed: 0,
-        reserved: 0,
-        peer: std::ptr::null(),
-        node_id: Str::NONE,
-        topic: Str::NONE,
-        group: Str::NONE,
-        reason: Str::NONE,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::Command;
 
     use super::*;
+    use crate::plugin_settings::OnFault;
 
     /// Builds a plugin that does its best to do nothing.
     fn build(dir: &Path) {
@@ -469,8 +365,8 @@ TELEX_EXPORT const telex_descriptor telex_plugin = {
         std::fs::rename(fresh, dir.join("idle.so")).unwrap();
     }
 
-    fn wanted(name: &str) -> Wanted {
-        Wanted {
+    fn settings(name: &str) -> PluginSettings {
+        PluginSettings {
             path: "idle".to_owned(),
             name: name.to_owned(),
             config: "{}".to_owned(),
@@ -482,13 +378,13 @@ TELEX_EXPORT const telex_descriptor telex_plugin = {
     }
 
     fn start(dir: &Path, names: &[&str]) -> Plugins {
-        let wanted = names.iter().map(|name| wanted(name)).collect();
+        let wanted = names.iter().map(|name| settings(name)).collect();
         Plugins::start(wanted, dir, "telexd", nix::unistd::geteuid().as_raw(), 1000, || {}).unwrap()
     }
 
     /// Reads the configuration again; `meanwhile` is what happens while its plugins are made.
     fn reload(plugins: &mut Plugins, dir: &Path, names: &[&str], meanwhile: impl FnOnce(&mut Plugins)) {
-        plugins.prepare(names.iter().map(|name| wanted(name)).collect(), dir.to_owned());
+        plugins.prepare(names.iter().map(|name| settings(name)).collect(), dir.to_owned());
         meanwhile(plugins);
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {

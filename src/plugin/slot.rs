@@ -1,5 +1,5 @@
-//! Knows one plugin that is in force: what it was asked to be, how it fared, and when it is given up.
-//! Never: what a message means, or who else is called.
+//! Knows one plugin that is in force: its settings, how it fared, and when it is given up.
+//! Never: what a message means, or which other plugins there are.
 
 use std::time::Duration;
 
@@ -7,37 +7,10 @@ use telex_plugin::raw;
 
 use super::ffi::Instance;
 use super::file::Version;
+use super::pace::Pace;
 use super::workshop::Standing;
-use crate::core::Repeats;
-
-/// What becomes of a message where its filter fails.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFault {
-    /// It is refused.
-    Deny,
-    /// It goes on.
-    Pass,
-}
-
-/// What the configuration says of a plugin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// Absolute, or what it is called in the plugins' directory.
-    pub path: String,
-    /// Its name in the log, in counters and for who is refused; no two have the same.
-    pub name: String,
-    /// A JSON object, handed on as it is.
-    pub config: String,
-    /// Whether nothing goes without it.
-    pub required: bool,
-    /// Of a filter.
-    pub on_fault: OnFault,
-    /// How long one call may take.
-    pub budget: Duration,
-    /// After so many faults and late calls, each within a minute of the one before, it is not called any
-    /// more.
-    pub strikes: u32,
-}
+use crate::core::{Counters, Repeats};
+use crate::plugin_settings::{OnFault, PluginSettings};
 
 /// A strike is forgotten when no other follows for so long.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
@@ -45,12 +18,13 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 /// A plugin that is in force.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) wanted: Wanted,
+    pub(super) settings: PluginSettings,
     pub(super) version: Version,
     pub(super) instance: Instance,
     pub(super) counters: Counters,
-    /// So many of the next calls are watched for whose time they take.
-    pub(super) suspected: u32,
+    pub(super) pace: Pace,
+    /// Bytes of records that it was handed since it was last told to write them.
+    pub(super) unflushed_bytes: usize,
     /// It has failed too often: it is not called any more.
     pub(super) is_out: bool,
     /// Those that are not forgiven.
@@ -58,30 +32,19 @@ pub(super) struct Slot {
     struck_at: Option<Duration>,
     /// Faults and late calls, as the log has them.
     told: Repeats,
-    /// How often it wants to hear of its timer, and when it does next.
+    /// How often it wants to hear of its timer, in milliseconds, and when it does next.
     timer: Option<(u64, Duration)>,
 }
 
-/// How a plugin fared (PROTOCOL.md section 12).
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counters {
-    pub(super) calls: u64,
-    pub(super) pass: u64,
-    pub(super) drop: u64,
-    pub(super) reject: u64,
-    pub(super) replace: u64,
-    pub(super) nanoseconds: u64,
-    pub(super) strikes: u64,
-}
-
 impl Slot {
-    pub(super) fn new(wanted: Wanted, version: Version, instance: Instance) -> Slot {
+    pub(super) fn new(settings: PluginSettings, version: Version, instance: Instance) -> Slot {
         Slot {
-            wanted,
+            counters: Counters { name: settings.name.clone(), ..Counters::default() },
+            pace: Pace::new(settings.budget),
+            settings,
             version,
             instance,
-            counters: Counters::default(),
-            suspected: 0,
+            unflushed_bytes: 0,
             is_out: false,
             strikes: 0,
             struck_at: None,
@@ -93,12 +56,18 @@ impl Slot {
     /// What a new configuration is compared with.
     pub(super) fn standing(&self) -> Standing {
         let stays = !self.is_out && self.instance.wants(raw::RELOADED);
-        Standing { wanted: self.wanted.clone(), version: self.version, stays }
+        Standing { settings: self.settings.clone(), version: self.version, stays }
     }
 
-    /// Whether a connection is refused where this plugin fails to say what it thinks of it.
+    /// Whether it takes the log's records and judges no messages. Such a plugin is told of in the log and
+    /// never given up: the log is worth more than the time that it takes.
+    fn only_logs(&self) -> bool {
+        self.instance.is_log() && !self.instance.is_filter()
+    }
+
+    /// Whether a connection is refused if this plugin fails to say what it thinks of it.
     pub(super) fn denies_on_fault(&self) -> bool {
-        self.wanted.on_fault == OnFault::Deny && (self.instance.is_filter() || !self.instance.is_log())
+        self.settings.on_fault == OnFault::Deny && !self.only_logs()
     }
 
     /// When its timer passes next; one that has been set anew begins `now`.
@@ -132,15 +101,15 @@ impl Slot {
             1 => what.to_owned(),
             count => format!("failed or was late {count} more times; now it {what}"),
         });
-        let is_too_many = !self.is_out && self.strikes >= self.wanted.strikes;
+        let is_too_many = !self.is_out && !self.only_logs() && self.strikes >= self.settings.strikes;
         self.is_out |= is_too_many;
         (text, is_too_many)
     }
 
     /// What is said when it is given up.
     pub(super) fn given_up(&self) -> String {
-        let strikes = self.wanted.strikes;
-        let then = match (self.instance.is_filter(), self.wanted.on_fault) {
+        let strikes = self.settings.strikes;
+        let then = match (self.instance.is_filter(), self.settings.on_fault) {
             (true, OnFault::Deny) => "the messages that it was to judge are refused",
             (true, OnFault::Pass) => "the messages that it was to judge go on without it",
             (false, _) => "the others go on without it",

@@ -1,6 +1,6 @@
 //! Knows how long a call takes, and what the thread has used of the machine meanwhile, so that one that is
 //! slow is told from one that others held up.
-//! Never: whose call it was.
+//! Never: which plugin was called.
 
 use std::time::Duration;
 
@@ -26,23 +26,17 @@ pub(super) struct Usage {
 }
 
 impl Usage {
+    /// The processor's time is read from a clock: that of getrusage(2) is as of the kernel's last tick, and so
+    /// would count work from before a call.
     pub(super) fn now() -> Usage {
-        // It fails only for want of a right argument (getrusage(2)).
-        let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) else { return Usage::default() };
-        let time = |time: nix::sys::time::TimeVal| {
-            Duration::from_micros(
-                u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or_default(),
-            )
-        };
-        Usage {
-            processor: time(usage.user_time()) + time(usage.system_time()),
-            waits: usage.voluntary_context_switches(),
-        }
+        let processor = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from);
+        let waits = getrusage(UsageWho::RUSAGE_THREAD).map(|usage| usage.voluntary_context_switches());
+        // Both fail only for want of a right argument.
+        Usage { processor: processor.unwrap_or_default(), waits: waits.unwrap_or_default() }
     }
 
     /// Whether what has been done since `before`, which took longer than `budget`, did so by itself: by
-    /// working, or by waiting. What it did not is to be laid at the door of those who had the processor
-    /// meanwhile.
+    /// working, or by waiting. If not, other threads had the processor meanwhile.
     pub(super) fn is_to_blame(self, before: Usage, budget: Duration) -> bool {
         self.waits > before.waits || self.processor.saturating_sub(before.processor) > budget
     }

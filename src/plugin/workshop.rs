@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Wake;
 use super::ffi::{Host, Instance, Library, Voice};
 use super::file::{PluginFile, Version, candidates};
-use super::slot::Wanted;
+use super::wake::Wake;
+use crate::plugin_settings::PluginSettings;
 
 /// Makes plugins, and keeps what is loaded: nothing is ever unloaded, so what is the same is not loaded
 /// again.
@@ -30,22 +30,22 @@ pub(super) struct Workshop {
     wake: Wake,
 }
 
-/// What a plugin is that is in force.
+/// A plugin that is in force, as far as a new configuration is compared with it.
 #[derive(Clone, Debug)]
 pub(super) struct Standing {
-    pub(super) wanted: Wanted,
+    pub(super) settings: PluginSettings,
     pub(super) version: Version,
-    /// It goes on where it would be made anew just as it is.
+    /// It goes on if it would be made anew just as it is.
     pub(super) stays: bool,
 }
 
 /// A plugin of a new configuration.
 #[derive(Debug)]
 pub(super) enum Made {
-    /// The one in this place goes on.
+    /// The plugin in this place goes on.
     Kept(usize),
-    /// A new one.
-    New(Wanted, Version, Box<Instance>),
+    /// A new instance.
+    New(PluginSettings, Version, Box<Instance>),
     /// It could not be made, and is not required: its name, and why.
     Missing(String, String),
 }
@@ -76,15 +76,15 @@ impl Workshop {
     /// `standing` are those that are in force.
     pub(super) fn make(
         &self,
-        wanted: Vec<Wanted>,
+        wanted: Vec<PluginSettings>,
         standing: &[Standing],
         dir: &Path,
     ) -> Result<Vec<Made>, String> {
-        wanted.into_iter().map(|wanted| self.make_one(wanted, standing, dir)).collect()
+        wanted.into_iter().map(|settings| self.make_one(settings, standing, dir)).collect()
     }
 
-    fn make_one(&self, wanted: Wanted, standing: &[Standing], dir: &Path) -> Result<Made, String> {
-        let (name, path) = (wanted.name.clone(), wanted.path.clone());
+    fn make_one(&self, settings: PluginSettings, standing: &[Standing], dir: &Path) -> Result<Made, String> {
+        let (name, path) = (settings.name.clone(), settings.path.clone());
         *lock(&self.making) = Some(name.clone());
         let made = PluginFile::open(candidates(&path, dir), self.uid)
             .map_err(|why| why.to_string())
@@ -92,18 +92,18 @@ impl Workshop {
                 let version = file.version;
                 let kept = standing
                     .iter()
-                    .position(|one| one.stays && one.wanted == wanted && one.version == version);
+                    .position(|one| one.stays && one.settings == settings && one.version == version);
                 if let Some(at) = kept {
                     return Ok(Made::Kept(at));
                 }
                 let library = self.load(file)?;
-                let host = Host::new(self.daemon, &wanted.name, self.wake.clone());
+                let host = Host::new(self.daemon, &settings.name, self.wake.clone());
                 self.voices().push(host.voice());
-                let instance = Instance::create(library, host, &wanted.config)?;
-                Ok(Made::New(wanted.clone(), version, Box::new(instance)))
+                let instance = Instance::create(library, host, &settings.config)?;
+                Ok(Made::New(settings.clone(), version, Box::new(instance)))
             });
         // What is in force must not be gone because of its next version, even if it need not be there.
-        let is_needed = wanted.required || standing.iter().any(|one| one.wanted.name == name);
+        let is_needed = settings.required || standing.iter().any(|one| one.settings.name == name);
         match made {
             Ok(made) => Ok(made),
             Err(why) if is_needed => Err(format!("plugin {name} ({path}): {why}")),

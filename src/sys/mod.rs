@@ -14,6 +14,6 @@ pub use credentials::identify;
 pub use descriptors::{inherited, raise_descriptor_limit, unread};
 pub use machine::{Clock, has_group, host_name, is_root, own_uid};
 pub use service::{ServiceManager, State, is_journal};
-pub use signals::{Signal, Signals};
+pub use signals::{Signal, Signals, fail_at_file_limit};
 pub use task::BackgroundTask;
 pub use writer::BackgroundWriter;

@@ -5,8 +5,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::flag::register_conditional_default;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::flag::{register, register_conditional_default};
 use signal_hook_mio::v1_0::Signals as Source;
 
 /// What a signal asks for.
@@ -16,6 +16,12 @@ pub enum Signal {
     Stop,
     /// SIGHUP: read the configuration again.
     Reload,
+}
+
+/// Has a write beyond the largest size of a file (RLIMIT_FSIZE, setrlimit(2)) fail from now on, as one to a full
+/// disk does. Without this it kills the process.
+pub fn fail_at_file_limit() -> io::Result<()> {
+    register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
 }
 
 /// The signals as something that can be waited for.

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use telex::clock::Now;
 use telex::core::{About, Core, Gate, Identity, Input, Peer, SessionKey, Transport};
 use telex::limits::Limits;
-use telex::plugin::{OnFault, Plugins, Wanted};
+use telex::plugin::Plugins;
+use telex::plugin_settings::{OnFault, PluginSettings};
 use tempfile::TempDir;
 
 const ROUNDS: usize = 2001;
@@ -55,10 +56,10 @@ struct Arrangement {
 impl Arrangement {
     fn new(name: &'static str, dir: &Path, filters: &[&str]) -> Arrangement {
         let limits = Limits::default();
-        let wanted = filters.iter().enumerate().map(|(nth, path)| wanted(path, nth)).collect();
+        let settings = filters.iter().enumerate().map(|(nth, path)| settings(path, nth)).collect();
         let uid = nix::unistd::getuid().as_raw();
-        let mut plugins =
-            Plugins::start(wanted, dir, "telexd bench", uid, limits.max_line_bytes, || {}).expect("plugins");
+        let mut plugins = Plugins::start(settings, dir, "telexd bench", uid, limits.max_line_bytes, || {})
+            .expect("plugins");
         let about = About { version: "0", host: "host".to_owned(), drain_timeout: Duration::ZERO };
         let mut core = Core::new(about, limits, NOW);
         let [sender, receiver] = [("a", 1), ("b", 2)].map(|(node_id, number)| {
@@ -136,8 +137,8 @@ fn peer(uid: u32) -> Peer {
     Peer { transport: Transport::Unix, identity, administrator: false }
 }
 
-fn wanted(path: &str, nth: usize) -> Wanted {
-    Wanted {
+fn settings(path: &str, nth: usize) -> PluginSettings {
+    PluginSettings {
         path: path.to_owned(),
         name: format!("{path}-{nth}"),
         config: "{}".to_owned(),

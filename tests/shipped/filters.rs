@@ -1,6 +1,6 @@
 //! The plugins that judge messages, between clients and the daemon.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -112,6 +112,62 @@ fn acl_learns_rules_that_allow_what_was_done() {
     refusal(&web.ask("subscribe", json!({"topic": ">"})), "filter-acl");
 }
 
+/// Users and groups come and go, and are no reason not to start.
+#[test]
+fn acl_starts_with_a_rule_for_a_user_that_is_gone() {
+    let rules = [
+        "{ user = \"no-such-user\", allow = \"*\" },".to_owned(),
+        "{ group = \"no-such-group\", deny = \"*\" },".to_owned(),
+        "{ allow = \"*\" },".to_owned(),
+    ];
+    let told = |level: &str, rest: &str| {
+        format!(
+            "telexd: {level}: plugin filter-acl: rule {rest} is not on this machine, and matches nobody\n"
+        )
+    };
+    let expected = [told("warning", "1: user \"no-such-user\""), told("error", "2: group \"no-such-group\"")];
+    let checked = starter(&["filter-acl"], |_| acl(&rules)).argument("--check").run();
+    assert_eq!((checked.code, checked.err), (Some(0), expected.concat()));
+    let telexd = starter(&["filter-acl"], |_| acl(&rules)).start();
+    telexd.node("a");
+    telexd.reload();
+    for line in &expected {
+        wait_until(line, || telexd.log().matches(line.as_str()).count() == 2);
+    }
+}
+
+/// A full disk, in whose place a file may be no larger (RLIMIT_FSIZE): no line is torn, and learning goes on
+/// when there is room.
+#[test]
+fn acl_learns_on_when_there_is_room_again() {
+    const BLOCK: u64 = 512;
+    const BLOCKS: u64 = 1 << 16;
+    let file = |dir: &Path| format!("\"{}\"", dir.join("learned.toml").display());
+    let starter = starter(&["filter-acl"], |dir| {
+        block_with("filter-acl", "toml learn", &[("\"/var/lib/telexd/learned.toml\"", &file(dir))])
+    });
+    let learned = starter.dir().join("learned.toml");
+    let before = vec![b'\n'; (BLOCK * BLOCKS) as usize - 20];
+    fs::write(&learned, &before).expect("a file");
+    let telexd = starter.before(&format!("ulimit -f {BLOCKS}")).start();
+    let mut web = telexd.node("web");
+    web.ask_well("subscribe", json!({"topic": "news.>"}));
+    let told = format!("cannot write to {}: File too large", learned.display());
+    wait_until(&told, || {
+        web.ping();
+        telexd.log().contains(&told)
+    });
+    assert!(fs::read(&learned).expect("the file") == before, "no line is torn");
+    // It is opened for appending.
+    File::options().write(true).truncate(true).open(&learned).expect("made empty");
+    web.ask_well("register", json!({"node_id": "web-2"}));
+    wait_until("all is learned", || {
+        let text = fs::read_to_string(&learned).expect("text");
+        text.lines().filter(|line| line.starts_with('{') && line.ends_with("},")).count() == 3
+    });
+    assert_eq!(web.stats()["plugins"][0]["strikes"], json!(0));
+}
+
 #[test]
 fn rate_lets_a_burst_pass_then_nothing_then_more() {
     let telexd = starter(&["filter-rate"], |_| block("filter-rate", "toml")).start();
@@ -187,6 +243,23 @@ fn schema_refuses_with_the_place_of_what_is_wrong() {
     schema(telexd.dir(), 6);
     telexd.reload();
     assert_eq!(publish("longer"), [""; 0], "a reload reads the file again");
+}
+
+/// Large messages take it longer, and are no reason to give it up.
+#[test]
+fn schema_judges_large_messages_with_its_defaults() {
+    const RULE: &str = r#"{ message_type = "rows", schema = { type = "array", items = { type = "array", items = { type = "string" } } } }"#;
+    let rule = format!("[[plugin]]\npath = \"filter-schema\"\nconfig = {{ rules = [{RULE}] }}\n");
+    let telexd = starter(&["filter-schema"], |_| rule).start();
+    let mut a = telexd.node("a");
+    let row = vec!["x".repeat(30); 10];
+    let rows = vec![row; 1400];
+    for _ in 0..12 {
+        a.send(&json!({"message_type": "rows", "to": "a", "body": rows}));
+        assert_eq!(a.message()["message_type"], json!("rows"), "{}", telexd.log());
+    }
+    assert_eq!(a.stats()["plugins"][0]["strikes"], json!(0), "{}", telexd.log());
+    assert_eq!(call(&mut a, "rows", "a", json!([["small"]])), json!([["small"]]));
 }
 
 /// Builds the library by the command of its README.

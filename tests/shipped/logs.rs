@@ -152,6 +152,21 @@ fn log_file_on_a_full_disk_holds_nobody_up_and_is_told_of() {
     assert!(log.contains("records lost, which /dev/full has not taken at the end"), "{log}");
 }
 
+/// A file may be no larger than this (RLIMIT_FSIZE): that is an error, too, and does not kill the daemon.
+#[test]
+fn log_file_at_the_largest_size_of_a_file_is_told_of() {
+    const BLOCK: u64 = 512;
+    const BLOCKS: u64 = 1 << 20;
+    let starter = with_log_file(|dir| dir.join("telexd.log"), ", max_queue_bytes = \"4KiB\"");
+    let path = starter.dir().join("telexd.log");
+    File::create(&path).expect("a file").set_len(BLOCK * BLOCKS - 10).expect("a sparse file");
+    let mut telexd = starter.before(&format!("ulimit -f {BLOCKS}")).start();
+    bustle(&telexd, 0..10);
+    let told = format!("plugin log-file: cannot write to {}: File too large", path.display());
+    wait_until_said(&telexd, &told);
+    telexd.stop();
+}
+
 /// A file system of its own; only root can have one.
 struct Disk(PathBuf);
 

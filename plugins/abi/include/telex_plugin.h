@@ -11,7 +11,8 @@
  *
  * - Threads. `create` and `destroy` may be called on a thread of their own, may block, and are never
  *   called at the same time for one instance. Everything else is called on the thread of the daemon's
- *   loop, never two calls at once, and must not block: as long as a call takes, nobody is served.
+ *   loop, never two calls at once, and must not block: as long as a call takes, nobody is served. A plugin
+ *   that takes longer than its `budget` too often is not called any more.
  * - Memory never crosses. Whatever is handed to a function belongs to the caller and lives until that
  *   function returns; who wants to keep it copies it. Nothing is ever freed by the other side.
  * - Nothing unwinds across a call: no C++ exception, no Rust panic, no longjmp. (Rust plugins are built

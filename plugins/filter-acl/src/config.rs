@@ -18,6 +18,21 @@ pub struct Config {
     pub policy: Policy,
     /// Where rules are written that would be needed, everything being let through.
     pub learn_file: Option<PathBuf>,
+    /// Users and groups in rules that this machine does not have. What a rule says of them matches nobody.
+    pub unknown: Vec<Unknown>,
+}
+
+/// A name in a rule that this machine does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// The number of the rule.
+    pub rule: usize,
+    /// Whether the rule allows something.
+    pub allows: bool,
+    /// `user` or `group`.
+    pub key: &'static str,
+    /// The name.
+    pub name: String,
 }
 
 /// Reads a configuration; or says what is wrong with it, where, and what would be right.
@@ -43,11 +58,22 @@ pub fn read(json: &str, users: &dyn Users) -> Result<Config, String> {
         }
         Some(Err(other)) => return Err(format!("\"default\" is {other}; it must be \"allow\" or \"deny\"")),
     };
+    let mut unknown = Vec::new();
     let rules = match config.get("rule") {
         None => Vec::new(),
         Some(Value::Array(rules)) => {
-            let read = |(at, rule)| read_rule(rule, users).map_err(|why| format!("rule {}: {why}", at + 1));
-            rules.iter().enumerate().map(read).collect::<Result<_, _>>()?
+            let mut read = |(number, rule)| {
+                let (read, names) = read_rule(rule, users).map_err(|why| format!("rule {number}: {why}"))?;
+                let allows = read.allows;
+                unknown.extend(names.into_iter().map(|(key, name)| Unknown {
+                    rule: number,
+                    allows,
+                    key,
+                    name,
+                }));
+                Ok::<Rule, String>(read)
+            };
+            (1..).zip(rules).map(&mut read).collect::<Result<_, _>>()?
         }
         Some(other) => return Err(format!("\"rule\" is {other}; it must be a list of tables")),
     };
@@ -66,10 +92,14 @@ pub fn read(json: &str, users: &dyn Users) -> Result<Config, String> {
         Some(Value::String(path)) if path.starts_with('/') => Some(PathBuf::from(path)),
         Some(other) => return Err(format!("\"learn_file\" is {other}; it must be a path from / on")),
     };
-    Ok(Config { policy: Policy::new(default_allows, rules), learn_file: learn_file.filter(|_| learns) })
+    let policy = Policy::new(default_allows, rules);
+    Ok(Config { policy, learn_file: learn_file.filter(|_| learns), unknown })
 }
 
-fn read_rule(rule: &Value, users: &dyn Users) -> Result<Rule, String> {
+/// Names that the machine does not have, each with its key.
+type Names = Vec<(&'static str, String)>;
+
+fn read_rule(rule: &Value, users: &dyn Users) -> Result<(Rule, Names), String> {
     let Value::Object(rule) = rule else { return Err(format!("it is {rule}; it must be a table")) };
     for key in rule.keys() {
         if !["allow", "deny", "user", "group", "uid", "transport", "node", "type"].contains(&key.as_str()) {
@@ -97,7 +127,8 @@ fn read_rule(rule: &Value, users: &dyn Users) -> Result<Rule, String> {
         Some(types) => each("type", types, message_type)?,
         None => Vec::new(),
     };
-    Ok(Rule { allows: effect == "allow", who: read_who(rule, users)?, what, types })
+    let (who, unknown) = read_who(rule, users)?;
+    Ok((Rule { allows: effect == "allow", who, what, types }, unknown))
 }
 
 fn read_what(effect: &str, verbs: &Value) -> Result<Vec<(Verb, Vec<Pattern>)>, String> {
@@ -124,8 +155,8 @@ fn read_what(effect: &str, verbs: &Value) -> Result<Vec<(Verb, Vec<Pattern>)>, S
 }
 
 /// Users and groups are those of Unix sockets, unless the rule says that its users are those of TCP.
-fn read_who(rule: &Map<String, Value>, users: &dyn Users) -> Result<Vec<Who>, String> {
-    let mut who = Vec::new();
+fn read_who(rule: &Map<String, Value>, users: &dyn Users) -> Result<(Vec<Who>, Names), String> {
+    let (mut who, mut unknown) = (Vec::new(), Vec::new());
     let transport = match rule.get("transport").map(Value::as_str) {
         None => None,
         Some(Some("unix")) => Some(Transport::Unix),
@@ -144,19 +175,15 @@ fn read_who(rule: &Map<String, Value>, users: &dyn Users) -> Result<Vec<Who>, St
         Some(names) if transport == Some(Transport::Tcp) => {
             who.push(Who::User(each("user", names, |name| Ok(name.to_owned()))?));
         }
-        Some(names) => who.push(Who::Uid(each("user", names, |name| {
-            users.uid(name)?.ok_or_else(|| {
-                "is no user of this machine; \"uid\" takes a number, and a user who authenticates over TCP goes with \
-                 transport = \"tcp\""
-                    .into()
-            })
-        })?)),
+        Some(names) => {
+            let uids = each("user", names, |name| Ok(known("user", name, users.uid(name)?, &mut unknown)))?;
+            who.push(Who::Uid(uids.into_iter().flatten().collect()));
+        }
         None => {}
     }
     if let Some(names) = rule.get("group") {
-        let groups = each("group", names, |name| {
-            users.group(name)?.ok_or_else(|| "is no group of this machine".into())
-        })?;
+        let groups = each("group", names, |name| Ok(known("group", name, users.group(name)?, &mut unknown)))?;
+        let groups: Vec<_> = groups.into_iter().flatten().collect();
         let mut gids: Vec<u32> = groups.iter().map(|group| group.gid).collect();
         let mut members: Vec<u32> = groups.into_iter().flat_map(|group| group.uids).collect();
         for list in [&mut gids, &mut members] {
@@ -177,7 +204,15 @@ fn read_who(rule: &Map<String, Value>, users: &dyn Users) -> Result<Vec<Who>, St
     if let Some(patterns) = rule.get("node") {
         who.push(Who::Node(each("node", patterns, node_pattern)?));
     }
-    Ok(who)
+    Ok((who, unknown))
+}
+
+/// What was found under a name; if it was not, that is noted.
+fn known<T>(key: &'static str, name: &str, found: Option<T>, unknown: &mut Names) -> Option<T> {
+    if found.is_none() {
+        unknown.push((key, name.to_owned()));
+    }
+    found
 }
 
 /// A list, or one item in its place.
@@ -192,7 +227,11 @@ fn items<'a>(key: &str, value: &'a Value) -> Result<&'a [Value], String> {
 }
 
 /// Reads a text, or each of a list; `read` says what is wrong with one, beginning with a verb.
-fn each<T>(key: &str, value: &Value, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
+fn each<T>(
+    key: &str,
+    value: &Value,
+    mut read: impl FnMut(&str) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
     let item = |item: &Value| match item {
         Value::String(text) => read(text).map_err(|why| format!("\"{key}\" is \"{text}\", which {why}")),
         other => Err(format!("\"{key}\" is {other}; it must be a text or a list of texts")),
@@ -289,11 +328,6 @@ mod tests {
             (r#"{ allow = "*", transport = "udp" }"#, vec!["\"transport\" is \"udp\"", "\"tcp\""]),
             (r#"{ allow = "*", transport = "tcp", group = "staff" }"#, vec!["\"group\"", "TCP"]),
             (r#"{ allow = "*", transport = "tcp", uid = 7 }"#, vec!["\"uid\"", "TCP"]),
-            (
-                r#"{ allow = "*", user = "dave" }"#,
-                vec!["\"user\" is \"dave\"", "no user", "transport = \"tcp\""],
-            ),
-            (r#"{ allow = "*", group = ["staff", "x"] }"#, vec!["\"group\" is \"x\"", "no group"]),
             (r#"{ allow = "*", uid = -1 }"#, vec!["\"uid\" is -1", "a number"]),
             (r#"{ allow = "*", uid = "root" }"#, vec!["\"uid\" is \"root\"", "a number"]),
             (r#"{ allow = "*", uid = 4294967296 }"#, vec!["\"uid\" is 4294967296"]),

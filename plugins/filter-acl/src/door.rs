@@ -4,11 +4,13 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use telex_plugin::{Interest, Transport, Verdict};
+use telex_log::Tell;
+use telex_plugin::{Interest, Level, Transport, Verdict};
 
 use crate::attempt::{Attempt, Said, Sender, quoted};
-use crate::config::Config;
-use crate::notes::{Learned, Told};
+use crate::config::{Config, Unknown};
+use crate::learned::Learned;
+use crate::notes::Told;
 use crate::policy::{Decision, Policy};
 use crate::verb::{ASKS, Verb};
 
@@ -23,13 +25,26 @@ pub struct Door {
     told: Told,
     /// Where rules are learned, everything is let through.
     learned: Option<Learned>,
+    unknown: Vec<Unknown>,
 }
 
 impl Door {
-    /// Opens the file of learned rules, where there is one.
-    pub fn new(config: Config, users: HashMap<u32, String>) -> Result<Door, String> {
-        let learned = config.learn_file.map(|path| Learned::open(&path)).transpose()?;
-        Ok(Door { policy: config.policy, users, node_ids: HashMap::new(), told: Told::default(), learned })
+    /// Opens the file of learned rules, if there is to be one. `tell` is told, on another thread, if it cannot
+    /// be written.
+    pub fn new(config: Config, users: HashMap<u32, String>, tell: Tell) -> Result<Door, String> {
+        let learned = config.learn_file.map(|path| Learned::open(&path, tell)).transpose()?;
+        let Config { policy, unknown, .. } = config;
+        Ok(Door { policy, users, node_ids: HashMap::new(), told: Told::default(), learned, unknown })
+    }
+
+    /// The users and groups of rules that this machine does not have, for the log. It is an error where a rule
+    /// was to deny something: that is not denied.
+    pub fn unknown(&self) -> Vec<(Level, String)> {
+        let tell = |Unknown { rule, allows, key, name }: &Unknown| {
+            let level = if *allows { Level::Warning } else { Level::Error };
+            (level, format!("rule {rule}: {key} {name:?} is not on this machine, and matches nobody"))
+        };
+        self.unknown.iter().map(tell).collect()
     }
 
     /// What is odd about the rules, for the log.
@@ -332,6 +347,7 @@ mod tests {
         let (verdict, log) = alice().tries(&mut door, r#"{"message_type":"register","from":"*"}"#);
         assert_eq!((verdict, log.len()), (Verdict::Pass, 1));
         assert!(log[0].contains("cannot be learned"), "{log:?}");
+        drop(door);
         let learned = fs::read_to_string(&path).unwrap();
         assert_eq!(
             learned,
@@ -393,6 +409,33 @@ mod tests {
             assert!(all.follows_names());
             assert_eq!(all.interests().len(), 5 + ASKS.len());
         }
+    }
+
+    #[test]
+    fn a_name_that_is_unknown_matches_nobody_and_is_told() {
+        let mut door = door(
+            r#"
+            default = "allow"
+            rule = [
+                { user = "dave", deny = "*" },
+                { group = ["ghosts", "staff"], deny.send = "db" },
+                { group = "ghosts", allow = "*" },
+            ]"#,
+        );
+        let told = |level, rule, name| {
+            (level, format!("rule {rule}: {name} is not on this machine, and matches nobody"))
+        };
+        assert_eq!(
+            door.unknown(),
+            [
+                told(Level::Error, 1, "user \"dave\""),
+                told(Level::Error, 2, "group \"ghosts\""),
+                told(Level::Warning, 3, "group \"ghosts\""),
+            ]
+        );
+        assert_eq!(door.doubts(), [""; 0], "they do not come too late, too");
+        assert_eq!(alice().tries(&mut door, ASK_DB).0, Verdict::Pass);
+        assert!(matches!(bob().tries(&mut door, ASK_DB).0, Verdict::Reject(_)), "he is in staff");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod attempt;
 pub mod config;
 pub mod door;
+pub mod learned;
 pub mod notes;
 pub mod pattern;
 pub mod policy;
@@ -33,7 +34,11 @@ pub struct Acl {
 impl Plugin for Acl {
     fn create(host: Host, config: &str) -> Result<Acl, String> {
         let machine = Machine::here();
-        let door = Door::new(config::read(config, &machine)?, machine.names())?;
+        let tell = move |level, text: &str| host.log(level, text);
+        let door = Door::new(config::read(config, &machine)?, machine.names(), Box::new(tell))?;
+        for (level, text) in door.unknown() {
+            host.log(level, &text);
+        }
         for doubt in door.doubts() {
             host.log(Level::Warning, &doubt);
         }

@@ -79,6 +79,15 @@ fn is_subset<T: PartialEq>(part: &[T], whole: &[T]) -> bool {
 }
 
 impl Rule {
+    /// Whether it asks for a user or group and this machine has none of those that it names.
+    fn matches_nobody(&self) -> bool {
+        self.who.iter().any(|condition| match condition {
+            Who::Uid(uids) => uids.is_empty(),
+            Who::Group { gids, .. } => gids.is_empty(),
+            _ => false,
+        })
+    }
+
     /// Whether this matches all that `later` does, so that `later` comes too late.
     fn forestalls(&self, later: &Rule) -> bool {
         self.who.iter().all(|condition| later.who.iter().any(|other| condition.covers(other)))
@@ -185,7 +194,8 @@ impl Policy {
     /// Rules that come too late, each with one before it that matches all that it does; by their numbers.
     pub fn late_rules(&self) -> Vec<(usize, usize)> {
         let earlier = |at: usize| self.rules[..at].iter().position(|rule| rule.forestalls(&self.rules[at]));
-        (0..self.rules.len()).filter_map(|at| Some((at + 1, earlier(at)? + 1))).collect()
+        let may_match = |at: &usize| !self.rules[*at].matches_nobody();
+        (0..self.rules.len()).filter(may_match).filter_map(|at| Some((at + 1, earlier(at)? + 1))).collect()
     }
 }
 

@@ -125,5 +125,5 @@ pub(crate) fn policy(toml: &str) -> Policy {
 
 pub(crate) fn door(toml: &str) -> Door {
     let names = [(0, "root".to_owned()), (1000, "alice".to_owned()), (1001, "bob".to_owned())];
-    Door::new(config(toml).expect("a configuration"), names.into()).expect("a door")
+    Door::new(config(toml).expect("a configuration"), names.into(), Box::new(|_, _| {})).expect("a door")
 }

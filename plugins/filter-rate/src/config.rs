@@ -298,9 +298,7 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_readme_are_right() {
-        let readme = include_str!("../README.md");
-        let examples: Vec<_> =
-            readme.split("```toml\n").skip(1).filter_map(|it| it.split("```").next()).collect();
+        let examples = telex_plugin::testing::toml_examples(include_str!("../README.md"));
         assert!(!examples.is_empty());
         for example in examples {
             let example: Value = toml::from_str(example).unwrap();

@@ -1,29 +1,78 @@
 //! Knows how JSON is read where nobody may see anything else in it than was judged.
 //! Never: what it means.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
+/// Characters of a number that are told.
+const NUMBER_CHARS_MAX: usize = 40;
+
 /// Reads a JSON text in which no object has the same key twice: some readers take the first of them, others
-/// the last one.
+/// the last one. An integer that has no exact value here is refused, too.
 pub(crate) fn read(text: &str) -> Result<Value, serde_json::Error> {
-    serde_json::from_str(text).map(|Unique(value)| value)
-}
-
-struct Unique(Value);
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Unique, D::Error> {
-        deserializer.deserialize_any(UniqueKeys).map(Unique)
+    let has_large = Cell::new(false);
+    let mut json = serde_json::Deserializer::from_str(text);
+    let value = Exact { has_large: &has_large }.deserialize(&mut json)?;
+    json.end()?;
+    match has_large.get().then(|| large_integer(text)).flatten() {
+        None => Ok(value),
+        Some(integer) => {
+            let integer: String = integer.chars().take(NUMBER_CHARS_MAX).collect();
+            let (least, most) = (i64::MIN, u64::MAX);
+            Err(Error::custom(format_args!("the integer {integer} is not from {least} to {most}")))
+        }
     }
 }
 
-struct UniqueKeys;
+/// The first integer of a right JSON text that is neither an `i64` nor a `u64`.
+fn large_integer(text: &str) -> Option<&str> {
+    let mut rest = text;
+    loop {
+        let at = rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit())?;
+        rest = &rest[at..];
+        let length = match rest.strip_prefix('"') {
+            Some(inside) => 1 + string_length(inside),
+            None => rest.find(|c: char| !"+-.eE".contains(c) && !c.is_ascii_digit()).unwrap_or(rest.len()),
+        };
+        let (token, behind) = rest.split_at(length);
+        let is_integer = !token.contains(['"', '.', 'e', 'E']);
+        if is_integer && token.parse::<u64>().is_err() && token.parse::<i64>().is_err() {
+            return Some(token);
+        }
+        rest = behind;
+    }
+}
 
-impl<'de> Visitor<'de> for UniqueKeys {
+/// The bytes of a string behind its first quote, with the last one.
+fn string_length(inside: &str) -> usize {
+    let mut is_escaped = false;
+    let end = inside.bytes().position(|byte| {
+        let is_end = byte == b'"' && !is_escaped;
+        is_escaped = byte == b'\\' && !is_escaped;
+        is_end
+    });
+    end.map_or(inside.len(), |end| end + 1)
+}
+
+/// Reads a value, and says whether there was a number in it that an integer may have become.
+#[derive(Clone, Copy)]
+struct Exact<'a> {
+    has_large: &'a Cell<bool>,
+}
+
+impl<'de> DeserializeSeed<'de> for Exact<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Exact<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,6 +96,10 @@ impl<'de> Visitor<'de> for UniqueKeys {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        // Smaller integers are no floats.
+        if value.abs() >= i64::MAX as f64 {
+            self.has_large.set(true);
+        }
         Ok(value.into())
     }
 
@@ -56,7 +109,7 @@ impl<'de> Visitor<'de> for UniqueKeys {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(Unique(item)) = items.next_element()? {
+        while let Some(item) = items.next_element_seed(self)? {
             array.push(item);
         }
         Ok(array.into())
@@ -64,7 +117,8 @@ impl<'de> Visitor<'de> for UniqueKeys {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut object = Map::new();
-        while let Some((key, Unique(value))) = entries.next_entry::<String, Unique>()? {
+        while let Some(key) = entries.next_key::<String>()? {
+            let value = entries.next_value_seed(self)?;
             match object.entry(key) {
                 Entry::Vacant(place) => place.insert(value),
                 Entry::Occupied(place) => {
@@ -87,7 +141,6 @@ mod tests {
             "true",
             "-7",
             "18446744073709551615",
-            "36893488147419103232",
             "-0.0",
             "1.5e3",
             r#""a\u0062c\n""#,

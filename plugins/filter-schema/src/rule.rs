@@ -170,6 +170,37 @@ mod tests {
         }
     }
 
+    /// Of such a one the value would be another one than its digits say.
+    #[test]
+    fn a_number_that_cannot_be_judged_exactly_is_refused_by_name() {
+        let rule = r#"{"message_type":"heat","schema":{"maximum":18446744073709551615}}"#;
+        let rules = rules(rule).unwrap();
+        for fine in
+            ["18446744073709551615", "-9223372036854775808", "1.5e3", "-1e300", r#""18446744073709551616""#]
+        {
+            assert_eq!(rules.judge(&sent(fine)), Ok(()), "{fine}");
+        }
+        for (body, number) in [
+            ("18446744073709551616", "18446744073709551616"),
+            (r#"{"a\"1":[1e300, "36893488147419103233", -9223372036854775809]}"#, "-9223372036854775809"),
+        ] {
+            let told = format!(
+                "the body cannot be judged: the integer {number} is not from -9223372036854775808 to 18446744073709551615"
+            );
+            assert_eq!(rules.judge(&sent(body)), Err(told), "{body}");
+        }
+        let digits = "7".repeat(300);
+        let told = rules.judge(&sent(&digits)).unwrap_err();
+        assert!(
+            told.starts_with("the body cannot be judged: the integer 7777") && told.len() < 200,
+            "{told}"
+        );
+        for body in ["1e400", "[-1e999]"] {
+            let told = rules.judge(&sent(body)).unwrap_err();
+            assert!(told.starts_with("the body cannot be judged: number out of range at line 1"), "{told}");
+        }
+    }
+
     #[test]
     fn a_body_that_is_missing_is_judged_as_null() {
         let missing = Sent { body: None, ..sent("") };
@@ -264,9 +295,7 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_readme_are_right() {
-        let readme = include_str!("../README.md");
-        let examples: Vec<_> =
-            readme.split("```toml\n").skip(1).filter_map(|it| it.split("```").next()).collect();
+        let examples = telex_plugin::testing::toml_examples(include_str!("../README.md"));
         assert!(!examples.is_empty());
         for example in examples {
             let example: Value = toml::from_str(example).unwrap();

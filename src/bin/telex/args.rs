@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use telex::client::To;
+use telex::duration;
 
-use crate::duration;
 use crate::exit::{Failure, codes};
 
 /// The longest timeout of a request.
@@ -251,7 +251,7 @@ fn given(body: String, text: bool) -> String {
 
 /// Reads the time of a request.
 fn timeout(text: &str) -> Result<Duration, String> {
-    let timeout = duration::parse(text)?;
+    let timeout = duration::parse(text).map_err(|bad| bad.to_string())?;
     if timeout > TIMEOUT_MAX { Err("1h is the most".to_owned()) } else { Ok(timeout) }
 }
 

@@ -4,7 +4,6 @@
 
 mod args;
 mod call;
-mod duration;
 mod exit;
 mod list;
 mod listen;

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 
 use telex_plugin::raw::{self, Str};
 
-use super::{right_text, text_of};
+use super::text::{right_text, text_of};
 use crate::core::Emission;
 use crate::wire::pointer;
 

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use telex_plugin::raw::{self, Str};
 
-use super::text_of;
-use crate::plugin::Wake;
+use super::text::text_of;
+use crate::plugin::wake::Wake;
 
 /// Records of a plugin's own that are kept between two turns.
 const SAID_MAX: usize = 1000;
@@ -159,7 +159,7 @@ unsafe extern "C" fn host_log(host: *const raw::Host, level: i32, message: Str) 
     lock(&shared.said).add(level, message);
     // A turn on the loop's own thread looks at its end by itself.
     if !shared.has_said.swap(true, Ordering::Release) && !is_on_loop {
-        (shared.wake.wake)();
+        shared.wake.wake();
     }
 }
 

@@ -4,8 +4,8 @@
 
 mod call;
 mod host;
+mod text;
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::ffi::{CStr, c_char, c_void};
 use std::os::fd::IntoRawFd;
@@ -19,6 +19,7 @@ use super::file::{PluginFile, path_of};
 use super::interest::{Interest, Pattern};
 pub(super) use call::{Call, Replaced};
 pub(super) use host::{Host, Said, Voice};
+use text::text_of;
 
 /// Interests of one filter.
 const INTERESTS_MAX: usize = 10_000;
@@ -35,19 +36,19 @@ pub(super) struct Library {
 
 // SAFETY: it is never changed, and points to what is never unloaded.
 unsafe impl Send for Library {}
-// SAFETY: the same.
+// SAFETY: it is never changed, and points to what is never unloaded.
 unsafe impl Sync for Library {}
 
 impl Library {
     /// Loads a file, from a private copy of it. What runs then is its own: nothing protects the daemon from
     /// a library that means harm.
     pub(super) fn load(file: &mut PluginFile) -> Result<Library, String> {
-        let copy = file.copy().map_err(|error| format!("it cannot be copied into memory: {error}"))?;
+        let copy = file.copy()?;
         let path = path_of(&copy);
         // SAFETY: its constructors run; the file belongs to root or to the daemon's own user.
         let library = unsafe { dl::Library::open(Some(&path), dl::RTLD_NOW | dl::RTLD_LOCAL) };
         let library = library.map_err(|error| {
-            // What the loader said is behind it, with a path that nobody knows.
+            // What the loader said is behind it, with a path that says nothing to a reader.
             let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
             format!("it cannot be loaded: {}", why.trim_start_matches(&format!("{}: ", path.display())))
         })?;
@@ -287,23 +288,5 @@ impl Drop for Instance {
             // SAFETY: the instance is this library's, and is not used any more.
             unsafe { destroy(self.pointer.as_ptr()) };
         }
-    }
-}
-
-/// A text that a plugin hands over; none where it is not there. What is no UTF-8 in it is replaced.
-unsafe fn text_of<'a>(text: Str) -> Option<Cow<'a, str>> {
-    if text.data.is_null() || text.len > isize::MAX as usize {
-        return None;
-    }
-    // SAFETY: the header promises so many bytes.
-    Some(String::from_utf8_lossy(unsafe { std::slice::from_raw_parts(text.data.cast(), text.len) }))
-}
-
-/// The same of one that has to be right.
-unsafe fn right_text<'a>(text: Str) -> Option<&'a str> {
-    // SAFETY: as there.
-    match unsafe { text_of(text) } {
-        Some(Cow::Borrowed(text)) => Some(text),
-        _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! Plugins, good and bad, in the real daemon. They are built by the C compiler here.
 
+mod budget;
 mod contract;
 mod lifecycle;
 mod witness;
@@ -141,6 +142,51 @@ fn what_others_could_change_is_not_loaded() {
     symlink("real.so", &library).expect("a link");
     let ran = starter.run();
     assert!(ran.err.contains("librogue.so: is a symbolic link"), "{}", ran.err);
+}
+
+/// A disk that was full, or a copy that is under way: what the loader maps of it and is not there kills a
+/// process that touches it.
+#[test]
+fn a_file_that_is_cut_short_is_refused() {
+    let whole = {
+        let starter = starter("GOOD", "");
+        fs::read(starter.dir().join("librogue.so")).expect("a library")
+    };
+    let cut = |dir: &Path, bytes: usize| {
+        fs::write(dir.join("librogue.so"), &whole[..bytes]).expect("a part of it");
+    };
+    for eighth in 1..7 {
+        let bytes = whole.len() * eighth / 8;
+        for argument in [None, Some("--check")] {
+            let starter = starter("GOOD", "");
+            cut(starter.dir(), bytes);
+            let ran = argument.into_iter().fold(starter, Starter::argument).run();
+            assert_eq!(ran.code, Some(1), "{bytes}: {}", ran.err);
+            assert!(ran.err.contains("plugin rogue (rogue): it is cut short: "), "{bytes}: {}", ran.err);
+        }
+    }
+    let starter = starter("GOOD", "required = false");
+    cut(starter.dir(), whole.len() / 2);
+    let telexd = starter.start();
+    telexd.wait_for_log("plugin rogue: is missing (rogue): it is cut short: ");
+
+    let telexd = self::starter("GOOD", "").start();
+    let fresh = telexd.dir().join("fresh");
+    fs::create_dir(&fresh).expect("a folder");
+    cut(&fresh, whole.len() / 2);
+    fs::rename(fresh.join("librogue.so"), telexd.dir().join("librogue.so")).expect("its place");
+    closed_to_others(&telexd.dir().join("librogue.so"));
+    let told = telexd.client().ask("reload", Value::Null);
+    assert!(told["error"].as_str().is_some_and(|error| error.contains("it is cut short")), "{told}");
+    telexd.client().ping();
+}
+
+/// It is an error like that of a full disk.
+#[test]
+fn a_plugin_larger_than_a_file_may_be_is_refused() {
+    let ran = starter("GOOD", "").before("ulimit -f 1").run();
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    assert!(ran.err.contains("it cannot be copied into memory: File too large"), "{}", ran.err);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "telex_plugin.h"
@@ -23,6 +24,22 @@ static int does(const witness *self, const char *word) {
     return strstr(self->config, word) != NULL;
 }
 
+/* Takes its time where the configuration says so. */
+static void may_be_late(const witness *self, const char *word) {
+    if (does(self, word))
+        nanosleep(&(struct timespec){0, 5000000}, NULL);
+}
+
+/* Works for so many nanoseconds for each byte. */
+static void work(size_t bytes, int64_t nanoseconds) {
+    struct timespec began, now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &began);
+    do
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    while ((now.tv_sec - began.tv_sec) * INT64_C(1000000000) + now.tv_nsec - began.tv_nsec
+           < (int64_t)bytes * nanoseconds);
+}
+
 static void *create(const telex_host *host, telex_str config) {
     char path[100];
     witness *self = calloc(1, sizeof *self);
@@ -31,6 +48,8 @@ static void *create(const telex_host *host, telex_str config) {
     self->host = host;
     memcpy(self->config, config.data, config.len);
     snprintf(path, sizeof path, "%.*s.records", (int)host->name.len, host->name.data);
+    if (does(self, "timer") && host->set_timer(host, 10) != TELEX_OK)
+        return NULL;
     if (does(self, "log") && !(self->records = fopen(path, "a")))
         return NULL;
     return self;
@@ -45,6 +64,7 @@ static void destroy(void *instance) {
 
 static int32_t record(void *instance, const telex_record *record) {
     witness *self = instance;
+    may_be_late(self, "late_record");
     fprintf(self->records, "%d %.*s\n", (int)record->level, (int)record->message.len, record->message.data);
     if (does(self, "echo"))
         self->host->log(self->host, TELEX_NOTICE, TELEX_STR("echo"));
@@ -53,6 +73,7 @@ static int32_t record(void *instance, const telex_record *record) {
 
 static int32_t flush(void *instance) {
     witness *self = instance;
+    may_be_late(self, "late_flush");
     if (does(self, "echo"))
         self->host->log(self->host, TELEX_NOTICE, TELEX_STR("flushed"));
     return fflush(self->records) == 0 ? TELEX_OK : TELEX_FAULT;
@@ -74,6 +95,9 @@ static int32_t judge(void *instance, const telex_message *message, const telex_c
     witness *self = instance;
     telex_str type = message->message_type;
     int nth;
+    may_be_late(self, "late_judge");
+    if (does(self, "works"))
+        work(message->line.len, does(self, "works_hard") ? 60 : 6);
     if (does(self, "faults") && access("faults", F_OK) == 0)
         return TELEX_FAULT;
     if (is(type, "say_all_levels"))
@@ -111,15 +135,14 @@ static const telex_interest *interests(void *instance, size_t *count) {
 }
 
 static int32_t event(void *instance, const telex_event *event, const telex_call *call) {
-    (void)instance;
-    (void)event;
     (void)call;
+    may_be_late(instance, event->kind == TELEX_TIMER ? "late_timer" : "late_event");
     return TELEX_OK;
 }
 
 static uint64_t wants(void *instance) {
     (void)instance;
-    return TELEX_WANTS(TELEX_CONNECTED) | TELEX_WANTS(TELEX_RELOADED);
+    return TELEX_WANTS(TELEX_CONNECTED) | TELEX_WANTS(TELEX_RELOADED) | TELEX_WANTS(TELEX_TIMER);
 }
 
 static const void *extension(void *instance, const char *id) {
@@ -129,6 +152,8 @@ static const void *extension(void *instance, const char *id) {
     const witness *self = instance;
     if (strcmp(id, TELEX_LOG) == 0)
         return does(self, "log") ? &log : NULL;
+    if (strcmp(id, TELEX_FILTER) == 0 && does(self, "no_filter"))
+        return NULL;
     if (strcmp(id, TELEX_FILTER) == 0)
         return does(self, "picky") ? &picky : &all;
     if (strcmp(id, TELEX_EVENTS) == 0)

@@ -9,7 +9,7 @@ use super::{closed_to_others, compile};
 use crate::support::{Client, Starter, Telexd, wait_until};
 
 /// A daemon with one plugin for each `does`, called `p0`, `p1` and so on.
-fn starter(does: &[&str]) -> Starter {
+pub(super) fn starter(does: &[&str]) -> Starter {
     let starter = Starter::new();
     closed_to_others(starter.dir());
     compile("witness.c", &[], &starter.dir().join("libwitness.so"));
@@ -29,13 +29,13 @@ fn configure(dir: &Path, settings: &str, does: &[&str]) {
 }
 
 /// Sends a message of this type from `a` to itself; gives what `a` gets.
-fn sent(client: &mut Client, message_type: &str) -> Value {
+pub(super) fn sent(client: &mut Client, message_type: &str) -> Value {
     client.send(&json!({"message_type": message_type, "to": "a"}));
     client.message()
 }
 
 /// What a plugin has taken of the log.
-fn records(telexd: &Telexd, name: &str) -> String {
+pub(super) fn records(telexd: &Telexd, name: &str) -> String {
     fs::read_to_string(telexd.dir().join(format!("{name}.records"))).expect("its records")
 }
 

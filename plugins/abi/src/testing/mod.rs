@@ -88,6 +88,11 @@ pub struct Emitted {
     pub body: String,
 }
 
+/// The examples of a configuration in a README: its blocks of code that are marked `toml` and nothing else.
+pub fn toml_examples(readme: &str) -> Vec<&str> {
+    readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
 /// A text that a plugin hands over, which by the header's word is one.
 #[expect(unsafe_code, reason = "plugins speak C")]
 unsafe fn owned(text: Str) -> Option<String> {

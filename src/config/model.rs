@@ -1,0 +1,64 @@
+//! Knows what a configuration holds once it is read: the value of each setting.
+//! Never: how a value is written, or where it comes from.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::core::Level;
+use crate::limits::Limits;
+use crate::plugin_settings::PluginSettings;
+
+/// What only the machine can say that a configuration is for.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its name, by which a profile is chosen if the command line names none.
+    pub host_name: String,
+    /// Whether it has a group of this name.
+    pub has_group: fn(&str) -> bool,
+}
+
+/// What the daemon is told to be. `Display` gives all settings as the TOML of a file; plugins are none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen; empty: the daemon's own choice.
+    pub listen: Vec<Address>,
+    /// Where the state is kept; none: the daemon's own choice.
+    pub state_dir: Option<PathBuf>,
+    /// What `%n` becomes in a node ID; none: the machine's host name.
+    pub host: Option<String>,
+    /// Permissions of Unix sockets in the file system.
+    pub socket_mode: u32,
+    /// The group that Unix sockets in the file system are given to, by name; none: the daemon's.
+    pub socket_group: Option<String>,
+    /// The least severe messages that are logged.
+    pub log_level: Level,
+    /// How long a daemon that stops waits for its peers to take what is queued for them.
+    pub drain_timeout: Duration,
+    /// Bytes that one turn of the loop may take from peers.
+    pub turn_bytes: usize,
+    /// Where plugins are that are named without a path; none: the daemon's own choice.
+    pub plugin_dir: Option<PathBuf>,
+    /// The bounds put on peers.
+    pub limits: Limits,
+    /// The plugins, in their order.
+    pub plugins: Vec<PluginSettings>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            listen: Vec::new(),
+            state_dir: None,
+            host: None,
+            socket_mode: 0o660,
+            socket_group: None,
+            log_level: Level::Info,
+            drain_timeout: Duration::from_secs(5),
+            turn_bytes: 1 << 20,
+            plugin_dir: None,
+            limits: Limits::default(),
+            plugins: Vec::new(),
+        }
+    }
+}

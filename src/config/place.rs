@@ -1,0 +1,82 @@
+//! Knows where a value is given, in the text of a file or on the command line, and tells a fault with its place.
+//! Never: what is a fault.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::DeString;
+
+use super::error::Problem;
+use super::value::Wrong;
+
+/// A text and the name of the file that it is of.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'t> {
+    pub path: &'t Path,
+    pub text: &'t str,
+}
+
+/// Where a value is given.
+pub(super) enum Place<'t> {
+    /// In a file, under a key in full (`profile.NAME.KEY`) at a range of the text.
+    File(Source<'t>, String, Range<usize>),
+    /// By `--set KEY=...`.
+    Set(&'t str),
+}
+
+impl Place<'_> {
+    /// A fault of the value given here.
+    pub(super) fn problem(&self, wrong: Wrong) -> Problem {
+        match self {
+            Place::File(source, key, at) => {
+                source.problem(wrong.span.as_ref().unwrap_or(at), key, &wrong.text)
+            }
+            Place::Set(_) => Problem::outside(format!("{self}: {}", wrong.text)),
+        }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::File(source, key, at) => {
+                write!(f, "{}:{}: {key}", source.path.display(), line(source.text, at.start))
+            }
+            Place::Set(key) => write!(f, "--set {key}"),
+        }
+    }
+}
+
+impl<'t> Source<'t> {
+    /// The place of a value by its key; `prefix` is that of the table it is in.
+    pub(super) fn place(self, prefix: &str, key: &Spanned<DeString<'t>>) -> Place<'t> {
+        Place::File(self, format!("{prefix}{}", key.get_ref()), key.span())
+    }
+
+    /// A fault of `key` at a range of the text.
+    pub(super) fn problem(self, at: &Range<usize>, key: &str, text: &str) -> Problem {
+        let line = line(self.text, at.start);
+        Problem { line, text: format!("{}:{line}: {key}: {text}", self.path.display()) }
+    }
+
+    /// The fault of a text that is no TOML.
+    pub(super) fn no_toml(self, error: &toml::de::Error) -> Problem {
+        let at = error.span().map_or(0, |span| span.start.min(self.text.len()));
+        let line = line(self.text, at);
+        let before = &self.text.as_bytes()[..at];
+        let column = at - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) + 1;
+        let (path, why) = (self.path.display(), error.message());
+        // It saves counting columns.
+        let key = error.span().filter(|_| why == "duplicate key").and_then(|span| self.text.get(span));
+        let key = key.map_or_else(String::new, |key| format!(" {key}"));
+        Problem { line, text: format!("{path}:{line}: is no TOML at column {column}: {why}{key}") }
+    }
+}
+
+/// The number of the line that has the byte at `at`.
+pub(super) fn line(text: &str, at: usize) -> usize {
+    let before = &text.as_bytes()[..at.min(text.len())];
+    before.iter().filter(|byte| **byte == b'\n').count() + 1
+}
