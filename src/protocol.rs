@@ -185,7 +185,7 @@ mod tests {
         let now = Now { mono: std::time::Duration::ZERO, wall: std::time::Duration::ZERO };
         let about = About { version: "0", host: "h".to_owned(), drain_timeout: std::time::Duration::ZERO };
         let mut core = Core::new(about, Limits::default(), now);
-        let identity = Identity::Kernel { uid: 1, gid: 1, pid: 1 };
+        let identity = Identity::Kernel { uid: Some(1), gid: Some(1), pid: 1 };
         let peer = Peer { transport: Transport::Unix, identity, administrator: false };
         let session = core.open(1, peer, now).unwrap();
         let bytes = b"{\"message_type\":\"stats\"}\n{\"message_type\":\"whoami\"}\n{\"message_type\":\"register\",\"from\":\"a\"}\n{\"message_type\":\"resolve\",\"body\":{\"node_id\":\"a\"}}\n";

@@ -459,7 +459,7 @@ impl Stage for Shell {
             true => Peer { transport: Transport::Tcp, identity: Identity::Anonymous, administrator: false },
             false => Peer {
                 transport: Transport::Unix,
-                identity: Identity::Kernel { uid, gid: uid, pid: number as i32 },
+                identity: Identity::Kernel { uid: Some(uid), gid: Some(uid), pid: number as i32 },
                 administrator: uid == 0 || uid == OWN_UID,
             },
         };

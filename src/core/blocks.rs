@@ -62,7 +62,7 @@ impl Blocks {
         self.in_a_row >= self.tuning.shared_bytes_min
     }
 
-    /// Puts a line together, which somebody is to hold.
+    /// Puts a line together. A run that is to be made of it holds the block.
     pub(crate) fn append(&mut self, line: &Outgoing<'_>, with_sender: bool) -> Place {
         let most = self.tuning.block_bytes;
         let open = &mut self.open[usize::from(with_sender)];

@@ -7,7 +7,7 @@ use crate::core::peer::Peer;
 
 macro_rules! events {
     ($($(#[$doc:meta])* $variant:ident => $word:literal,)*) => {
-        /// What a record is of. The words and the fields are public: log plugins and whoever reads a log
+        /// What a record is of. The words and the fields are public: log plugins and programs that read a log
         /// by program go by them, so neither ever changes its meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Event { $($(#[$doc])* $variant,)* }

@@ -36,7 +36,7 @@ pub struct Counters {
 pub struct Judged<'a> {
     /// The unique number of the connection it came from.
     pub number: u64,
-    /// The same as an address: `:7`.
+    /// The address of that connection: `:7`.
     pub unique_id: &'a str,
     /// Who that is.
     pub peer: &'a Peer,
@@ -72,10 +72,10 @@ impl<'a> Judged<'a> {
 pub enum Verdict {
     /// It goes on.
     Pass,
-    /// It is gone, and nobody is told.
+    /// It is gone, and its sender is not told.
     Drop,
     /// This line, without its LF, goes on in its place. [`read_rewritten`](crate::wire::rewrite::read_rewritten) has let it stand there, and it
-    /// is at most `max_line_bytes` long: the core looks for itself, but then it is nobody's fault but the
+    /// is at most `max_line_bytes` long: the core looks for itself, but then it is a fault of the
     /// daemon's.
     Replace(Vec<u8>),
     /// It is refused, and its sender is told.

@@ -32,7 +32,7 @@ pub struct Party {
 /// What happens to connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Happening {
-    /// It is there. Told by [`Core::replay`](crate::core::Core::replay) alone: whoever opens a connection knows.
+    /// It is there. Told by [`Core::replay`](crate::core::Core::replay) alone: the shell, which opens it, knows.
     Connected,
     /// It holds one more node ID.
     #[expect(missing_docs, reason = "the names are those of the protocol")]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::core::SessionKey;
 use crate::core::own_line::AskedBy;
 use crate::core::rows::Standing;
-use crate::wire::control::form_meant;
+use crate::wire::complaint::form_meant;
 use crate::wire::envelope::Outgoing;
 use crate::wire::json::write_string;
 use crate::wire::message::{Id, Kind, Message, Target};

@@ -34,11 +34,17 @@ impl Transport {
 /// What is known of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// Of the process that connected, as SO_PEERCRED says (unix(7)). The pid is for display only:
-    /// it may be another process by now.
-    #[expect(missing_docs, reason = "the names are the kernel's")]
-    Kernel { uid: u32, gid: u32, pid: i32 },
-    /// Nobody asked: TCP without authentication.
+    /// Of the process that connected, as SO_PEERCRED says (unix(7)).
+    Kernel {
+        /// Its user; none if that is not mapped in the daemon's user namespace (user_namespaces(7)): then the
+        /// kernel shows every such user as the same one.
+        uid: Option<u32>,
+        /// Its group; none if that is not mapped.
+        gid: Option<u32>,
+        /// For display only: it may be another process by now.
+        pid: i32,
+    },
+    /// Unknown: TCP without authentication.
     Anonymous,
 }
 
@@ -47,15 +53,25 @@ pub enum Identity {
 pub enum User {
     /// A uid of this machine.
     Uid(u32),
+    /// All whose uids are not mapped. They may be any users, so no two of them are the same one; but for bounds
+    /// per user they count together.
+    Unmapped,
     /// All of TCP without authentication.
     Anonymous,
 }
 
+impl User {
+    /// Whether connections of these two users are one user's.
+    pub fn is_same(&self, other: &User) -> bool {
+        self == other && *self != User::Unmapped
+    }
+}
+
 impl Peer {
-    /// The uid, where the kernel has said.
+    /// The uid, if the kernel has said.
     pub fn uid(&self) -> Option<u32> {
         match self.identity {
-            Identity::Kernel { uid, .. } => Some(uid),
+            Identity::Kernel { uid, .. } => uid,
             Identity::Anonymous => None,
         }
     }
@@ -63,7 +79,7 @@ impl Peer {
     /// The user this peer counts as.
     pub fn user(&self) -> User {
         match self.identity {
-            Identity::Kernel { uid, .. } => User::Uid(uid),
+            Identity::Kernel { uid, .. } => uid.map_or(User::Unmapped, User::Uid),
             Identity::Anonymous => User::Anonymous,
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::core::SessionKey;
 use crate::core::event::Subject;
 use crate::core::outbox::Outbox;
-use crate::core::peer::{Identity, Peer, User};
+use crate::core::peer::{Identity, Peer, Transport, User};
 use crate::core::phase::{Pauses, Phase};
 use crate::core::row::Row;
 use crate::core::stalls::Watch;
@@ -53,6 +53,9 @@ pub(crate) struct Caller {
 #[derive(Debug, Default)]
 pub(crate) struct Inbound {
     pub(crate) frame: Deframer,
+    /// How much of a line without its end was there when memory was short and it was last looked at; none if
+    /// that line has ended since, or was not read for a while.
+    pub(crate) half_line_seen: Option<usize>,
     /// Bytes behind a line that could not be handled yet.
     pub(crate) backlog: Backlog,
     /// A judged line that waits for room.
@@ -60,6 +63,9 @@ pub(crate) struct Inbound {
     /// A long answer that is not all said yet.
     pub(crate) walk: Option<Box<Walk>>,
     pub(crate) pauses: Pauses,
+    /// Its first line has come, or need not be looked at: over TCP any program may connect, and one that speaks
+    /// another protocol is told so once.
+    pub(crate) greeted: bool,
     /// Broken lines since the last that was none.
     pub(crate) broken_lines: u32,
     /// Ids that it was given for messages without one.
@@ -247,10 +253,11 @@ impl Session {
     pub(crate) fn new(number: u64, peer: Peer) -> Session {
         let unique_id: Arc<str> = Arc::from(format!(":{number}"));
         let address = unique_id.clone();
+        let greeted = peer.transport == Transport::Unix;
         Session {
             caller: Caller { number, unique_id, peer, address, sender_member: None },
             phase: Phase::default(),
-            inbound: Inbound::default(),
+            inbound: Inbound { greeted, ..Inbound::default() },
             outbound: Outbound::default(),
             holdings: Holdings::default(),
             row: None,
@@ -320,7 +327,13 @@ impl Caller {
         object.string("unique_id", &self.unique_id);
         match &self.peer.identity {
             Identity::Kernel { uid, gid, pid } => {
-                object.number("uid", *uid).number("gid", *gid).number("pid", *pid);
+                if let Some(uid) = uid {
+                    object.number("uid", *uid);
+                }
+                if let Some(gid) = gid {
+                    object.number("gid", *gid);
+                }
+                object.number("pid", *pid);
             }
             Identity::Anonymous => {}
         }

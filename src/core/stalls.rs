@@ -36,6 +36,10 @@ pub(crate) enum Pressing {
     Leaving,
 }
 
+/// By so much what is measured may lag behind what a peer has read: the kernel counts a buffer as unread until
+/// all of it is read, and its largest on a Unix stream has 36 KiB (TIOCOUTQ, unix(7)).
+const MEASURE_LAG_BYTES: u64 = 36 * 1024;
+
 impl Pressing {
     /// The bytes that it has to read in each `stall_timeout`.
     pub(crate) fn bytes_min(&self) -> u64 {
@@ -43,6 +47,12 @@ impl Pressing {
             Pressing::Leaving => 1,
             _ => STALL_BYTES_MIN,
         }
+    }
+
+    /// How many of them have to be seen: what the measure may lack counts in the reader's favour. A peer that
+    /// reads nothing is never seen to have read.
+    fn seen_min(&self) -> u64 {
+        self.bytes_min().saturating_sub(MEASURE_LAG_BYTES).max(1)
     }
 }
 
@@ -156,7 +166,7 @@ impl Session {
                 self.end_watch(desk, memory_is_short);
                 None
             }
-            Some(why) if read < before + why.bytes_min() => Some(why),
+            Some(why) if read < before + why.seen_min() => Some(why),
             Some(_) => {
                 desk.timers.set(due, Timer::Progress(key));
                 None

@@ -134,7 +134,7 @@ fn told(happened: &Happened) -> String {
 }
 
 fn root() -> Peer {
-    let identity = Identity::Kernel { uid: 0, gid: 0, pid: 1 };
+    let identity = Identity::Kernel { uid: Some(0), gid: Some(0), pid: 1 };
     Peer { transport: Transport::Unix, identity, administrator: true }
 }
 

@@ -103,8 +103,7 @@ impl Switch {
         };
         match (self.numbers.take(), identity) {
             (Ok(number), Ok(identity)) => {
-                let administrator =
-                    matches!(identity, Identity::Kernel { uid, .. } if uid == 0 || uid == sys::own_uid());
+                let administrator = matches!(identity, Identity::Kernel { uid: Some(uid), .. } if uid == 0 || uid == sys::own_uid());
                 Some((number, Peer { transport, identity, administrator }))
             }
             (Err(error), _) | (_, Err(error)) => {

@@ -13,7 +13,9 @@ use crate::wire::message::{Kind, Message};
 /// A connection, as a plugin sees it; lives as long as what it is made of.
 pub(super) fn peer(number: u64, unique_id: &str, peer: &Peer, node_ids: &[Str]) -> raw::Peer {
     let (uid, gid, pid) = match peer.identity {
-        Identity::Kernel { uid, gid, pid } => (i64::from(uid), i64::from(gid), i64::from(pid)),
+        Identity::Kernel { uid, gid, pid } => {
+            (uid.map_or(-1, i64::from), gid.map_or(-1, i64::from), i64::from(pid))
+        }
         Identity::Anonymous => (-1, -1, -1),
     };
     raw::Peer {

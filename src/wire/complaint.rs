@@ -1,8 +1,10 @@
-//! Knows how to tell a person what is wrong with a line that is no message, and what would be right.
+//! Knows how to tell a person what is wrong with a line that is no message, or that means something else than was
+//! meant, and what would be right.
 //! Never: what becomes of its sender.
 
 use crate::limits::DEPTH_MAX;
 use crate::wire::envelope::Broken;
+use crate::wire::json::Object;
 use crate::wire::message::excerpt;
 
 /// A line that is right, for those who try something else.
@@ -10,6 +12,23 @@ const EXAMPLE: &str = r#"{"message_type":"whoami"}"#;
 /// What a terminal hands on of a longer line: with its LF that fills the 4,096 bytes of the kernel's line
 /// discipline (termios(3), canonical mode). It shows all of it all the same.
 const TERMINAL_LINE_BYTES: usize = 4095;
+
+/// What is wrong with the beginning of a stream that is no line of JSON objects: what protocol it is of, if that
+/// can be told. None if it may be right, as far as it goes.
+pub fn explain_beginning(bytes: &[u8]) -> Option<String> {
+    const METHODS: &[&str] =
+        &["GET ", "POST ", "PUT ", "HEAD ", "OPTIONS ", "DELETE ", "PATCH ", "CONNECT ", "TRACE ", "PRI "];
+    let bytes = bytes.trim_ascii_start();
+    let what = match bytes {
+        [] | [b'{', ..] => return None,
+        [0x16, 0x03, ..] => "this is a TLS handshake (ClientHello), and this listener speaks no TLS",
+        _ if METHODS.iter().any(|method| bytes.starts_with(method.as_bytes())) => {
+            "this is an HTTP request, and telexd is no web server"
+        }
+        _ => "the first line is no JSON object",
+    };
+    Some(format!("{what}; expected lines of JSON, such as {EXAMPLE}; the connection is closed"))
+}
 
 /// What is wrong with a line that [`Envelope::scan`](crate::wire::envelope::Envelope::scan) refused.
 pub fn explain(line: &[u8], broken: Broken) -> String {
@@ -53,6 +72,26 @@ fn explain_json(line: &[u8], at: usize) -> String {
     } else {
         place
     }
+}
+
+/// What was meant, perhaps, by a request of this type that went to a node or a topic and came to nothing: the
+/// daemon's own request of that name, which has neither `to` nor `topic`. `target` is where it went, if that is
+/// known. None if the daemon has no such request.
+pub fn form_meant(message_type: &str, target: Option<&str>) -> Option<String> {
+    let (key, unknown) = match message_type {
+        "register" | "unregister" | "monitor" | "unmonitor" => ("node_id", "NODE"),
+        "subscribe" | "unsubscribe" => ("topic", "TOPIC"),
+        "tap" | "untap" => ("to", "PATTERN"),
+        _ => return None,
+    };
+    let mut line = Vec::new();
+    let mut object = Object::begin(&mut line);
+    object.string("message_type", message_type);
+    object.object("body", |body| {
+        body.string(key, &excerpt(target.unwrap_or(unknown)));
+    });
+    object.end();
+    Some(format!("; to ask the daemon, send {}", String::from_utf8_lossy(&line)))
 }
 
 /// The beginning of the rest of a line, by whole characters.
@@ -128,6 +167,22 @@ mod tests {
             let words = ["surrogate", "UTF-8", "levels", "quotes", "too early"];
             let found: Vec<_> = words.into_iter().filter(|word| told.contains(word)).collect();
             assert_eq!(found, [word], "{told}");
+        }
+    }
+
+    #[test]
+    fn other_protocols_are_named() {
+        for (bytes, right) in [
+            (&b"POST / HTTP/1.1\r\n"[..], "HTTP"),
+            (b"\x16\x03\x01\x02\x00\x01", "TLS"),
+            (b"help\n", "no JSON object"),
+            (b"\r\n [1]\n", "no JSON object"),
+        ] {
+            let told = explain_beginning(bytes).expect("something else");
+            assert!(told.contains(right) && told.contains(EXAMPLE), "{told}");
+        }
+        for bytes in [&b""[..], b"\r\n", b"{", b" \n{\"a\":"] {
+            assert_eq!(explain_beginning(bytes), None);
         }
     }
 

@@ -11,7 +11,6 @@ use crate::limits::{ADDRESS_BYTES_MAX, ENDPOINTS_MAX, META_BYTES_MAX, NAME_BYTES
 use crate::topic::check_pattern;
 use crate::wire::code::Code;
 use crate::wire::envelope::Value;
-use crate::wire::json::Object;
 use crate::wire::message::{Refusal, excerpt, string};
 
 /// The protocol's requests that are not answered yet.
@@ -38,26 +37,6 @@ pub enum Ask<'a> {
     Tap(Box<Patterns<'a>>),
     Untap(Box<Patterns<'a>>),
     Reload,
-}
-
-/// What was meant, perhaps, by a request of this type that went to a node or a topic and came to nothing: the
-/// daemon's own request of that name, which has neither `to` nor `topic`. `target` is where it went, if that is
-/// known. None if the daemon has no such request.
-pub fn form_meant(message_type: &str, target: Option<&str>) -> Option<String> {
-    let (key, unknown) = match message_type {
-        "register" | "unregister" | "monitor" | "unmonitor" => ("node_id", "NODE"),
-        "subscribe" | "unsubscribe" => ("topic", "TOPIC"),
-        "tap" | "untap" => ("to", "PATTERN"),
-        _ => return None,
-    };
-    let mut line = Vec::new();
-    let mut object = Object::begin(&mut line);
-    object.string("message_type", message_type);
-    object.object("body", |body| {
-        body.string(key, &excerpt(target.unwrap_or(unknown)));
-    });
-    object.end();
-    Some(format!("; to ask the daemon, send {}", String::from_utf8_lossy(&line)))
 }
 
 /// The body of `register`, by which a connection becomes an instance of a node.

@@ -65,6 +65,11 @@ impl Deframer {
         self.partial.capacity()
     }
 
+    /// How long the unfinished line is so far, in bytes.
+    pub fn partial_bytes(&self) -> usize {
+        self.partial.len()
+    }
+
     /// Forgets the unfinished line, if there is one; what is still to come of it is skipped.
     pub fn refuse_partial(&mut self) {
         // Between two lines the next one is not to blame.

@@ -46,7 +46,7 @@ impl Subject {
 
     fn connect(&mut self) -> SessionKey {
         self.connections += 1;
-        let identity = Identity::Kernel { uid: 1, gid: 1, pid: 1 };
+        let identity = Identity::Kernel { uid: Some(1), gid: Some(1), pid: 1 };
         let peer = Peer { transport: Transport::Unix, identity, administrator: false };
         self.core.open(self.connections, peer, NOW).expect("room")
     }

@@ -133,7 +133,7 @@ impl Arrangement {
 }
 
 fn peer(uid: u32) -> Peer {
-    let identity = Identity::Kernel { uid, gid: uid, pid: 1 };
+    let identity = Identity::Kernel { uid: Some(uid), gid: Some(uid), pid: 1 };
     Peer { transport: Transport::Unix, identity, administrator: false }
 }
 

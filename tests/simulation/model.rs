@@ -549,7 +549,8 @@ impl<'a> Pass<'a> {
 
     /// What somebody has to read in each `stall_timeout`, where he has to.
     pub(crate) fn has_to_read(&self, number: u64) -> Option<usize> {
-        const STALL_BYTES: usize = 64 * 1024;
+        // What the kernel's measure may lack, 36 KiB, counts for it.
+        const STALL_BYTES: usize = 28 * 1024;
         let conn = self.conn(number).filter(|conn| !conn.broke)?;
         let is_waited_for = conn.row.as_ref().is_some_and(|row| !row.waiters.is_empty());
         if is_waited_for || conn.second >= self.m.limits.max_queue_bytes {

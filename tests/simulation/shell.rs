@@ -172,7 +172,10 @@ impl World {
         let number = self.next_number;
         self.next_number += 1;
         let (transport, identity) = match user {
-            Some(uid) => (Transport::Unix, Identity::Kernel { uid, gid: uid + 1, pid: number as i32 + 1000 }),
+            Some(uid) => (
+                Transport::Unix,
+                Identity::Kernel { uid: Some(uid), gid: Some(uid + 1), pid: number as i32 + 1000 },
+            ),
             None => (Transport::Tcp, Identity::Anonymous),
         };
         let taken = self.sessions.len();

@@ -11,7 +11,7 @@ use crate::core::table::requests::{Asked, RequestKey};
 use crate::core::table::timers::Timer;
 use crate::core::{Core, SessionKey};
 use crate::wire::code::Code;
-use crate::wire::control::form_meant;
+use crate::wire::complaint::form_meant;
 use crate::wire::message::{Id, Refusal, excerpt};
 
 impl Core {

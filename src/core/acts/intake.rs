@@ -16,7 +16,7 @@ use crate::core::session::{Backlog, Called};
 use crate::core::{Core, SessionKey};
 use crate::limits::BROKEN_LINES_MAX;
 use crate::wire::code::Code;
-use crate::wire::complaint::explain;
+use crate::wire::complaint::{explain, explain_beginning};
 use crate::wire::envelope::{Broken, Envelope, Field};
 use crate::wire::frame::Frame;
 use crate::wire::message::{Id, Kind, Message, Refusal, Told, excerpt};
@@ -80,15 +80,36 @@ impl Core {
                 self.desk.orders.resume(key);
                 break;
             }
+            if !session.inbound.greeted && session.inbound.frame.partial_bytes() == 0 {
+                if let Some(wrong) = explain_beginning(rest) {
+                    self.turn_off(key, Code::BadJson, Some(1), wrong);
+                    break;
+                }
+            }
             match session.inbound.frame.next(&mut rest, cap) {
                 None => break,
                 Some(Frame::Whole(line)) => self.line(key, line, gate, favoured),
-                Some(Frame::Joined(line)) => self.line(key, &line, gate, favoured),
+                Some(Frame::Joined(line)) => {
+                    session.inbound.half_line_seen = None;
+                    self.line(key, &line, gate, favoured);
+                }
                 Some(Frame::TooLong) => self.line_too_long(key),
             }
             self.settle_before_more(key);
         }
         bytes.len() - rest.len()
+    }
+
+    /// Ends a connection whose first line is no message: what comes behind it is of another protocol, and no line
+    /// of it is handled.
+    fn turn_off(&mut self, key: SessionKey, code: Code, column: Option<usize>, wrong: String) {
+        let refusal = Refusal { column, ..Refusal::new(code, wrong) };
+        self.say_error(key, None, &refusal, None, |_| {});
+        let (about, text) = (self.sessions.subject(key), format!("is disconnected: {}", refusal.error));
+        self.desk.orders.note(Level::Debug, Event::Broken, about, text, |fields| {
+            fields.number("lines", 1);
+        });
+        self.leave(key, Reason::Broken);
     }
 
     /// Carries out what a line has led to. What there is no time for now comes before the next line of its
@@ -110,6 +131,7 @@ impl Core {
     pub(in crate::core) fn resumed(&mut self, key: SessionKey, gate: &mut dyn Gate) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.inbound.pauses.end(Pause::Turn);
+        session.inbound.half_line_seen = None;
         if session.inbound.pauses.contains(Pause::Consequences) {
             return;
         }
@@ -209,6 +231,7 @@ impl Core {
         };
         if let Some(session) = self.sessions.get_mut(key) {
             session.inbound.broken_lines = 0;
+            session.inbound.greeted = true;
         }
         if let Some(field) = envelope.doubled() {
             return self.refuse_doubled_field(key, &envelope, field);
@@ -230,6 +253,10 @@ impl Core {
 
     fn broken_line(&mut self, key: SessionKey, mut refusal: Refusal) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        if !session.inbound.greeted {
+            refusal.error += "; as it is the first line, the connection is closed";
+            return self.turn_off(key, refusal.code, refusal.column, refusal.error);
+        }
         session.inbound.broken_lines += 1;
         let is_last = session.inbound.broken_lines == BROKEN_LINES_MAX;
         if is_last {

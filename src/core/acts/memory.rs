@@ -2,13 +2,18 @@
 //! and 10, `max_memory_bytes`).
 //! Never: who waits for whom while there is memory.
 
+use crate::core::after::After;
 use crate::core::budget::{Budget, Kept};
 use crate::core::event::{Event, Level, Subject};
+use crate::core::order::Reason;
 use crate::core::phase::Pause;
 use crate::core::table::timers::Timer;
 use crate::core::{Core, SessionKey};
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
+
+/// By so many bytes a half line has to grow in each `stall_timeout` while memory is short.
+const HALF_LINE_GROWTH_MIN: usize = 64 * 1024;
 
 impl Core {
     /// All that peers make the daemon keep, by what it is.
@@ -111,16 +116,47 @@ impl Core {
         });
     }
 
-    /// A connection that has something waiting for it has to read on now.
+    /// A connection that has something waiting for it has to read on now, and one that has sent a part of a line to
+    /// send on.
     fn mark_pressure(&mut self) {
         self.desk.settles(self.sessions.len() / 4);
         for (key, session) in self.sessions.iter_mut() {
             if !session.outbound.outbox.is_empty() {
                 session.watch(key, &mut self.desk);
             }
+            // What the daemon itself does not read now cannot grow.
+            let bytes = session.inbound.frame.partial_bytes();
+            session.inbound.half_line_seen = (bytes > 0 && !session.is_blocked()).then_some(bytes);
         }
         let at = self.desk.mono() + self.desk.limits.stall_timeout;
         self.desk.timers.set(at, Timer::Pressure);
+    }
+
+    /// Ends connections whose half lines have not grown since they were last looked at, the largest first, until
+    /// what they give free is enough.
+    fn end_idle_half_lines(&mut self) {
+        let mut idle = Vec::new();
+        for (key, session) in self.sessions.iter() {
+            let bytes = session.inbound.frame.partial_bytes();
+            let grew = session.inbound.half_line_seen.map(|seen| bytes.saturating_sub(seen));
+            if bytes > 0 && session.phase.is_here() && grew.is_some_and(|grew| grew < HALF_LINE_GROWTH_MIN) {
+                idle.push((bytes, key));
+            }
+        }
+        idle.sort_unstable_by(|one, other| other.cmp(one));
+        let mut excess = self.kept_bytes().saturating_sub(self.desk.limits.max_memory_bytes);
+        for (bytes, session) in idle {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(bytes);
+            let why = format!(
+                "memory is short, and of a line of which {bytes} bytes are here less than {HALF_LINE_GROWTH_MIN} \
+                 came in {} s",
+                self.desk.limits.stall_timeout.as_secs_f64()
+            );
+            self.desk.after.push(After::Doomed { session, reason: Reason::Stalled, why });
+        }
     }
 
     /// Whether memory is short without the nodes that are gone. These are the first to go: none that is there
@@ -135,6 +171,7 @@ impl Core {
     /// Looks whether memory is still short.
     pub(super) fn check_pressure(&mut self) {
         if self.is_still_overloaded() {
+            self.end_idle_half_lines();
             return self.mark_pressure();
         }
         self.budget.under_pressure = false;

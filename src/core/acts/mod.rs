@@ -8,7 +8,7 @@
 //! | `intake` | makes lines of bytes and messages of lines, and finds out whose they are |
 //! | `settle` | carries out what messages lead to beyond themselves, and what time alone brings about |
 //! | `judge` | has messages judged, and does with them what is said |
-//! | `route` | finds who gets a message, or why nobody does |
+//! | `route` | finds the receivers of a message, or why there are none |
 //! | `control`, `register` | answers requests to the daemon |
 //! | `publish` | brings messages to the subscribers of their topics |
 //! | `stop` | tells everybody of the end |

@@ -24,7 +24,7 @@ pub(crate) struct Registry {
     nodes: SlotMap<NodeKey, Node>,
     /// Names come from peers, so the map is the standard library's, keyed in each process anew.
     by_name: HashMap<Arc<str>, NodeKey>,
-    /// The same in the order of their names, for listings.
+    /// All nodes in the order of their names, for listings.
     in_order: BTreeMap<Arc<str>, NodeKey>,
     /// The nodes with endpoints, the oldest registration first.
     known: BTreeMap<u64, NodeKey>,
@@ -354,7 +354,7 @@ fn check(node: &Node, claim: &Claim<'_>) -> Result<(), Taken> {
     if others.peek().is_none() {
         return Ok(());
     }
-    let one_user = others.all(|instance| instance.user == claim.instance.user);
+    let one_user = others.all(|instance| instance.user.is_same(&claim.instance.user));
     if claim.replace {
         return if one_user { Ok(()) } else { Err(Taken::ByOthers) };
     }

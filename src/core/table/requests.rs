@@ -229,7 +229,7 @@ impl Requests {
     }
 
     /// Strikes `receiver` off up to `most` requests, the oldest first. Gives those that are over by this, each
-    /// with whether anybody had replied.
+    /// with whether any receiver had replied.
     pub(crate) fn strike_off(&mut self, receiver: SessionKey, most: usize) -> Vec<(Asked, bool)> {
         let mut over = Vec::new();
         for _ in 0..most {
@@ -255,7 +255,7 @@ impl Requests {
         forgotten
     }
 
-    /// Ends a request. Gives it, and whether somebody had replied.
+    /// Ends a request. Gives it, and whether any receiver had replied.
     pub(crate) fn close(&mut self, key: RequestKey) -> Option<(Asked, bool)> {
         let replied = self.requests.get(key)?.replied;
         self.remove(key).map(|what| (what, replied))

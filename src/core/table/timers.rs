@@ -72,7 +72,7 @@ impl Timers {
         self.heap.iter().map(|Reverse((at, _, timer))| (*at, *timer))
     }
 
-    /// Drops timers from the front that do not matter any more, so that nobody is woken for them.
+    /// Drops timers from the front that do not matter any more, so that the shell is not woken for them.
     pub(crate) fn skip_stale(&mut self, matters: impl Fn(Duration, Timer) -> bool) {
         while let Some(Reverse((at, _, timer))) = self.heap.peek() {
             if matters(*at, *timer) {

@@ -131,8 +131,8 @@ impl World {
         let Some(place) = whom.filter(|&at| at < CLIENTS && self.clients[at].is_none()) else { return };
         let (transport, identity) = match kind {
             Some(b'2') => (Transport::Tcp, Identity::Anonymous),
-            Some(b'1') => (Transport::Unix, Identity::Kernel { uid: 1, gid: 1, pid: 1 }),
-            _ => (Transport::Unix, Identity::Kernel { uid: 0, gid: 0, pid: 1 }),
+            Some(b'1') => (Transport::Unix, Identity::Kernel { uid: Some(1), gid: Some(1), pid: 1 }),
+            _ => (Transport::Unix, Identity::Kernel { uid: Some(0), gid: Some(0), pid: 1 }),
         };
         let administrator = kind.is_none();
         self.numbers += 1;
