@@ -116,6 +116,7 @@ impl Pass<'_> {
                         true => self.change(number).skipping = false,
                         false => self.line(number, &line)?,
                     }
+                    self.tire();
                 }
                 None if ended => {
                     let rest: Vec<u8> = self.change(number).backlog.drain(..).collect();
