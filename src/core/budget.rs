@@ -39,6 +39,8 @@ const ADMINISTRATORS_RESERVE_BYTES: usize = 16 * 1024 * 1024;
 pub(crate) struct Budget {
     /// It has been passed, and whether it still is will be looked at.
     pub(crate) under_pressure: bool,
+    /// The most that was refused of one half line since then, in bytes.
+    pub(crate) refused_bytes: usize,
 }
 
 impl Budget {

@@ -44,6 +44,9 @@ pub(crate) struct Effort {
 /// What a line of the daemon's own costs.
 pub(crate) const LINE_EFFORT: usize = 6;
 
+/// With less than this for a turn, nothing that takes a line would ever be done.
+const SETTLE_EFFORT_MIN: usize = 1 + 2 * LINE_EFFORT;
+
 impl Desk {
     pub(crate) fn new(limits: Limits, tuning: Tuning, now: Now) -> Desk {
         Desk {
@@ -84,7 +87,7 @@ impl Desk {
 
     /// How much of that may still be done in this turn.
     pub(crate) fn left(&self) -> usize {
-        self.tuning.settle_effort.saturating_sub(self.effort.settled)
+        self.tuning.settle_effort.max(SETTLE_EFFORT_MIN).saturating_sub(self.effort.settled)
     }
 
     /// Whether a consequence can be carried out at once: nothing that others hear of stands before it, and there

@@ -166,7 +166,11 @@ impl Session {
                 self.end_watch(desk, memory_is_short);
                 None
             }
-            Some(why) if read < before + why.seen_min() => Some(why),
+            Some(why) if read < before + why.seen_min() => {
+                // It is to be ended, and no timer is set for it any more.
+                self.forget_watch();
+                Some(why)
+            }
             Some(_) => {
                 desk.timers.set(due, Timer::Progress(key));
                 None

@@ -65,9 +65,14 @@ impl Deframer {
         self.partial.capacity()
     }
 
-    /// How long the unfinished line is so far, in bytes.
-    pub fn partial_bytes(&self) -> usize {
-        self.partial.len()
+    /// The unfinished line so far.
+    pub fn partial(&self) -> &[u8] {
+        &self.partial
+    }
+
+    /// Whether the next byte that is no white space begins a line.
+    pub fn is_between_lines(&self) -> bool {
+        !self.skipping && self.partial.trim_ascii_start().is_empty()
     }
 
     /// Forgets the unfinished line, if there is one; what is still to come of it is skipped.

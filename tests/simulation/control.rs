@@ -133,6 +133,9 @@ impl Pass<'_> {
         if !codes.is_empty() {
             return self.refuse(message, &codes);
         }
+        let reply = vec![("node_id", name.clone().into()), ("unique_id", format!(":{number}").into())];
+        // Whether one who monitors itself hears of it before or behind the reply is not promised.
+        self.float(number, Expect::Answer { to: message.clone(), address: name.clone(), body: reply });
         if replaces {
             for other in others {
                 let conn = self.change(other);
@@ -172,20 +175,10 @@ impl Pass<'_> {
         }
         conn.credentials = credentials.unwrap_or(conn.credentials);
         conn.fails = overflow.unwrap_or(conn.fails);
-        let body = vec![("node_id", name.clone().into()), ("unique_id", format!(":{number}").into())];
-        let expect = Expect::Answer { to: message.clone(), address: name.clone(), body };
-        // Whether one who monitors itself hears of it before or behind the reply is not promised.
-        let first = self.next_fits(number, &expect);
-        if first {
-            self.push(number, Class::Answer, expect.clone())?;
-        }
         if !holds {
             self.news(&name, number, "node_up", None)?;
         }
-        if !first {
-            self.push(number, Class::Answer, expect)?;
-        }
-        Ok(())
+        self.land()
     }
 
     /// What `%u` became: the reply says it.
@@ -225,17 +218,13 @@ impl Pass<'_> {
             return self.refuse(message, &["not_yours", "bad_field"]);
         }
         self.change(number).names.retain(|held| *held != name);
-        let expect = Expect::Answer { to: message.clone(), address: message.from.clone(), body: Vec::new() };
-        let first = self.next_fits(number, &expect);
-        if first {
-            self.push(number, Class::Answer, expect.clone())?;
-        }
+        self.float(
+            number,
+            Expect::Answer { to: message.clone(), address: message.from.clone(), body: Vec::new() },
+        );
         self.give_up_name(number, &name, "unregistered")?;
         self.call_all(number);
-        if !first {
-            self.push(number, Class::Answer, expect)?;
-        }
-        Ok(())
+        self.land()
     }
 
     fn has_no_more_subscriptions(&self, number: u64) -> bool {
@@ -569,10 +558,14 @@ impl Pass<'_> {
         // Whose own end it is too is answered first.
         let (own, others): (Vec<u64>, Vec<u64>) =
             numbers.iter().partition(|number| **number == message.sender);
+        // What the others' ends lead to may come behind the answer.
+        let body = vec![("killed", numbers.len().into())];
+        let expect = Expect::Answer { to: message.clone(), address: message.from.clone(), body };
+        self.float(message.sender, expect);
         for number in others {
             self.kill(number)?;
         }
-        self.answer(message, vec![("killed", numbers.len().into())])?;
+        self.land()?;
         for number in own {
             self.kill(number)?;
         }

@@ -52,6 +52,11 @@ fn redirected(message: &Msg, target: Target) -> Msg {
     Msg { target, ..new }
 }
 
+/// Whether a connection over TCP has not said anything right yet: a first line that is wrong ends it.
+fn is_strange(conn: &Conn) -> bool {
+    conn.user.is_none() && !conn.greeted && !conn.skipping
+}
+
 impl Pass<'_> {
     pub(crate) fn event(&mut self, event: Event<'_>) -> Checked {
         // Whether there was memory can be told by what was seen alone. Where that is not all, nothing
@@ -106,6 +111,10 @@ impl Pass<'_> {
                 }
             }
             let Some(conn) = self.conn(number) else { return Ok(()) };
+            let begins = conn.backlog.iter().find(|byte| !byte.is_ascii_whitespace());
+            if is_strange(conn) && begins.is_some_and(|&byte| byte != b'{') {
+                return self.broken(number, "bad_json");
+            }
             let line = conn.backlog.iter().position(|&byte| byte == b'\n');
             let (skipping, ended) = (conn.skipping, conn.ended);
             match line {
@@ -116,6 +125,7 @@ impl Pass<'_> {
                         true => self.change(number).skipping = false,
                         false => self.line(number, &line)?,
                     }
+                    self.tire();
                 }
                 None if ended => {
                     let rest: Vec<u8> = self.change(number).backlog.drain(..).collect();
@@ -163,9 +173,10 @@ impl Pass<'_> {
             Expect::Error { codes: vec![code], about: About::Null, count: None },
         )?;
         let conn = self.change(number);
+        let is_strange = is_strange(conn);
         conn.broken_lines += 1;
         // What it has been told of its lines it may still read.
-        if conn.broken_lines == 100 { self.leave(number, "broken") } else { Ok(()) }
+        if conn.broken_lines == 100 || is_strange { self.leave(number, "broken") } else { Ok(()) }
     }
 
     fn line(&mut self, number: u64, line: &[u8]) -> Checked {
@@ -183,6 +194,7 @@ impl Pass<'_> {
             Err(_) => return self.broken(number, "bad_json"),
         }
         self.change(number).broken_lines = 0;
+        self.change(number).greeted = true;
         let fields = lines::split(line);
         let Some(message) = self.read(number, line, fields)? else { return Ok(()) };
         self.judge(message)

@@ -216,6 +216,8 @@ pub(crate) struct Conn {
     pub(crate) held: Option<Held>,
     pub(crate) roll_call: Option<RollCall>,
     pub(crate) broken_lines: u32,
+    /// Its first line was a JSON object.
+    pub(crate) greeted: bool,
 
     pub(crate) row: Option<Row>,
     pub(crate) queue: VecDeque<Entry>,
@@ -343,7 +345,12 @@ impl Model {
     }
 
     /// All models that fit what was seen.
-    pub(crate) fn follow(&self, event: Event<'_>, now: Duration, observed: &Observed) -> Checked<Vec<Model>> {
+    pub(crate) fn follow(
+        &self,
+        events: &[Event<'_>],
+        now: Duration,
+        observed: &Observed,
+    ) -> Checked<Vec<Model>> {
         const CHOICES_MAX: usize = 200;
         let mut fitting: Vec<Model> = Vec::new();
         let mut first_divergence = None;
@@ -358,11 +365,14 @@ impl Model {
                 choices: Vec::new(),
                 doomed: Vec::new(),
                 closed: BTreeSet::new(),
+                is_spread: events.len() > 1,
+                floating: None,
                 favoured: None,
+                waited_for: Vec::new(),
                 ticket: None,
             };
             pass.m.now = now;
-            match pass.event(event).and_then(|()| pass.end()) {
+            match events.iter().try_for_each(|event| pass.event(*event)).and_then(|()| pass.end()) {
                 Ok(()) => fitting.push(pass.m),
                 Err(_) if pass.m.is_lost => fitting.push(pass.m),
                 Err(divergence) => {
@@ -447,8 +457,14 @@ pub(crate) struct Pass<'a> {
     pub(crate) choices: Vec<(usize, usize)>,
     pub(crate) doomed: Vec<(u64, &'static str)>,
     pub(crate) closed: BTreeSet<u64>,
+    /// The event in hand was worked off in parts.
+    pub(crate) is_spread: bool,
+    /// An answer that may come before, between or behind what the request in hand leads to.
+    pub(crate) floating: Option<(u64, Expect)>,
     /// The receiver that the connection in hand waited for and need not wait for any more.
     pub(crate) favoured: Option<u64>,
+    /// All that it waited for.
+    pub(crate) waited_for: Vec<u64>,
     /// The place of the held line in hand, which counts in other rows too.
     pub(crate) ticket: Option<u64>,
 }
@@ -603,7 +619,27 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Lets an answer come where it is seen.
+    pub(crate) fn float(&mut self, number: u64, expect: Expect) {
+        self.floating = Some((number, expect));
+    }
+
+    /// The answer that floats comes now, if it has not come yet.
+    pub(crate) fn land(&mut self) -> Checked {
+        match self.floating.take() {
+            Some((number, expect)) => self.push(number, Class::Answer, expect).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
     pub(crate) fn append(&mut self, number: u64, class: Class, expect: Expect) -> Checked {
+        if self
+            .floating
+            .as_ref()
+            .is_some_and(|(to, floating)| *to == number && self.next_fits(number, floating))
+        {
+            self.land()?;
+        }
         let message = match &expect {
             Expect::Message(message) => Some(message.clone()),
             _ => None,

@@ -273,19 +273,33 @@ impl Pass<'_> {
             // It is its sender's turn, not the line's alone: what it sent behind goes on too, as far as
             // there is room, before the next one's turn.
             self.favoured = held.called.flatten();
+            self.waited_for = held.receivers;
             self.ticket = Some(held.ticket);
             self.route(held.message, waited)?;
             self.ticket = None;
             self.settle()?;
+            self.tire();
             self.work(number)?;
-            self.favoured = None;
-            self.call_first_of_all(&held.receivers);
+            self.end_favour();
             return Ok(());
         }
         if self.conn(number).is_some_and(|conn| conn.roll_call.is_some() && conn.held.is_none()) {
             self.call_roll(number)?;
         }
         self.work(number)
+    }
+
+    /// One whose work is done in parts is favoured for the first of them alone; which that was is not seen.
+    pub(crate) fn tire(&mut self) {
+        if self.is_spread && !self.waited_for.is_empty() && self.choose(2) == 1 {
+            self.end_favour();
+        }
+    }
+
+    fn end_favour(&mut self) {
+        self.favoured = None;
+        let receivers = std::mem::take(&mut self.waited_for);
+        self.call_first_of_all(&receivers);
     }
 
     fn reply(&mut self, message: &Rc<Msg>) -> Checked {

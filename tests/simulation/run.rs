@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use telex::core::Tuning;
 use telex::limits::{Limits, SharedNames};
 
 use crate::model::Checked;
@@ -50,11 +51,12 @@ pub(crate) fn number_from(variable: &str) -> Option<u64> {
 pub(crate) fn run(seed: u64) -> Result<Summary, String> {
     let mut random = Random::new(seed);
     let (limits, tight) = limits(&mut random);
+    let tuning = tuning(&mut random);
     let actions = number_from("TELEX_SIM_ACTIONS").unwrap_or_else(|| random.between(60, 260) as u64);
-    let mut world = World::new(random, limits, tight);
+    let mut world = World::new(random, limits, tuning.clone(), tight);
     world.is_crowded = world.random.one_in(2);
     let mut done = 0;
-    let outcome = go(&mut world, actions, &mut done);
+    let outcome = no_panic(|| go(&mut world, actions, &mut done));
     match outcome {
         Ok(()) => Ok(Summary {
             actions: done,
@@ -69,7 +71,7 @@ pub(crate) fn run(seed: u64) -> Result<Summary, String> {
         }),
         Err(divergence) => Err(format!(
             "DIVERGENCE: seed {seed}{}, action {done} of {actions}, call {}\n{divergence}\n\nthe last steps:\n{}\n\n\
-             replay with TELEX_SIM_SEED={seed} cargo test --test simulation\n{:?}",
+             replay with TELEX_SIM_SEED={seed} cargo test --test simulation\n{:?}\n{tuning:?}",
             if world.model().tight { " (short of memory)" } else { "" },
             world.calls,
             Vec::from(world.log).join("\n"),
@@ -99,6 +101,40 @@ fn limits(random: &mut Random) -> (Limits, bool) {
         shared_names: SharedNames::User,
     };
     (limits, tight)
+}
+
+/// Thresholds: those of the daemon, or small ones, so that few steps reach them.
+fn tuning(random: &mut Random) -> Tuning {
+    let usual = Tuning { check_every: 1, ..Tuning::default() };
+    if random.one_in(3) {
+        return usual;
+    }
+    let efforts = random.pick(&[5, 20, 60, 200]);
+    Tuning {
+        line_effort: random.between(1, efforts),
+        settle_effort: random.between(1, efforts),
+        publish_step: random.between(1, 3),
+        stale_timers_min: random.between(0, 4),
+        block_bytes: random.between(64, 3000),
+        shared_bytes_min: random.between(0, 2000),
+        early_write_bytes: random.between(0, 2000),
+        compact_bytes: random.between(0, 1000),
+        spare_bytes_each_max: random.between(0, 3000),
+        spare_bytes_max: random.between(0, 10_000),
+        short_news_bytes: random.between(100, 2000),
+        short_answer_bytes: random.between(0, 1000),
+        // The shell looks at whole queues.
+        ..usual
+    }
+}
+
+/// A broken promise of the core's to itself is told like one to the model.
+fn no_panic(act: impl FnOnce() -> Checked) -> Checked {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(format!("panicked: {}", text.unwrap_or_default()))
+    })
 }
 
 fn go(world: &mut World, actions: u64, done: &mut u64) -> Checked {

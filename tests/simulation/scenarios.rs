@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use telex::core::Tuning;
 use telex::limits::Limits;
 
 use crate::model::Checked;
@@ -16,6 +17,15 @@ fn world() -> World {
 }
 
 fn world_with(max_queue_bytes: usize) -> World {
+    world_tuned(max_queue_bytes, Tuning::default())
+}
+
+/// All that is done beyond a line is done in parts.
+fn world_in_parts(max_queue_bytes: usize) -> World {
+    world_tuned(max_queue_bytes, Tuning { settle_effort: 1, line_effort: 1, ..Tuning::default() })
+}
+
+fn world_tuned(max_queue_bytes: usize, tuning: Tuning) -> World {
     let limits = Limits {
         max_line_bytes: 200,
         max_queue_bytes,
@@ -23,7 +33,7 @@ fn world_with(max_queue_bytes: usize) -> World {
         max_subscriptions: 3,
         ..Limits::default()
     };
-    World::new(Random::new(1), limits, false)
+    World::new(Random::new(1), limits, tuning, false)
 }
 
 impl World {
@@ -271,4 +281,42 @@ fn one_who_waits_for_two_rows_does_not_chase_his_turn_for_ever() -> Checked {
     settle(&mut world)?;
     assert!(waiting.iter().all(|&number| !world.is_paused(number)));
     Ok(())
+}
+
+#[test]
+fn parts_of_any_size_come_to_an_end() -> Checked {
+    let mut world = world_in_parts(800);
+    let monitors: Vec<u64> = (0..3).map(|_| world.peer()).collect();
+    for &monitor in &monitors {
+        world.says(monitor, "{\"message_type\":\"monitor\",\"body\":{\"node_id\":\"*\"}}")?;
+    }
+    let node = world.peer();
+    world.says(node, "{\"message_type\":\"register\",\"body\":{\"node_id\":\"x\"}}")?;
+    world.half_close(node);
+    settle(&mut world)?;
+    assert!(!world.is_there(node) && world.has_logged("node_down"));
+    Ok(())
+}
+
+#[test]
+fn one_who_reads_too_little_is_ended_in_parts() -> Checked {
+    let mut world = world_in_parts(800);
+    let (slow, sender) = (world.peer(), world.peer());
+    world.reads(slow, Reads::Nothing);
+    world.fills(sender, slow)?;
+    world.pass_time(Duration::from_secs(10))?;
+    assert!(!world.is_there(slow));
+    settle(&mut world)
+}
+
+#[test]
+fn a_roll_call_is_over_when_the_daemon_ends() -> Checked {
+    let mut world = world();
+    let (node, monitor) = (world.peer(), world.peer());
+    world.says(node, "{\"message_type\":\"register\",\"body\":{\"node_id\":\"x\"}}")?;
+    world.reads(monitor, Reads::Nothing);
+    world.says(monitor, "{\"message_type\":\"ping\",\"body\":\"more than may wait for a roll call, which is little, as the queue is\"}")?;
+    world.says(monitor, "{\"message_type\":\"monitor\",\"body\":{\"node_id\":\"*\"}}")?;
+    assert!(world.model().conn(monitor).is_some_and(|conn| conn.roll_call.is_some()));
+    world.stop()
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use telex::clock::Now;
 use telex::core::{
     About, Core, Event as CoreEvent, Gate, Identity, Input, Judged as Door, Order, Peer, SessionKey,
-    Transport, Verdict,
+    Transport, Tuning, Verdict,
 };
 use telex::limits::Limits;
 use telex::wire::envelope::Field;
@@ -96,6 +96,8 @@ pub(crate) struct World {
     pub(crate) core: Core,
     pub(crate) now: Now,
     pub(crate) limits: Limits,
+    /// The most units of effort that a step may cost.
+    effort_max: usize,
     pub(crate) sessions: BTreeMap<u64, Session>,
     numbers: BTreeMap<SessionKey, u64>,
     ready: VecDeque<u64>,
@@ -119,16 +121,19 @@ pub(crate) struct World {
     pub(crate) is_ambiguous: bool,
 }
 
+/// What one line, or one time-out, may cost beyond what is left to do.
+const LINE_EFFORT_MAX: usize = 500;
 const LOG_LINES: usize = 60;
 const MODELS_MAX: usize = 48;
 
 impl World {
-    pub(crate) fn new(random: Random, limits: Limits, tight: bool) -> World {
+    pub(crate) fn new(random: Random, limits: Limits, tuning: Tuning, tight: bool) -> World {
         let now = Now { mono: Duration::from_secs(1000), wall: Duration::from_secs(1_800_000_000) };
         let about = About { version: "0.0.0", host: HOST.to_owned(), drain_timeout: Duration::from_secs(5) };
         World {
             random,
-            core: Core::new(about, limits.clone(), now),
+            effort_max: tuning.line_effort + tuning.settle_effort + LINE_EFFORT_MAX,
+            core: Core::tuned(about, limits.clone(), tuning, now),
             now,
             models: vec![Model::new(limits.clone(), tight)],
             limits,
@@ -389,9 +394,6 @@ impl World {
         if due || self.random.one_in(4) {
             self.core.handle(Input::TimePassed, self.now, &mut self.doorkeeper);
             self.after(Event::TimePassed)?;
-            if self.core.next_deadline().is_some_and(|deadline| deadline <= self.now.mono) {
-                return Err("the core wants to be called again for what is due already".to_owned());
-            }
         }
         self.finish_turn()
     }
@@ -436,12 +438,55 @@ impl World {
         }
     }
 
+    /// Has the core go on with what an event has led to, and with what its connection sent, until nothing is left
+    /// of that. Gives all that was handed in: to the models it is one step.
+    fn go_on<'a>(&mut self, event: Event<'a>, observed: &mut Observed) -> Checked<Vec<Event<'a>>> {
+        const PARTS_MAX: usize = 10_000;
+        let mut events = vec![event];
+        let in_hand = match event {
+            Event::Received(number, _) | Event::Resumed(number) | Event::Ended(number) => Some(number),
+            _ => None,
+        };
+        while events.len() < PARTS_MAX {
+            self.look_at_core()?;
+            self.drain_effects(observed);
+            let paused = in_hand.and_then(|number| self.sessions.get_mut(&number));
+            if self.core.next_deadline().is_some_and(|deadline| deadline <= self.now.mono) {
+                self.core.handle(Input::TimePassed, self.now, &mut self.doorkeeper);
+                events.push(Event::TimePassed);
+            } else if let Some(session) = paused
+                && std::mem::take(&mut session.resume)
+            {
+                let key = session.key;
+                self.core.handle(Input::Resumed { session: key }, self.now, &mut self.doorkeeper);
+                events.extend(in_hand.map(Event::Resumed));
+            } else {
+                return Ok(events);
+            }
+        }
+        Err("the core is never done".to_owned())
+    }
+
+    /// Looks whether the core is sound, and has done no more than it may in a step.
+    fn look_at_core(&mut self) -> Checked {
+        self.core.check();
+        // A unit is worth so many bytes.
+        const UNIT_BYTES: usize = 50;
+        let most = self.effort_max * UNIT_BYTES + self.limits.max_queue_bytes;
+        match self.core.effort_bytes() {
+            effort if effort > most => {
+                Err(format!("a step has cost {} units of effort", effort / UNIT_BYTES))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Sees what the core has done, and holds the models to it.
     fn after(&mut self, event: Event<'_>) -> Checked {
         self.calls += 1;
-        let mut observed =
-            Observed { judged: std::mem::take(&mut self.doorkeeper.judged), ..Observed::default() };
-        self.drain_effects(&mut observed);
+        let mut observed = Observed::default();
+        let events = self.go_on(event, &mut observed)?;
+        observed.judged = std::mem::take(&mut self.doorkeeper.judged);
         let stats = self.core.stats();
         observed.counted = (stats.untold, stats.missed, stats.delivered);
         let mut notes = Vec::new();
@@ -494,7 +539,7 @@ impl World {
         let mut fitting = Vec::new();
         let mut divergences = Vec::new();
         for model in &self.models {
-            match model.follow(event, self.now.mono, &observed) {
+            match model.follow(&events, self.now.mono, &observed) {
                 Ok(models) => fitting.extend(models),
                 Err(divergence) => divergences.push(divergence),
             }

@@ -80,7 +80,7 @@ impl Core {
                 self.desk.orders.resume(key);
                 break;
             }
-            if !session.inbound.greeted && session.inbound.frame.partial_bytes() == 0 {
+            if !session.inbound.greeted && session.inbound.frame.is_between_lines() {
                 if let Some(wrong) = explain_beginning(rest) {
                     self.turn_off(key, Code::BadJson, Some(1), wrong);
                     break;
@@ -217,6 +217,8 @@ impl Core {
             && session.inbound.frame.kept_bytes() > 0
             && session.phase.is_here()
         {
+            let refused = session.inbound.frame.partial().len();
+            self.budget.refused_bytes = self.budget.refused_bytes.max(refused);
             session.inbound.frame.refuse_partial();
             let refusal = self.out_of_memory();
             self.say_error(key, None, &refusal, None, |_| {});

@@ -125,7 +125,7 @@ impl Core {
                 session.watch(key, &mut self.desk);
             }
             // What the daemon itself does not read now cannot grow.
-            let bytes = session.inbound.frame.partial_bytes();
+            let bytes = session.inbound.frame.partial().len();
             session.inbound.half_line_seen = (bytes > 0 && !session.is_blocked()).then_some(bytes);
         }
         let at = self.desk.mono() + self.desk.limits.stall_timeout;
@@ -133,23 +133,25 @@ impl Core {
     }
 
     /// Ends connections whose half lines have not grown since they were last looked at, the largest first, until
-    /// what they give free is enough.
-    fn end_idle_half_lines(&mut self) {
+    /// they have given up as much as is needed: what is too much, and what was refused.
+    fn end_idle_half_lines(&mut self, mut needed: usize) {
+        if needed == 0 {
+            return;
+        }
         let mut idle = Vec::new();
         for (key, session) in self.sessions.iter() {
-            let bytes = session.inbound.frame.partial_bytes();
+            let bytes = session.inbound.frame.partial().len();
             let grew = session.inbound.half_line_seen.map(|seen| bytes.saturating_sub(seen));
             if bytes > 0 && session.phase.is_here() && grew.is_some_and(|grew| grew < HALF_LINE_GROWTH_MIN) {
                 idle.push((bytes, key));
             }
         }
         idle.sort_unstable_by(|one, other| other.cmp(one));
-        let mut excess = self.kept_bytes().saturating_sub(self.desk.limits.max_memory_bytes);
         for (bytes, session) in idle {
-            if excess == 0 {
+            if needed == 0 {
                 break;
             }
-            excess = excess.saturating_sub(bytes);
+            needed = needed.saturating_sub(bytes);
             let why = format!(
                 "memory is short, and of a line of which {bytes} bytes are here less than {HALF_LINE_GROWTH_MIN} \
                  came in {} s",
@@ -170,8 +172,10 @@ impl Core {
 
     /// Looks whether memory is still short.
     pub(super) fn check_pressure(&mut self) {
+        let refused = std::mem::take(&mut self.budget.refused_bytes);
+        let wanted = self.kept_bytes() + refused;
+        self.end_idle_half_lines(wanted.saturating_sub(self.desk.limits.max_memory_bytes));
         if self.is_still_overloaded() {
-            self.end_idle_half_lines();
             return self.mark_pressure();
         }
         self.budget.under_pressure = false;

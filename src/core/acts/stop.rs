@@ -5,6 +5,7 @@ use crate::core::acts::held::with_held;
 use crate::core::after::{After, Stop};
 use crate::core::desk::LINE_EFFORT;
 use crate::core::order::Reason;
+use crate::core::phase::Pause;
 use crate::core::session::Through;
 use crate::core::{Core, SessionKey};
 use crate::wire::code::Code;
@@ -94,7 +95,10 @@ impl Core {
     }
 
     fn say_shutdown(&mut self, key: SessionKey) {
-        let walk = self.sessions.get_mut(key).and_then(|session| session.inbound.walk.take());
+        let walk = self.sessions.get_mut(key).and_then(|session| {
+            session.inbound.pauses.end(Pause::Walk);
+            session.inbound.walk.take()
+        });
         if let Some(walk) = walk
             && let Through::RollCall(_) | Through::Nodes(_) | Through::Subscribers { .. } = walk.through
         {
