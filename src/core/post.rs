@@ -79,73 +79,59 @@ impl Post {
         receivers: &[SessionKey],
         what: Dispatch<'_>,
     ) -> bool {
-        let [receiver] = *receivers else {
-            return self.deliver_to_several(sessions, desk, receivers, what);
-        };
-        let Some(session) = sessions.get_mut(receiver) else { return false };
-        if !session.outbound.wants_sender {
-            return self.deliver_to_one(receiver, session, desk, what);
+        let Dispatch { origin, class, line, .. } = what;
+        if let [receiver] = *receivers
+            && let Some(session) = sessions.get_mut(receiver)
+            && !session.outbound.wants_sender
+        {
+            return self.put(receiver, session, desk, &what, |outbox, _, tuning| {
+                outbox.push(origin, class, line, tuning);
+            });
         }
-        let member = what.sender_member(sessions).unwrap_or_default();
-        let line = &what.line.with_sender(&member);
-        let session = sessions.get_mut(receiver);
-        session.is_some_and(|session| self.deliver_to_one(receiver, session, desk, Dispatch { line, ..what }))
-    }
-
-    #[inline]
-    fn deliver_to_one(
-        &mut self,
-        receiver: SessionKey,
-        session: &mut Session,
-        desk: &mut Desk,
-        Dispatch { origin, class, line, choked_at }: Dispatch<'_>,
-    ) -> bool {
-        self.tell_missed(receiver, session, desk, choked_at);
-        self.push(receiver, session, desk, class, choked_at, |outbox, _, tuning| {
-            outbox.push(origin, class, line, tuning);
-        });
-        desk.stats.delivered += u64::from(origin != Origin::Daemon);
-        session.outbound.broken
-    }
-
-    /// What several get is put together once, without and with the member `sender`.
-    fn deliver_to_several(
-        &mut self,
-        sessions: &mut Sessions,
-        desk: &mut Desk,
-        receivers: &[SessionKey],
-        what: Dispatch<'_>,
-    ) -> bool {
-        let Dispatch { origin, class, choked_at, .. } = what;
-        let is_shared = self.blocks.begin_line(receivers, what.line.len());
+        // What several get is put together once, without and with the member `sender`.
+        let is_shared = receivers.len() > 1 && self.blocks.begin_line(receivers, line.len());
         let mut copies = std::mem::take(&mut self.copies);
         let mut places = [None; 2];
         let mut any_broken = false;
         for &receiver in receivers {
-            let Some(session) = sessions.get(receiver) else { continue };
+            let Some(mut session) = sessions.get_mut(receiver) else { continue };
             let wants_sender = session.outbound.wants_sender;
-            let at = usize::from(wants_sender);
-            let (copy, place) = (&mut copies[at], &mut places[at]);
+            let (copy, place) =
+                (&mut copies[usize::from(wants_sender)], &mut places[usize::from(wants_sender)]);
             if copy.is_empty() && place.is_none() {
                 let member = if wants_sender { what.sender_member(sessions) } else { None };
-                let line = what.line.with_sender(member.as_deref().unwrap_or_default());
+                let line = line.with_sender(member.as_deref().unwrap_or_default());
                 match is_shared {
                     true => *place = Some(self.blocks.append(&line, wants_sender)),
                     false => line.write_to(copy),
                 }
+                let Some(same) = sessions.get_mut(receiver) else { continue };
+                session = same;
             }
-            let Some(session) = sessions.get_mut(receiver) else { continue };
-            any_broken |= session.outbound.broken;
-            self.tell_missed(receiver, session, desk, choked_at);
-            self.push(receiver, session, desk, class, choked_at, |outbox, blocks, tuning| match *place {
+            any_broken |= self.put(receiver, session, desk, &what, |outbox, blocks, tuning| match *place {
                 Some(place) => outbox.push_shared(origin, class, place, blocks),
                 None => outbox.push_copy(origin, class, copy, tuning),
             });
-            desk.stats.delivered += u64::from(origin != Origin::Daemon);
         }
         copies.iter_mut().for_each(Vec::clear);
         self.copies = copies;
         any_broken
+    }
+
+    /// Puts a line into one outbox, behind what its receiver has missed; says whether that is broken.
+    #[inline]
+    fn put(
+        &mut self,
+        receiver: SessionKey,
+        session: &mut Session,
+        desk: &mut Desk,
+        what: &Dispatch<'_>,
+        put: impl FnOnce(&mut Outbox, &mut Blocks, &Tuning),
+    ) -> bool {
+        self.tell_missed(receiver, session, desk, what.choked_at);
+        self.push(receiver, session, desk, (what.class, what.choked_at), put);
+        desk.stats.delivered += u64::from(what.origin != Origin::Daemon);
+        session.outbound.broken
     }
 
     /// Says a line of the daemon's own, which `write` writes without its LF; says whether it is on its way.
@@ -165,7 +151,7 @@ impl Post {
             return false;
         }
         self.tell_missed(to, session, desk, choked_at);
-        self.push(to, session, desk, class, choked_at, |outbox, _, tuning| {
+        self.push(to, session, desk, (class, choked_at), |outbox, _, tuning| {
             outbox.push_written(Origin::Daemon, class, tuning, write);
         });
         true
@@ -193,7 +179,7 @@ impl Post {
             return;
         }
         let address = session.caller.address.clone();
-        self.push(to, session, desk, Class::Daemon, choked_at, |outbox, _, tuning| {
+        self.push(to, session, desk, (Class::Daemon, choked_at), |outbox, _, tuning| {
             outbox.push_written(Origin::Daemon, Class::Daemon, tuning, |out| {
                 write_signal(out, id, &address, "lagged", |body| {
                     body.number("count", count);
@@ -208,8 +194,7 @@ impl Post {
         to: SessionKey,
         session: &mut Session,
         desk: &mut Desk,
-        class: Class,
-        choked_at: usize,
+        (class, choked_at): (Class, usize),
         push: impl FnOnce(&mut Outbox, &mut Blocks, &Tuning),
     ) {
         let outbound = &mut session.outbound;

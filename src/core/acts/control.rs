@@ -122,12 +122,12 @@ impl Core {
     fn subscribe(&mut self, key: SessionKey, subscription: &Subscription<'_>) -> Result<(), Refusal> {
         let Subscription { pattern, group } = subscription;
         let Some(number) = self.sessions.number_of(key) else { return Ok(()) };
-        if !self.topics.subscribe(key, number, pattern, group.as_deref()) {
+        if !self.topics.subscribe((key, number), pattern, group.as_deref()) {
             return Ok(());
         }
         let texts = pattern.len() + group.as_ref().map_or(0, |group| group.len());
         self.take_subscription(key, texts, false).inspect_err(|_| {
-            self.topics.unsubscribe(key, number, pattern, group.as_deref());
+            self.topics.unsubscribe((key, number), pattern, group.as_deref());
         })?;
         self.happened(key, || Happening::Subscribed {
             topic: (**pattern).into(),
@@ -165,7 +165,7 @@ impl Core {
         let Some(number) = self.sessions.number_of(key) else { return };
         match ask {
             Ask::Unsubscribe(Subscription { pattern, group })
-                if self.topics.unsubscribe(key, number, &pattern, group.as_deref()) =>
+                if self.topics.unsubscribe((key, number), &pattern, group.as_deref()) =>
             {
                 self.release_subscription(key, pattern.len() + group.as_ref().map_or(0, |group| group.len()));
                 self.happened(key, || Happening::Unsubscribed {

@@ -94,11 +94,10 @@ impl Topics {
         self.count
     }
 
-    /// Adds a subscription; false where the session has it already.
+    /// Adds a subscription of a session and its number; false if it has it already.
     pub(crate) fn subscribe(
         &mut self,
-        session: SessionKey,
-        number: u64,
+        (session, number): (SessionKey, u64),
         pattern: &str,
         group: Option<&str>,
     ) -> bool {
@@ -124,11 +123,10 @@ impl Topics {
         true
     }
 
-    /// Ends a subscription; false where there is no such one.
+    /// Ends a subscription; false if there is no such one.
     pub(crate) fn unsubscribe(
         &mut self,
-        session: SessionKey,
-        number: u64,
+        (session, number): (SessionKey, u64),
         pattern: &str,
         group: Option<&str>,
     ) -> bool {
@@ -407,11 +405,11 @@ mod tests {
             ("a>", "a.b", false),
         ] {
             let mut topics = Topics::default();
-            assert!(topics.subscribe(a, 1, pattern, None));
-            assert!(!topics.subscribe(a, 1, pattern, None), "once is enough");
+            assert!(topics.subscribe((a, 1), pattern, None));
+            assert!(!topics.subscribe((a, 1), pattern, None), "once is enough");
             assert_eq!(!pick(&mut topics, topic).is_empty(), matches, "{pattern} {topic}");
-            assert!(topics.unsubscribe(a, 1, pattern, None));
-            assert!(!topics.unsubscribe(a, 1, pattern, None));
+            assert!(topics.unsubscribe((a, 1), pattern, None));
+            assert!(!topics.unsubscribe((a, 1), pattern, None));
             assert_eq!(topics.kept_bytes(), 0, "{pattern}: nothing is left");
         }
     }
@@ -421,9 +419,9 @@ mod tests {
         let [a, b, ..] = sessions();
         let mut topics = Topics::default();
         for pattern in ["a.b", "a.*", ">"] {
-            topics.subscribe(b, 2, pattern, None);
+            topics.subscribe((b, 2), pattern, None);
         }
-        topics.subscribe(a, 1, "a.>", None);
+        topics.subscribe((a, 1), "a.>", None);
         assert_eq!(pick(&mut topics, "a.b"), [a, b]);
         topics.session_left(b, 2);
         assert_eq!(topics.len(), 1);
@@ -436,15 +434,15 @@ mod tests {
     fn groups_take_turns() {
         let [a, b, c, d] = sessions();
         let mut topics = Topics::default();
-        topics.subscribe(a, 1, "t", Some("g"));
-        topics.subscribe(b, 2, ">", Some("g"));
-        topics.subscribe(c, 3, "*", Some("g"));
+        topics.subscribe((a, 1), "t", Some("g"));
+        topics.subscribe((b, 2), ">", Some("g"));
+        topics.subscribe((c, 3), "*", Some("g"));
         assert_eq!((0..4).map(|_| pick(&mut topics, "t")[0]).collect::<Vec<_>>(), [a, b, c, a]);
         assert_eq!(pick_of(&mut topics, "t", |session| session != b), [c], "without room is passed over");
         assert_eq!(pick_of(&mut topics, "t", |_| false), [a], "while another has some");
-        topics.subscribe(d, 4, "t", None);
+        topics.subscribe((d, 4), "t", None);
         assert_eq!(pick(&mut topics, "t"), [b, d]);
-        topics.subscribe(c, 3, "t", None);
+        topics.subscribe((c, 3), "t", None);
         assert_eq!(pick(&mut topics, "t"), [c, d], "who subscribes plainly too counts for its group");
         assert_eq!(topics.found(&find(&topics, "t")).len(), 5);
         for (session, number) in [(a, 1), (b, 2), (c, 3), (d, 4)] {
@@ -457,9 +455,9 @@ mod tests {
     fn one_member_may_stand_for_two_groups() {
         let [a, b, ..] = sessions();
         let mut topics = Topics::default();
-        topics.subscribe(a, 1, "t", Some("g"));
-        topics.subscribe(a, 1, "t", Some("h"));
-        topics.subscribe(b, 2, "t", Some("h"));
+        topics.subscribe((a, 1), "t", Some("g"));
+        topics.subscribe((a, 1), "t", Some("h"));
+        topics.subscribe((b, 2), "t", Some("h"));
         assert_eq!(pick(&mut topics, "t"), [a]);
     }
 }
