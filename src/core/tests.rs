@@ -491,3 +491,34 @@ fn signals_that_cannot_be_sent() {
         }
     }
 }
+
+/// What it leads to that others come and go takes many turns, and more comes in each.
+#[test]
+fn who_leaves_does_not_wait_for_what_others_lead_to() {
+    let mut bench = Bench::new();
+    let tuning = Tuning { settle_effort: 1, ..Tuning::default() };
+    bench.core = Core::tuned(bench.core.about.clone(), Limits::default(), tuning, bench.now);
+    let [monitor, leaver] = [(); 2].map(|()| bench.connects());
+    let others = [(); 4].map(|()| bench.connects());
+    bench.says(monitor, json!({"message_type": "monitor", "body": {"node_id": "*"}}));
+    others.iter().for_each(|&other| bench.registers(other, "first"));
+    bench.handles(Input::Ended { session: leaver });
+    let mut is_closed = false;
+    for turn in 0..100 {
+        let line = json!({"message_type": "register", "body": {"node_id": format!("n{turn}")}});
+        others.iter().for_each(|&other| bench.says(other, line.clone()));
+        let mut resumed = Vec::new();
+        while let Some(order) = bench.core.next_order() {
+            match order {
+                Order::Resume(session) => resumed.push(session),
+                Order::Close(session) => is_closed |= session == leaver,
+                _ => {}
+            }
+        }
+        for session in resumed {
+            bench.handles(Input::Resumed { session });
+        }
+        bench.handles(Input::TimePassed);
+    }
+    assert!(is_closed);
+}

@@ -310,6 +310,10 @@ impl Pass<'_> {
             if let Some(call) = self.change(number).roll_call.take() {
                 self.refuse(&call.request, &["node_gone"])?;
             }
+            // One that has left, and has got its last answer by that, may be closed before it hears more.
+            if self.seen.closed.contains(&number) {
+                self.close_if_settled(number)?;
+            }
             self.push(number, Class::Answer, Expect::Signal { event: "shutdown", body: Vec::new() })?;
         }
         Ok(())

@@ -11,8 +11,8 @@ use crate::peers;
 use crate::random::Random;
 use crate::shell::{Reads, World};
 
-/// As many as fit about 15 s of one core.
-pub(crate) const SEEDS: u64 = 1200;
+/// As many as fit about 10 s of one core.
+pub(crate) const SEEDS: u64 = 350;
 
 /// What a run, or many of them, amounted to.
 #[derive(Debug, Default)]
@@ -105,10 +105,14 @@ fn limits(random: &mut Random) -> (Limits, bool) {
 
 /// Thresholds: those of the daemon, or small ones, so that few steps reach them.
 fn tuning(random: &mut Random) -> Tuning {
-    let usual = Tuning { check_every: 1, ..Tuning::default() };
     if random.one_in(3) {
-        return usual;
+        return Tuning { check_every: 1, ..Tuning::default() };
     }
+    // The shell looks at whole queues.
+    Tuning { gathered_bytes: Tuning::default().gathered_bytes, ..small_tuning(random) }
+}
+
+pub(crate) fn small_tuning(random: &mut Random) -> Tuning {
     let efforts = random.pick(&[5, 20, 60, 200]);
     Tuning {
         line_effort: random.between(1, efforts),
@@ -123,13 +127,13 @@ fn tuning(random: &mut Random) -> Tuning {
         spare_bytes_max: random.between(0, 10_000),
         short_news_bytes: random.between(100, 2000),
         short_answer_bytes: random.between(0, 1000),
-        // The shell looks at whole queues.
-        ..usual
+        gathered_bytes: random.between(1, 2000),
+        check_every: 1,
     }
 }
 
 /// A broken promise of the core's to itself is told like one to the model.
-fn no_panic(act: impl FnOnce() -> Checked) -> Checked {
+pub(crate) fn no_panic(act: impl FnOnce() -> Checked) -> Checked {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

@@ -195,12 +195,17 @@ impl Core {
         if session.phase != Phase::Ended || !session.is_done() {
             return;
         }
-        match session.inbound.frame.finish(cap) {
+        let last = session.inbound.frame.finish(cap);
+        // What others have led to meanwhile is nothing to wait for: there may always be some.
+        let is_line = last.is_some();
+        match last {
             Some(Frame::TooLong) => self.line_too_long(key),
             Some(Frame::Joined(line)) => self.line(key, &line, gate, favoured),
             Some(Frame::Whole(_)) | None => {}
         }
-        self.settle_before_more(key);
+        if is_line {
+            self.settle_before_more(key);
+        }
         if self.sessions.get(key).is_some_and(|session| session.is_done()) {
             self.leave(key, Reason::Lost);
         }

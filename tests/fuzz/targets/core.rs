@@ -7,8 +7,12 @@
 //! - `<a`: it reads nothing from now on, `>a`: everything again, `.a`: one byte
 //! - `t5`: so many tenths of a second pass; `s`: the daemon is told to stop
 //!
+//! A first line that begins with `~` makes the core's thresholds small, one for each further byte, in the order of
+//! `Tuning`: `!` is the least, and those that are not there are as usual.
+//!
 //! Connections connect by themselves with their first act. What is read has to be whole lines of JSON,
-//! no queue may pass its bounds, and when everybody has left nothing may be left of them.
+//! no queue may pass its bounds, the
+//! core's sums have to be right after every step, and when everybody has left nothing may be left of them.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -18,7 +22,7 @@ use serde_json::Value;
 use telex::clock::Now;
 use telex::core::{
     About, Core, Identity, Input, OpenGate, Order, Outcome, Peer, Reloaded, SessionKey, Token, Transport,
-    Work,
+    Tuning, Work,
 };
 use telex::limits::{ADDED_BYTES_MAX, Limits};
 
@@ -27,12 +31,36 @@ const CLIENTS: usize = 8;
 const OWN_LINE_BYTES: usize = 8 * 1024;
 
 pub(crate) fn run(data: &[u8]) {
-    let mut world = World::new();
+    let head = data.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let mut world = World::new(head.strip_prefix(b"~").map_or_else(Tuning::default, small_tuning));
     for act in data.split(|&byte| byte == b'\n').take(400) {
         world.act(act);
         world.turn();
     }
     world.everybody_leaves();
+}
+
+fn small_tuning(bytes: &[u8]) -> Tuning {
+    let usual = Tuning::default();
+    let step = |at: usize, least: usize, step: usize, usual: usize| {
+        bytes.get(at).map_or(usual, |byte| least + step * usize::from(byte.saturating_sub(b'!')))
+    };
+    Tuning {
+        line_effort: step(0, 1, 1, usual.line_effort),
+        settle_effort: step(1, 1, 2, usual.settle_effort),
+        publish_step: step(2, 1, 1, usual.publish_step),
+        stale_timers_min: step(3, 0, 1, usual.stale_timers_min),
+        block_bytes: step(4, 64, 32, usual.block_bytes),
+        shared_bytes_min: step(5, 0, 32, usual.shared_bytes_min),
+        early_write_bytes: step(6, 0, 32, usual.early_write_bytes),
+        compact_bytes: step(7, 0, 32, usual.compact_bytes),
+        gathered_bytes: step(8, 1, 64, usual.gathered_bytes),
+        spare_bytes_each_max: step(9, 0, 64, usual.spare_bytes_each_max),
+        spare_bytes_max: step(10, 0, 256, usual.spare_bytes_max),
+        short_news_bytes: step(11, 64, 32, usual.short_news_bytes),
+        short_answer_bytes: step(12, 0, 32, usual.short_answer_bytes),
+        check_every: 1,
+    }
 }
 
 struct World {
@@ -61,7 +89,7 @@ struct Client {
 }
 
 impl World {
-    fn new() -> World {
+    fn new(tuning: Tuning) -> World {
         let limits = Limits {
             max_line_bytes: 1024,
             max_queue_bytes: 4096,
@@ -74,7 +102,7 @@ impl World {
             ..Limits::default()
         };
         let about = About { version: "0", host: "host".into(), drain_timeout: Duration::from_secs(5) };
-        let core = Core::new(about, limits.clone(), time(Duration::ZERO));
+        let core = Core::tuned(about, limits.clone(), tuning, time(Duration::ZERO));
         World {
             core,
             now: Duration::ZERO,
@@ -181,6 +209,7 @@ impl World {
     }
 
     fn obey(&mut self) {
+        self.core.check();
         while let Some(effect) = self.core.next_order() {
             match effect {
                 // Here nothing lies between the core and who reads.
@@ -201,7 +230,10 @@ impl World {
     fn turn(&mut self) {
         for turns in 0.. {
             assert!(turns < 100_000, "the loop does not come to rest");
-            let mut worked = false;
+            let mut worked = self.core.next_deadline() == Some(Duration::ZERO);
+            if worked {
+                self.handle(Input::TimePassed);
+            }
             if let Some(token) = self.reloads.pop() {
                 let outcome = Outcome::Reloaded(Reloaded { applied: &["max_names"], restart: &[] });
                 self.handle(Input::Done { token, outcome });
