@@ -116,7 +116,9 @@ impl Core {
                     self.pick_subscribers(&of.search, &mut receivers);
                     (of.receivers, of.search) = (Some(receivers), Search::default());
                 }
-                self.desk.effort.settled += self.desk.effort.call - before;
+                let effort = self.desk.effort.call - before;
+                self.desk.effort.call = before;
+                self.desk.settles(effort);
                 continue;
             }
             let all = of.receivers.as_deref().unwrap_or_default();

@@ -187,6 +187,16 @@ fn news_for_many_monitors_take_turns_and_keep_no_newcomer_waiting() {
     }
     assert_eq!(bench.asks(newcomer, json!({"message_type": "ping"})).len(), 1, "in the same turn");
     assert!(settled(&bench) < 2 * settle_effort, "all calls of a turn together: {}", settled(&bench));
+    // Nor in any other turn: the leavers, whose turn comes first, cost next to nothing of it.
+    bench.handles(Input::TimePassed);
+    let mut shares = 0;
+    for order in bench.effects() {
+        if let Order::Resume(session) = order {
+            bench.handles(Input::Resumed { session });
+            shares += bench.core.effort_bytes();
+        }
+    }
+    assert!(shares < 50 * settle_effort / 4, "{shares}");
     assert!(bench.turns_until_done() > MONITORS * LEAVERS / 1000);
     for monitor in monitors {
         let heard = bench.hears(monitor);
