@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::core::SessionKey;
 use crate::core::event::Subject;
@@ -91,13 +92,15 @@ pub(crate) struct Fate {
 pub(crate) struct Publication {
     pub(crate) origin: Origin,
     pub(crate) topic: Box<str>,
-    /// As it leaves, without LF.
+    /// As it leaves, without LF; empty if there was no memory for it, so that all miss it.
     pub(crate) line: Vec<u8>,
     /// Looks for the subscribers; over when `receivers` is there.
     pub(crate) search: Search,
     pub(crate) receivers: Option<Vec<SessionKey>>,
     /// How many of them have been served.
     pub(crate) served: usize,
+    /// Of a request, when it is over. It is handed to all of them at once.
+    pub(crate) deadline: Option<Duration>,
 }
 
 /// An end of the daemon that is being told.
@@ -113,6 +116,36 @@ pub(crate) enum Stop {
     Everybody(Vec<SessionKey>, usize),
 }
 
+impl After {
+    /// About what it takes, without the outbox that may be in it.
+    fn kept_bytes(&self) -> usize {
+        // A node ID that none holds any more.
+        const NAME_BYTES: usize = 64;
+        // A place in a map.
+        const PLACE_BYTES: usize = 32;
+        let boxed = match self {
+            After::News(_) | After::Settled(_) => 0,
+            After::Doomed { why, .. } => why.capacity(),
+            After::Left(leaver) => size_of::<Leaver>() + leaver.node_ids.len() * NAME_BYTES,
+            After::Undelivered(undelivered) => {
+                let each = size_of::<Fate>() + PLACE_BYTES;
+                size_of::<Undelivered>() + undelivered.fates.len() * each
+            }
+            After::Publication(publication) => {
+                let receivers = publication.receivers.as_ref().map_or(0, Vec::capacity);
+                size_of::<Publication>()
+                    + publication.topic.len()
+                    + publication.line.capacity()
+                    + publication.search.kept_bytes()
+                    + receivers * size_of::<SessionKey>()
+            }
+            // Nothing is refused any more.
+            After::Stop(_) => 0,
+        };
+        size_of::<After>() + boxed
+    }
+}
+
 /// The queue of consequences.
 #[derive(Debug, Default)]
 pub(crate) struct Consequences {
@@ -122,6 +155,8 @@ pub(crate) struct Consequences {
     news: usize,
     own_publications: usize,
     closings: usize,
+    /// What all of it takes, in bytes.
+    bytes: usize,
     /// How many have been put into it, and taken out, so far.
     put: u64,
     taken: u64,
@@ -181,6 +216,7 @@ impl Consequences {
     }
 
     fn count(&mut self, after: &After, by: isize) {
+        self.bytes = self.bytes.wrapping_add_signed(by * after.kept_bytes() as isize);
         match after {
             After::News(_) | After::Left(_) => self.news = self.news.wrapping_add_signed(by),
             After::Publication(publication) if publication.origin == Origin::Daemon => {
@@ -204,7 +240,7 @@ impl Consequences {
 
     /// The memory that the queue takes. The outboxes in it are counted as outboxes.
     pub(crate) fn kept_bytes(&self) -> usize {
-        self.queue.len() * size_of::<After>()
+        self.bytes
             + self.waiting.len() * size_of::<(u64, SessionKey)>()
             + self.condemned.len() * size_of::<SessionKey>()
     }
@@ -222,6 +258,7 @@ impl Consequences {
         let news = self.queue.iter().filter(|after| matches!(after, After::News(_) | After::Left(_))).count();
         let closings = self.queue.iter().filter(|after| matches!(after, After::Settled(_))).count();
         assert_eq!((news, closings), (self.news, self.closings));
+        assert_eq!(self.queue.iter().map(After::kept_bytes).sum::<usize>(), self.bytes, "what is to be done");
         assert_eq!(self.put - self.taken, self.queue.len() as u64);
         assert!(self.waiting.iter().all(|(mark, _)| *mark > self.taken || self.queue.is_empty()));
     }

@@ -35,10 +35,18 @@ pub(crate) struct Desk {
 pub(crate) struct Effort {
     /// In the call in hand.
     pub(crate) call: usize,
-    /// For consequences and time-outs, in the turn in hand.
+    /// For consequences and time-outs, in the call in hand.
+    pub(crate) call_settled: usize,
+    /// The same in the turn in hand.
     pub(crate) settled: usize,
     /// Bytes of a backlog that were handled in the call in hand.
     pub(crate) worked_off: usize,
+}
+
+impl Effort {
+    pub(crate) fn begin_call(&mut self) {
+        *self = Effort { settled: self.settled, ..Effort::default() };
+    }
 }
 
 /// What a line of the daemon's own costs.
@@ -82,6 +90,7 @@ impl Desk {
     /// Counts work for what a call has led to.
     pub(crate) fn settles(&mut self, units: usize) {
         self.effort.call += units;
+        self.effort.call_settled += units;
         self.effort.settled += units;
     }
 

@@ -189,7 +189,7 @@ impl Core {
     /// Takes note of a fact. What it leads to is told by the other methods.
     pub fn handle(&mut self, input: Input<'_>, now: Now, gate: &mut dyn Gate) {
         self.desk.set_now(now);
-        (self.desk.effort.call, self.desk.effort.worked_off) = (0, 0);
+        self.desk.effort.begin_call();
         if self.desk.stopping && !matches!(input, Input::Broke { .. } | Input::TimePassed) {
             return;
         }
@@ -348,10 +348,12 @@ impl Core {
         self.sessions.len()
     }
 
-    /// Work done in the last call beyond the bytes that it brought, in bytes' worth.
+    /// Work done in the last call beyond the bytes that it brought, in bytes' worth. What earlier calls have
+    /// led to is no part of it: that has a bound of its own in each turn, and must keep none from its turn.
     pub fn effort_bytes(&self) -> usize {
         const ENTRY_BYTES: usize = 50;
-        self.desk.effort.call * ENTRY_BYTES + self.desk.effort.worked_off
+        let effort = &self.desk.effort;
+        (effort.call - effort.call_settled) * ENTRY_BYTES + effort.worked_off
     }
 
     /// Takes note of how long a turn of the loop took.

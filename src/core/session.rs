@@ -211,6 +211,11 @@ impl Page {
         Page { entries: Vec::new(), count: 0, limit, bytes_max, more: false }
     }
 
+    /// The memory that it takes.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.entries.capacity()
+    }
+
     /// Adds an entry; false if the page is full, and there is more.
     pub(crate) fn add(&mut self, write: impl FnOnce(&mut Object<'_>)) -> bool {
         let before = self.entries.len();
@@ -310,7 +315,7 @@ impl Walk {
         size_of::<Walk>()
             + match &self.through {
                 Through::RollCall(roll_call) => roll_call.pattern.len(),
-                Through::Nodes(nodes) => nodes.pattern.len() + nodes.page.entries.capacity(),
+                Through::Nodes(nodes) => nodes.pattern.len() + nodes.page.kept_bytes(),
                 Through::Subscribers { search, .. } => search.kept_bytes(),
             }
     }

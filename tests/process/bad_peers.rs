@@ -137,6 +137,7 @@ fn a_hundred_broken_lines() {
     unnoticed(&telexd, || {
         for address in &telexd.addresses {
             let mut client = Client::connect(address);
+            client.ping();
             for n in 0..99 {
                 match n % 3 {
                     0 => client.write(b"what?\n"),

@@ -465,7 +465,7 @@ impl World {
         self.last_number += 1;
         let number = self.last_number;
         let (transport, identity) = match user {
-            Some(uid) => (Transport::Unix, Identity::Kernel { uid, gid: uid, pid: 1 }),
+            Some(uid) => (Transport::Unix, Identity::Kernel { uid: Some(uid), gid: Some(uid), pid: 1 }),
             None => (Transport::Tcp, Identity::Anonymous),
         };
         let kernel = Kernel { transport, identity, administrator: user == Some(0) };

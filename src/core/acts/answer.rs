@@ -81,7 +81,10 @@ impl Core {
 
     /// Opens a request that no peer has heard of, and that none can answer.
     pub(super) fn open_unheard(&mut self, parcel: &Parcel<'_>) -> Result<(), Refusal> {
-        self.check_opening(parcel)?;
+        if self.is_overloaded() {
+            return Err(self.out_of_memory());
+        }
+        self.check_request_count(parcel.sender, 1)?;
         self.open_request(parcel, &[]);
         Ok(())
     }
@@ -89,15 +92,11 @@ impl Core {
     /// Orders some work of the shell's. Until that is done, the request is open like others, but for its
     /// time: it has none.
     pub(super) fn order(&mut self, parcel: &Parcel<'_>, work: Work) -> Result<(), Refusal> {
-        self.check_opening(parcel)?;
+        self.check_answer(parcel.sender, 0)?;
+        self.check_request_count(parcel.sender, 1)?;
         let token = Token(self.requests.open(asked(parcel), &[], None));
         self.desk.orders.put(Order::Do(token, work));
         Ok(())
-    }
-
-    fn check_opening(&mut self, parcel: &Parcel<'_>) -> Result<(), Refusal> {
-        self.check_answer(parcel.sender, 0)?;
-        self.check_request_count(parcel.sender, 1)
     }
 
     /// Answers a request by what came of the work that was ordered for it.

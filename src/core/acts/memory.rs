@@ -165,7 +165,8 @@ impl Core {
     /// loses anything by it.
     pub(super) fn is_still_overloaded(&mut self) -> bool {
         if self.is_overloaded() {
-            self.registry.forget_gone(self.kept_bytes() - self.desk.limits.max_memory_bytes);
+            let looked_at = self.registry.forget_gone(self.kept_bytes() - self.desk.limits.max_memory_bytes);
+            self.desk.works(looked_at);
         }
         self.is_overloaded()
     }

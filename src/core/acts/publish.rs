@@ -2,12 +2,16 @@
 //! sections 4, 6 and 7).
 //! Never: who publishes, but for being told what came of a request.
 
+use std::time::Duration;
+
+use crate::core::acts::held::with_line;
 use crate::core::acts::share::Reach;
 use crate::core::after::{After, Publication};
 use crate::core::emission::Emission;
 use crate::core::outbox::{Class, Origin};
 use crate::core::parcel::Parcel;
 use crate::core::post::Dispatch;
+use crate::core::rows::Standing;
 use crate::core::table::topics::Search;
 use crate::core::table::watchers::Tapped;
 use crate::core::{Core, SessionKey};
@@ -68,7 +72,9 @@ impl Core {
         let step = self.desk.tuning.publish_step;
         let mut receivers = std::mem::take(&mut self.receivers);
         receivers.clear();
-        let is_over = self.search_some(topic, search);
+        // While memory is short all miss it, and neither it nor who they are is kept until they do.
+        let is_short = self.is_overloaded();
+        let is_over = !is_short && self.search_some(topic, search);
         if is_over {
             self.pick_subscribers(search, &mut receivers);
         }
@@ -77,12 +83,18 @@ impl Core {
             self.serve(origin, &mut receivers, line);
         } else {
             let mut copy = Vec::new();
-            line.write_to(&mut copy);
-            copy.pop();
+            if !is_short {
+                line.write_to(&mut copy);
+                copy.pop();
+            }
             let receivers = is_over.then(|| std::mem::take(&mut receivers));
-            let search = std::mem::take(search);
+            let search = match is_short || is_over {
+                true => self.topics.new_search(),
+                false => std::mem::take(search),
+            };
             let (topic, line) = (topic.into(), copy);
-            let publication = Publication { origin, topic, line, search, receivers, served: 0 };
+            let publication =
+                Publication { origin, topic, line, search, receivers, served: 0, deadline: None };
             self.desk.after.push(After::Publication(Box::new(publication)));
         }
         self.receivers = receivers;
@@ -92,11 +104,20 @@ impl Core {
     pub(super) fn go_on_publishing(&mut self, mut of: Box<Publication>) -> Option<Box<Publication>> {
         while self.desk.left() > 0 {
             if of.receivers.is_none() {
-                if self.search_some(&of.topic, &mut of.search) {
+                let before = self.desk.effort.call;
+                let is_over = self.search_some(&of.topic, &mut of.search);
+                if is_over && let (Some(deadline), Some(sender)) = (of.deadline, of.origin.peer()) {
+                    self.hand_over_late(sender, deadline, &of);
+                    return None;
+                }
+                if is_over {
                     let mut receivers = Vec::new();
                     self.pick_subscribers(&of.search, &mut receivers);
-                    of.receivers = Some(receivers);
+                    (of.receivers, of.search) = (Some(receivers), Search::default());
                 }
+                let effort = self.desk.effort.call - before;
+                self.desk.effort.call = before;
+                self.desk.settles(effort);
                 continue;
             }
             let all = of.receivers.as_deref().unwrap_or_default();
@@ -106,8 +127,9 @@ impl Core {
             some.retain(|&receiver| self.sessions.is_here(receiver));
             of.served = end;
             let is_last = end == all.len();
-            if let Ok(envelope) = Envelope::scan(&of.line) {
-                self.serve(of.origin, &mut some, &envelope.outgoing());
+            match Envelope::scan(&of.line) {
+                Ok(envelope) => self.serve(of.origin, &mut some, &envelope.outgoing()),
+                Err(_) => some.into_iter().for_each(|receiver| self.miss(receiver)),
             }
             if is_last {
                 return None;
@@ -118,9 +140,8 @@ impl Core {
 
     /// Looks for subscribers for a while, and says whether that is done.
     fn search_some(&mut self, topic: &str, search: &mut Search) -> bool {
-        let (looked_at, is_over) = self.topics.search(search, topic, 4 * self.desk.tuning.publish_step);
-        // Each is a short copy and no look-up.
-        self.desk.works(looked_at / 16);
+        let (effort, is_over) = self.topics.search(search, topic, self.desk.tuning.publish_step / 4);
+        self.desk.works(effort);
         is_over
     }
 
@@ -150,17 +171,44 @@ impl Core {
     }
 
     /// Hands a request to all who subscribe and have room, in one step: it is open with all of them or not at
-    /// all.
+    /// all. They may have to be looked for in other turns.
     fn publish_request(
         &mut self,
         parcel: &Parcel<'_>,
         topic: &str,
         search: &mut Search,
     ) -> Result<(), Refusal> {
-        while !self.search_some(topic, search) {}
+        if self.search_some(topic, search) {
+            return self.hand_to_found(parcel, topic, search);
+        }
+        if self.is_overloaded() {
+            return Err(self.out_of_memory());
+        }
+        let mut line = Vec::new();
+        parcel.line.write_to(&mut line);
+        line.pop();
+        let (origin, deadline) = (Origin::Peer(parcel.sender), Some(parcel.deadline));
+        let (topic, search) = (topic.into(), std::mem::take(search));
+        let publication = Publication { origin, topic, line, search, receivers: None, served: 0, deadline };
+        self.desk.after.push(After::Publication(Box::new(publication)));
+        Ok(())
+    }
+
+    /// Hands a request to those that were found in other turns.
+    fn hand_over_late(&mut self, sender: SessionKey, deadline: Duration, of: &Publication) {
+        with_line(sender, &of.line, deadline, Standing::default(), |parcel| {
+            if let Err(refusal) = self.hand_to_found(parcel, &of.topic, &of.search) {
+                self.refuse(parcel, &refusal);
+            }
+        });
+    }
+
+    fn hand_to_found(&mut self, parcel: &Parcel<'_>, topic: &str, search: &Search) -> Result<(), Refusal> {
         let mut receivers = std::mem::take(&mut self.receivers);
         receivers.clear();
         self.pick_subscribers(search, &mut receivers);
+        // Some may have left since they were found.
+        receivers.retain(|&receiver| self.sessions.is_here(receiver));
         let done = self.hand_to_subscribers(parcel, topic, &mut receivers);
         self.receivers = receivers;
         done

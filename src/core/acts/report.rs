@@ -83,6 +83,10 @@ impl Core {
         }
         self.desk.works(looked_at);
         if rest.is_some() {
+            if let Err(refusal) = self.check_answer(key, nodes.page.kept_bytes()) {
+                self.say_error_reply(key, asked.borrowed(), &refusal);
+                return;
+            }
             nodes.after = rest;
             self.desk.orders.resume(key);
             return self.suspend(key, Walk { asked, through: Through::Nodes(nodes) });
@@ -102,9 +106,13 @@ impl Core {
         (topic, limit, mut search): (Box<str>, usize, Search),
     ) {
         let most = self.desk.tuning.line_effort.saturating_sub(self.desk.effort.call).max(1);
-        let (looked_at, is_over) = self.topics.search(&mut search, &topic, most);
-        self.desk.works(looked_at);
+        let (effort, is_over) = self.topics.search(&mut search, &topic, most);
+        self.desk.works(effort);
         if !is_over {
+            if let Err(refusal) = self.check_answer(key, search.kept_bytes()) {
+                self.say_error_reply(key, asked.borrowed(), &refusal);
+                return;
+            }
             self.desk.orders.resume(key);
             return self.suspend(key, Walk { asked, through: Through::Subscribers { topic, limit, search } });
         }

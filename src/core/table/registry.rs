@@ -249,15 +249,19 @@ impl Registry {
         }
     }
 
-    /// Forgets nodes that are gone, the oldest registration first, until so many bytes are free.
-    pub(crate) fn forget_gone(&mut self, bytes: usize) {
+    /// Forgets nodes that are gone, the oldest registration first, until so many bytes are free. Says how many
+    /// nodes it looked at.
+    pub(crate) fn forget_gone(&mut self, bytes: usize) -> usize {
         let enough = self.bytes.saturating_sub(bytes);
+        let mut looked_at = 0;
         while self.bytes > enough
             && let Some((at, oldest)) = self.gone.pop_first()
         {
+            looked_at += 1;
             self.known.remove(&at);
             self.forget(oldest);
         }
+        looked_at
     }
 
     fn forget(&mut self, key: NodeKey) {

@@ -179,26 +179,38 @@ impl Topics {
         search.stack.push((self.root, 0));
     }
 
-    /// Looks at branches until about `most` branches and subscriptions have been looked at. Says how many that
-    /// were, and whether that was all.
+    /// A search that has not begun to look.
+    pub(crate) fn new_search(&self) -> Search {
+        let mut search = Search::default();
+        self.begin(&mut search);
+        search
+    }
+
+    /// Looks at branches until that has cost about `most` units of effort. Says how much it has cost, and whether
+    /// that was all.
     pub(crate) fn search(&self, search: &mut Search, topic: &str, most: usize) -> (usize, bool) {
-        let mut looked_at = 0;
+        // A branch is two look-ups, a subscription a short copy, and a place to be found among many.
+        const COPIED_PER_UNIT: usize = 16;
+        const SORTED_PER_UNIT: usize = 4;
+        let (mut branches, before) = (0, search.found.len());
         while let Some((branch, at)) = search.stack.pop() {
-            let found = search.found.len();
             // It may have been cut since the last step.
             if let Some(branch) = self.branches.get(branch) {
                 look(branch, topic, at, search);
             }
-            looked_at += 1 + search.found.len() - found;
-            if looked_at >= most && !search.stack.is_empty() {
-                return (looked_at, false);
+            branches += 1;
+            let effort = branches + (search.found.len() - before) / COPIED_PER_UNIT;
+            if effort >= most && !search.stack.is_empty() {
+                return (effort, false);
             }
         }
+        let mut effort = branches + (search.found.len() - before) / COPIED_PER_UNIT;
         if search.lists > 1 {
+            effort += search.found.len() / SORTED_PER_UNIT;
             search.found.sort_unstable_by(|a, b| a.place().cmp(&b.place()));
             search.found.dedup();
         }
-        (looked_at, true)
+        (effort, true)
     }
 
     /// What a search that is over has found, one entry for each connection and group (none: plainly), ordered
