@@ -13,8 +13,8 @@ const OVERHEAD_BYTES: u64 = 32 << 20;
 fn telexd() -> Telexd {
     Telexd::with(&[
         "max_memory_bytes=256MiB",
-        "max_names=1000000",
-        "max_subscriptions=1000000",
+        "max_names=100000",
+        "max_subscriptions=100000",
         "max_requests=1000000",
         "max_known_nodes=1000000",
         "request_timeout=1h",
@@ -128,7 +128,7 @@ fn subscriptions() {
 fn open_requests() {
     compare("open requests", |telexd| {
         let (mut asker, mut receiver) = (telexd.client(), telexd.node("r"));
-        for first in (0..FILLED_BYTES / 480).step_by(200) {
+        for first in (0..FILLED_BYTES / 400).step_by(200) {
             let line = |nth| json!({"message_id": nth, "message_type": "ask", "to": "r"});
             tell(&mut asker, (first..first + 200).map(line));
             (0..200).for_each(|_| drop(receiver.line()));

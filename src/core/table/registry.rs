@@ -285,8 +285,13 @@ impl Registry {
         let Some(at) = node.instances.iter().position(|instance| instance.session == session) else {
             return false;
         };
+        self.bytes -= node.footprint();
         node.instances.remove(at);
-        self.bytes -= size_of::<Instance>();
+        if node.instances.is_empty() {
+            // One that is remembered has no use for them.
+            node.instances = Vec::new();
+        }
+        self.bytes += node.footprint();
         if node.instances.is_empty() {
             node.status = status;
             node.last_seen = now;
@@ -337,17 +342,21 @@ impl Registry {
     }
 }
 
+/// What an allocation takes beyond what is in it, about.
+const ALLOCATION_BYTES: usize = 16;
+
 fn endpoints_bytes(endpoints: &[Box<str>]) -> usize {
-    endpoints.iter().map(|endpoint| endpoint.len() + size_of::<Box<str>>()).sum()
+    let each = size_of::<Box<str>>() + ALLOCATION_BYTES;
+    endpoints.iter().map(|endpoint| endpoint.len() + each).sum()
 }
 
 impl Node {
-    /// About what it takes: its record and texts, and its places in the maps.
+    /// About what it takes: its record and texts, and its places in the maps, which are half full at times.
     fn footprint(&self) -> usize {
-        const MAP_BYTES: usize = 96;
+        const MAP_BYTES: usize = 192;
         let texts = endpoints_bytes(&self.endpoints);
-        let meta = self.meta.as_ref().map_or(0, |meta| meta.len());
-        let instances = self.instances.len() * size_of::<Instance>();
+        let meta = self.meta.as_ref().map_or(0, |meta| meta.len() + ALLOCATION_BYTES);
+        let instances = self.instances.capacity() * size_of::<Instance>();
         size_of::<Node>() + MAP_BYTES + self.name.len() + texts + meta + instances
     }
 }
