@@ -238,6 +238,16 @@ impl Consequences {
         (*mark <= self.taken).then(|| self.waiting.pop_front().map(|(_, session)| session))?
     }
 
+    /// Whether connections are leaving, or may be closed.
+    pub(crate) fn has_leavers(&self) -> bool {
+        self.closings > 0 || self.news > 0 && self.queue.iter().any(|after| matches!(after, After::Left(_)))
+    }
+
+    /// The sessions that wait for what is in the queue.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = SessionKey> {
+        self.waiting.iter().map(|&(_, session)| session)
+    }
+
     /// The memory that the queue takes. The outboxes in it are counted as outboxes.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.bytes

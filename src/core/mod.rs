@@ -224,6 +224,13 @@ impl Core {
         })
     }
 
+    /// Whether connections that have ended wait for nothing but the core itself, so that they are not gone for all
+    /// others yet, or still count.
+    pub fn has_leavers(&self) -> bool {
+        let has_ended = |key| self.sessions.get(key).is_some_and(|session| session.phase == Phase::Ended);
+        self.desk.after.has_leavers() || self.desk.after.waiting().any(has_ended)
+    }
+
     /// The next session that has something to be written.
     pub fn next_dirty(&mut self) -> Option<SessionKey> {
         self.post.next_dirty(&mut self.sessions)

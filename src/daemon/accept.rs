@@ -5,9 +5,9 @@ use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::core::{Identity, Peer, Repeats, SessionKey, Transport};
+use crate::core::{Identity, Input, Peer, Repeats, SessionKey, Transport};
 use crate::daemon::switch::{Sockets, Switch};
-use crate::net::{Stream, is_shortage};
+use crate::net::{Newcomer, Ready, Stream, is_shortage};
 use crate::plugin::TurnedAway;
 use crate::sys;
 
@@ -42,18 +42,13 @@ impl Troubles {
 }
 
 impl Switch {
-    /// Takes the connections that wait.
+    /// Takes the connections that wait. They are [opened](Switch::welcome) in a turn to come.
     pub(super) fn accept(&mut self, sockets: &mut Sockets, now: Now) {
-        while let Some(taken) = sockets.accept(now.mono) {
-            match taken {
-                Ok(stream) => self.welcome(stream, sockets, now),
-                Err(error) if is_shortage(&error) => {
-                    let open = self.core.connections();
-                    if let Some(text) = self.troubles.shortage(&error, open, now.mono) {
-                        self.log.warn(&text);
-                    }
-                }
-                Err(error) => self.fail(&error, now),
+        while let Some(error) = sockets.accept(now.mono) {
+            if !is_shortage(&error) {
+                self.fail(&error, now);
+            } else if let Some(text) = self.troubles.shortage(&error, self.core.connections(), now.mono) {
+                self.log.warn(&text);
             }
         }
         if !sockets.has_waiting() && std::mem::take(&mut self.troubles.is_told) {
@@ -67,22 +62,37 @@ impl Switch {
         }
     }
 
-    fn welcome(&mut self, mut stream: Stream, sockets: &mut Sockets, now: Now) {
-        let Some((number, peer)) = self.introduce(&stream, now) else { return };
-        match self.open(number, peer, now) {
-            Ok(session) => {
-                if let Err(error) = sockets.open(session, stream) {
+    /// Opens a connection that was taken, or tells its peer why not. Gives it as one that is ready.
+    pub(super) fn welcome(
+        &mut self,
+        mut newcomer: Newcomer,
+        sockets: &mut Sockets,
+        now: Now,
+    ) -> Option<Ready<SessionKey>> {
+        let (number, peer) = self.introduce(&newcomer.stream, now)?;
+        let opened = match self.open(number, peer, now) {
+            Ok(session) => match sockets.open(session, newcomer) {
+                Ok(ready) => Some(ready),
+                Err(error) => {
                     self.fail(&error, now);
                     self.lose(session, sockets, now);
+                    None
                 }
-            }
+            },
             Err(line) => {
                 // A new socket has room for a line; a peer that has gone already needs none.
-                let _ = stream.write(&[IoSlice::new(&[&line[..], b"\n"].concat())]);
-                stream.close();
+                let _ = newcomer.stream.write(&[IoSlice::new(&[&line[..], b"\n"].concat())]);
+                newcomer.stream.close();
+                None
             }
-        }
+        };
         self.carry_out(sockets, now);
+        if let Some(Ready { key: session, .. }) = opened
+            && sockets.nears_end(session)
+        {
+            self.tell(Input::Ending { session }, sockets, now);
+        }
+        opened
     }
 
     /// Opens a connection, if there is room for it and no plugin is against it. If not, gives the line to tell

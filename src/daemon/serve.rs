@@ -27,7 +27,8 @@ impl Switch {
     }
 
     /// Serves a connection that is ready: what the core has kept of it first, else one read of at most `share` bytes.
-    /// Says how much work that was, in bytes.
+    /// One whose peer writes no more comes to its end if it can within its share: what is heard next may rely on
+    /// its being gone. Says how much work that was, in bytes.
     pub(super) fn serve(
         &mut self,
         ready: Ready<SessionKey>,
@@ -36,13 +37,16 @@ impl Switch {
         now: Now,
     ) -> usize {
         let session = ready.key;
-        let work = if ready.resumed {
+        let mut work = if ready.resumed {
             self.tell(Input::Resumed { session }, sockets, now)
         } else if ready.readable && self.core.wants_bytes(session) {
             self.read(session, share, sockets, now)
         } else {
             return 0;
         };
+        while work < share && sockets.nears_end(session) && self.core.wants_bytes(session) {
+            work += self.read(session, share - work, sockets, now);
+        }
         if self.core.wants_bytes(session) {
             sockets.queue_if_readable(session);
         }

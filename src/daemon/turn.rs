@@ -1,16 +1,18 @@
-//! Knows the steps of one turn of the loop: act on what is found, accept, serve, write, hand over the log.
+//! Knows the steps of one turn of the loop: act on what is found, serve, welcome, accept, write, hand over the log.
 //! Never: what is taken or written.
 
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::core::Input;
+use crate::core::{Input, SessionKey};
 use crate::daemon::{Daemon, SIGNALS};
-use crate::net::Found;
+use crate::net::{Found, Ready};
 use crate::sys::{Signal, State};
 
 /// What may be read of each connection that is ready, however many they are: less is hardly worth a system call.
 const SHARE_BYTES_MIN: usize = 4 * 1024;
+/// What is read at once of a newcomer, or of a connection that has ended before it came.
+const SHARE_BYTES: usize = 16 * 1024;
 
 impl Daemon {
     /// What there is to be done after a wait. `now` is the only time that anything of it goes by.
@@ -25,10 +27,11 @@ impl Daemon {
                 Found::Change(change) => self.switch.take_change(change, &mut self.sockets, now),
             }
         }
-        if self.stop_at.is_none() {
+        let left = self.serve(now);
+        self.welcome(left, now);
+        if self.stop_at.is_none() && !self.sockets.has_newcomers() {
             self.switch.accept(&mut self.sockets, now);
         }
-        self.serve(now);
         self.go_on_with_reload(now);
         while let Some(error) = self.service_manager.next_failure() {
             self.switch.log.warn(&format!("cannot tell the service manager: {error}"));
@@ -77,20 +80,51 @@ impl Daemon {
     }
 
     /// Serves every connection that is ready once, until the turn has taken enough. What it may take is shared by
-    /// them, so that none has to wait for a next turn because of those that send much.
-    fn serve(&mut self, now: Now) {
-        let mut left = self.config.turn_bytes;
+    /// them, so that none has to wait for a next turn because of those that send much. Says how much is left for
+    /// newcomers, which is something if there are any.
+    fn serve(&mut self, now: Now) -> usize {
+        let for_newcomers = if self.sockets.has_newcomers() { self.config.turn_bytes / 4 } else { 0 };
+        let mut left = self.config.turn_bytes - for_newcomers;
         let share = (left / self.sockets.ready_count().max(1)).max(SHARE_BYTES_MIN);
         for _ in 0..self.sockets.ready_count() {
-            let Some(ready) = self.sockets.next_ready() else { return };
-            left = left.saturating_sub(match self.stop_at {
-                None => self.switch.serve(ready, share, &mut self.sockets, now),
-                Some(_) if ready.readable => self.sockets.discard(ready.key),
-                Some(_) => 0,
-            });
+            let Some(ready) = self.sockets.next_ready() else { break };
+            left = left.saturating_sub(self.serve_one(ready, share, now));
             if left == 0 {
-                return;
+                break;
             }
+        }
+        left + for_newcomers
+    }
+
+    fn serve_one(&mut self, ready: Ready<SessionKey>, share: usize, now: Now) -> usize {
+        match self.stop_at {
+            None => self.switch.serve(ready, share, &mut self.sockets, now),
+            Some(_) if ready.readable => self.sockets.discard(ready.key),
+            Some(_) => 0,
+        }
+    }
+
+    /// Opens the connections that were taken in a turn before, and hears what they have sent. The wait of this turn
+    /// has told of all that had ended before: they come to their end first, so that a program that comes back finds
+    /// its name free and its connection not counted.
+    fn welcome(&mut self, mut left: usize, now: Now) {
+        // A connection costs something also if it has sent nothing.
+        const EACH_BYTES: usize = 512;
+        while left > 0 && self.sockets.has_newcomers() {
+            let ready = match self.sockets.next_ending() {
+                Some(ending) => Some(ending),
+                None => {
+                    // An end may have left something to be written, or to be done in turns to come.
+                    self.switch.write_all(&mut self.sockets, now);
+                    if self.switch.core.has_leavers() {
+                        return;
+                    }
+                    let newcomer = self.sockets.next_newcomer();
+                    newcomer.and_then(|newcomer| self.switch.welcome(newcomer, &mut self.sockets, now))
+                }
+            };
+            let work = ready.map_or(0, |ready| self.serve_one(ready, SHARE_BYTES, now));
+            left = left.saturating_sub(work.max(EACH_BYTES));
         }
     }
 }

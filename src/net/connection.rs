@@ -18,7 +18,7 @@ pub(super) struct Connection {
     /// The peer has sent urgent bytes: a read may end before all that is there.
     urgent: bool,
     /// The end of what the peer sends is near: reading goes on until it is seen.
-    ends: bool,
+    pub(super) ends: bool,
     /// It has been seen.
     ended: bool,
     /// Writing is of no use any more.
@@ -54,14 +54,15 @@ pub enum Wrote {
 }
 
 impl Connection {
-    pub(super) fn new(stream: Stream) -> Connection {
+    /// One that has just been taken. If it `ends`, that is not told again.
+    pub(super) fn new(stream: Stream, ends: bool) -> Connection {
         Connection {
             stream,
             readable: true,
             writable: true,
             awaits_room: false,
             urgent: false,
-            ends: false,
+            ends,
             ended: false,
             broken: false,
             resumed: false,

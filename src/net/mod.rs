@@ -5,12 +5,14 @@ mod alarm;
 mod bind;
 mod connection;
 mod listeners;
+mod newcomers;
 mod poller;
 mod sockets;
 mod stream;
 
 pub use bind::{Bound, Listener, adopt, bind, is_shortage};
 pub use connection::{Read, Wrote};
+pub use newcomers::Newcomer;
 pub use poller::Waker;
 pub use sockets::{Change, Found, Ready, Sockets};
 pub use stream::Stream;

@@ -10,8 +10,9 @@ use slotmap::{Key, KeyData, SecondaryMap};
 
 use crate::net::connection::Connection;
 use crate::net::listeners::Listeners;
+use crate::net::newcomers::Newcomers;
 use crate::net::poller::{Poller, Readiness};
-use crate::net::{Bound, Read, Stream, Waker, Wrote};
+use crate::net::{Bound, Newcomer, Read, Stream, Waker, Wrote};
 
 /// Bytes read from one connection in one go. With half of it the kernel takes twice the time for each byte that
 /// came over TCP from a fast sender. What is kept of a sender that has to wait may be as much.
@@ -34,6 +35,7 @@ pub struct Sockets<K: Key> {
     /// What the last wait has found, as far as it has not been handed out.
     told: VecDeque<Readiness>,
     listeners: Listeners,
+    newcomers: Newcomers,
     connections: SecondaryMap<K, Connection>,
     /// The keys of connections that are ready, each once.
     ready: VecDeque<K>,
@@ -81,6 +83,7 @@ impl<K: Key> Sockets<K> {
             poller: Poller::new(ALARM)?,
             told: VecDeque::new(),
             listeners: Listeners::default(),
+            newcomers: Newcomers::default(),
             connections: SecondaryMap::new(),
             ready: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
@@ -112,14 +115,16 @@ impl<K: Key> Sockets<K> {
     }
 
     /// Waits until something is ready or it is `deadline` (none: for ever), by the clock that it is `now`; not at
-    /// all while a connection is ready. A signal may end it early, and so may a deadline of a wait before.
+    /// all while a connection is ready or a newcomer waits. A signal may end it early, and so may a deadline of a
+    /// wait before.
     pub fn wait(&mut self, deadline: Option<Duration>, now: Duration) -> io::Result<()> {
-        let own = match self.ready.is_empty() {
+        let own = match self.ready.is_empty() && self.newcomers.is_empty() {
             true => self.listeners.deadline(),
             false => Some(now),
         };
         self.poller.wait([deadline, own].into_iter().flatten().min(), now)?;
         self.told.extend(self.poller.readiness());
+        self.newcomers.look();
         Ok(())
     }
 
@@ -152,11 +157,29 @@ impl<K: Key> Sockets<K> {
         (change.ends || change.broken || change.has_room).then_some(change)
     }
 
-    /// The next connection that waits at a listener, or why it could not be taken; if that is a shortage
-    /// ([`is_shortage`](crate::net::is_shortage)) it waits on and is tried again by itself. To be asked until there
-    /// is none: each round takes a bounded number of each listener.
-    pub fn accept(&mut self, now: Duration) -> Option<io::Result<Stream>> {
-        self.listeners.accept(now)
+    /// Takes the connections that wait at the listeners; each is a [newcomer](Sockets::next_newcomer) then. Gives the
+    /// next reason why one could not be taken; if that is a shortage ([`is_shortage`](crate::net::is_shortage)) it
+    /// waits on and is tried again by itself. To be asked until there is none: each round takes a bounded number
+    /// of each listener.
+    pub fn accept(&mut self, now: Duration) -> Option<io::Error> {
+        loop {
+            match self.listeners.accept(now)? {
+                Ok(stream) => self.newcomers.push(stream),
+                Err(error) => return Some(error),
+            }
+        }
+    }
+
+    /// Whether there are newcomers.
+    pub fn has_newcomers(&self) -> bool {
+        !self.newcomers.is_empty()
+    }
+
+    /// The next connection that was taken and is not open yet. If a [wait](Sockets::wait) has come between, it has
+    /// told of every connection that had ended before this one came: [`Sockets::next_ending`] gives them, and this
+    /// one is best opened behind their ends.
+    pub fn next_newcomer(&mut self) -> Option<Newcomer> {
+        self.newcomers.pop()
     }
 
     /// Whether connections wait that could not be taken yet.
@@ -169,12 +192,13 @@ impl<K: Key> Sockets<K> {
         self.listeners.stop();
     }
 
-    /// Keeps a connection under this key; it is ready at once. Fails if it cannot be watched; it is closed then.
-    pub fn open(&mut self, key: K, mut stream: Stream) -> io::Result<()> {
+    /// Keeps a connection under this key; it is ready at once, and given as that. Fails if it cannot be watched; it
+    /// is closed then.
+    pub fn open(&mut self, key: K, newcomer: Newcomer) -> io::Result<Ready<K>> {
+        let Newcomer { mut stream, ends } = newcomer;
         self.poller.watch_stream(&mut stream, token_of(key))?;
-        self.connections.insert(key, Connection::new(stream));
-        self.queue(key);
-        Ok(())
+        self.connections.insert(key, Connection::new(stream, ends));
+        Ok(Ready { key, resumed: false, readable: true })
     }
 
     /// The stream of a connection; none if it has been closed.
@@ -204,13 +228,29 @@ impl<K: Key> Sockets<K> {
     /// [`Sockets::queue_if_readable`] or [`Sockets::resume`] makes it ready again.
     pub fn next_ready(&mut self) -> Option<Ready<K>> {
         let key = self.ready.pop_front()?;
+        Some(self.take_ready(key))
+    }
+
+    /// The same for the next one of those whose peers write no more.
+    pub fn next_ending(&mut self) -> Option<Ready<K>> {
+        let ends = |key: &K| self.connections.get(*key).is_some_and(|connection| connection.ends);
+        let key = self.ready.iter().position(ends).and_then(|at| self.ready.remove(at))?;
+        Some(self.take_ready(key))
+    }
+
+    fn take_ready(&mut self, key: K) -> Ready<K> {
         // It may have been closed meanwhile.
         let Some(connection) = self.connections.get_mut(key) else {
-            return Some(Ready { key, resumed: false, readable: false });
+            return Ready { key, resumed: false, readable: false };
         };
         connection.queued = false;
         let resumed = std::mem::take(&mut connection.resumed);
-        Some(Ready { key, resumed, readable: connection.readable })
+        Ready { key, resumed, readable: connection.readable }
+    }
+
+    /// Whether the peer of a connection writes no more, and its end has not been read yet.
+    pub fn nears_end(&self, key: K) -> bool {
+        self.connections.get(key).is_some_and(|connection| connection.ends && connection.readable)
     }
 
     /// Makes a connection ready although nothing may have come.
@@ -385,20 +425,21 @@ mod tests {
         /// One round of taking connections.
         fn accept(&mut self) -> Vec<DefaultKey> {
             let now = self.began.elapsed();
-            let taken: Vec<_> = std::iter::from_fn(|| self.sockets.accept(now)).collect();
-            let open = |stream: io::Result<Stream>| {
+            assert!(self.sockets.accept(now).is_none(), "each can be taken");
+            let newcomers: Vec<_> = std::iter::from_fn(|| self.sockets.next_newcomer()).collect();
+            let open = |newcomer: Newcomer| {
                 let key = self.keys.insert(());
-                self.sockets.open(key, stream.unwrap()).unwrap();
+                let ready = self.sockets.open(key, newcomer).unwrap();
+                assert_eq!(ready, Ready { key, resumed: false, readable: true });
                 key
             };
-            taken.into_iter().map(open).collect()
+            newcomers.into_iter().map(open).collect()
         }
 
         /// A connection that has been taken and has nothing to be done, and its peer.
         fn idle(&mut self) -> (DefaultKey, UnixStream) {
             let peer = self.connect();
             let key = self.accept()[0];
-            assert_eq!(self.sockets.next_ready(), Some(Ready { key, resumed: false, readable: true }));
             assert_eq!(self.sockets.read(key, 100), Read::Nothing);
             (key, peer)
         }
@@ -479,11 +520,35 @@ mod tests {
         assert!(stage.sockets.has_waiting());
         assert_eq!(stage.accept().len(), 36);
         assert!(!stage.sockets.has_waiting());
-        assert_eq!(stage.sockets.ready_count(), 100);
         stage.sockets.stop_accepting();
         let _late = stage.connect();
         stage.wait();
         assert_eq!(stage.accept(), []);
+    }
+
+    #[test]
+    fn a_newcomer_that_has_ended_is_known_to_have_and_others_can_wait_for_its_end() {
+        let mut stage = Stage::new();
+        let (before, mut peer) = stage.idle();
+        peer.write_all(b"last").unwrap();
+        drop(peer);
+        drop(stage.connect());
+        let _last = stage.connect();
+        let now = stage.began.elapsed();
+        stage.wait();
+        assert!(stage.sockets.accept(now).is_none());
+        assert!(stage.sockets.has_newcomers());
+        stage.wait();
+        assert_eq!(stage.sockets.next_ending().map(|ready| ready.key), Some(before));
+        assert_eq!(stage.sockets.next_ending(), None);
+        let mut open = || {
+            let key = stage.keys.insert(());
+            let newcomer = stage.sockets.next_newcomer().unwrap();
+            stage.sockets.open(key, newcomer).unwrap();
+            stage.sockets.nears_end(key)
+        };
+        assert_eq!([open(), open()], [true, false]);
+        assert!(!stage.sockets.has_newcomers());
     }
 
     #[test]

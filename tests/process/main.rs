@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures, skipped tests and the daemon's log")]
 
 mod bad_peers;
+mod comebacks;
 mod crowd;
 mod fairness;
 mod limits;

@@ -1,0 +1,161 @@
+//! A program that ends and comes back at once: what it had before is gone before it is heard again, and nothing of
+//! its end is told behind its return.
+
+use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sys::socket::{Shutdown, shutdown};
+use serde_json::{Value, json};
+
+use crate::support::{Client, Starter, Telexd};
+
+const TIMES: usize = 500;
+
+/// A daemon that listens on a Unix socket and over TCP.
+fn on_both(settings: &[&str]) -> Telexd {
+    let starter = Starter::new();
+    let socket = format!("unix:{}", starter.dir().join("telex.sock").display());
+    let starter = starter.listen(&socket).listen("tcp:127.0.0.1:0").set("log_level=warning");
+    settings.iter().fold(starter, |starter, setting| starter.set(setting)).start()
+}
+
+/// Comes back again and again over one address after the other. `live` says what was refused, if anything was.
+fn come_back(telexd: &Telexd, mut live: impl FnMut(&mut Client, usize) -> Value) {
+    for address in &telexd.addresses {
+        let lives = (0..TIMES).map(|n| {
+            let mut client = Client::connect(address);
+            let refused = live(&mut client, n);
+            hang_up(client);
+            refused
+        });
+        let refused: Vec<_> = lives.enumerate().filter(|(_, refused)| !refused.is_null()).collect();
+        assert_eq!(refused.len(), 0, "{address}: {refused:?}");
+    }
+}
+
+/// Closes a connection, also if another test's thread is starting a process, which has a copy of its descriptor for a
+/// moment.
+fn hang_up(client: Client) {
+    // What was refused is closed on the other side.
+    let _ = shutdown(client.fd().as_raw_fd(), Shutdown::Both);
+}
+
+/// Runs `act` while other connections keep the daemon busy.
+fn while_busy(telexd: &Telexd, act: impl FnOnce()) {
+    let is_over = AtomicBool::new(false);
+    let line = format!("{}\n", json!({"message_type": "signal", "topic": "nothing"}));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut client = telexd.client();
+                while !is_over.load(Ordering::Relaxed) {
+                    client.write(line.repeat(500).as_bytes());
+                }
+            });
+        }
+        let acted = std::panic::catch_unwind(std::panic::AssertUnwindSafe(act));
+        is_over.store(true, Ordering::Relaxed);
+        if let Err(panicked) = acted {
+            std::panic::resume_unwind(panicked);
+        }
+    });
+}
+
+fn register(client: &mut Client, options: Value) -> Value {
+    let mut body = json!({"node_id": "worker"});
+    body.as_object_mut().expect("a body").extend(options.as_object().expect("options").clone());
+    client.ask("register", body)["code"].take()
+}
+
+#[test]
+fn an_exclusive_name_is_free_for_a_program_that_comes_back() {
+    come_back(&on_both(&[]), |client, _| register(client, json!({"exclusive": true})));
+}
+
+#[test]
+fn it_is_free_however_busy_the_daemon_is_and_whatever_was_said_last() {
+    let telexd = on_both(&["turn_bytes=64KiB"]);
+    let last_words = format!("{}\n", json!({"message_type": "signal", "topic": "nothing"})).repeat(1500);
+    while_busy(&telexd, || {
+        come_back(&telexd, |client, n| {
+            let refused = register(client, json!({"exclusive": true}));
+            if n % 10 == 0 {
+                client.write(last_words.as_bytes());
+            }
+            refused
+        });
+    });
+}
+
+#[test]
+fn a_name_that_comes_back_may_be_delivered_to_otherwise() {
+    come_back(&on_both(&[]), |client, n| {
+        let delivery = ["all", "one"][n % 2];
+        register(client, json!({"delivery": delivery}))
+    });
+}
+
+#[test]
+fn a_connection_that_ended_counts_no_more_when_the_next_one_comes() {
+    for setting in ["max_connections_per_uid=1", "max_connections=1"] {
+        let telexd = on_both(&[setting]);
+        come_back(&telexd, |client, _| {
+            // What is refused is closed, and may be so before it has written.
+            let _ = client.try_write(b"{\"message_type\":\"ping\"}\n");
+            client.message()["body"]["code"].take()
+        });
+    }
+}
+
+#[test]
+fn the_end_of_a_node_is_told_before_its_return() {
+    let telexd = on_both(&[]);
+    let mut monitor = telexd.client();
+    monitor.ask_well("monitor", json!({"node_id": "worker"}));
+    let mut is_up = false;
+    come_back(&telexd, |client, _| {
+        register(client, json!({}));
+        loop {
+            let told = monitor.message()["body"].take();
+            let comes = told["event"] == "node_up";
+            if comes == is_up {
+                return told;
+            }
+            is_up = comes;
+            if is_up {
+                return Value::Null;
+            }
+        }
+    });
+}
+
+/// Here nothing depends on who is faster: all of it has happened when the daemon looks.
+#[test]
+fn the_last_of_many_lives_has_the_name() {
+    let telexd = on_both(&["turn_bytes=64KiB"]);
+    let line = format!("{}\n", json!({"message_type": "signal", "topic": "nothing"}));
+    let takes = json!({"message_type": "register", "body": {"node_id": "worker", "exclusive": true}});
+    for address in &telexd.addresses {
+        let mut other = Client::connect(address);
+        other.ping();
+        let mut first = Client::connect(address);
+        assert_eq!(register(&mut first, json!({"exclusive": true})), Value::Null);
+        telexd.suspend();
+        first.write(line.repeat(2000).as_bytes());
+        hang_up(first);
+        for n in 0..10 {
+            let mut client = Client::connect(address);
+            client.send(&takes);
+            client.write(line.repeat(n * 200).as_bytes());
+            hang_up(client);
+        }
+        let mut last = Client::connect(address);
+        last.send(&takes);
+        telexd.resume();
+        assert_eq!(last.message()["body"]["error"], Value::Null, "{address}");
+        hang_up(last);
+        // So does a connection that was there before.
+        assert_eq!(register(&mut other, json!({"exclusive": true})), Value::Null, "{address}");
+        hang_up(other);
+    }
+}
