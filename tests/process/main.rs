@@ -12,6 +12,7 @@ mod fairness;
 mod limits;
 mod plugins;
 mod real_lines;
+mod reload;
 mod start;
 mod stop;
 mod stuck;
