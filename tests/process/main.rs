@@ -10,6 +10,7 @@ mod bad_peers;
 mod crowd;
 mod fairness;
 mod limits;
+mod modes;
 mod plugins;
 mod real_lines;
 mod reload;
