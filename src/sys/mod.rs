@@ -9,6 +9,7 @@ mod machine;
 mod service;
 mod signals;
 mod task;
+mod terminal;
 mod writer;
 
 pub use credentials::identify;
@@ -16,6 +17,6 @@ pub use descriptors::{inherited, raise_descriptor_limit, unread};
 pub use directory::make_directory;
 pub use machine::{Clock, has_group, host_name, is_root, own_uid};
 pub use service::{ServiceManager, State, is_journal};
-pub use signals::{Signal, Signals, fail_at_file_limit};
+pub use signals::{Signal, Signals, fail_at_file_limit, unblock_signals};
 pub use task::BackgroundTask;
 pub use writer::BackgroundWriter;

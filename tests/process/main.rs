@@ -14,6 +14,7 @@ mod modes;
 mod plugins;
 mod real_lines;
 mod reload;
+mod signals;
 mod start;
 mod stop;
 mod stuck;
