@@ -17,6 +17,9 @@ const USAGE: u8 = 2;
 const TAKEN_WITHIN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    if let Err(error) = sys::unblock_signals() {
+        return fail(FAILED, &format!("unblocking signals: {error}"));
+    }
     let command_line = match CommandLine::parse(std::env::args_os()) {
         Ok(command_line) => command_line,
         Err(error) => return fail(USAGE, &error.to_string()),

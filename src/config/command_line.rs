@@ -45,15 +45,16 @@ Without any, root listens at unix:/run/telexd/telex.sock and keeps the state in
 in $XDG_STATE_HOME/telexd or ~/.local/state/telexd.
 
 Settings: listen, state_dir, host, socket_mode, socket_group, log_level,
-drain_timeout, turn_bytes, plugin_dir, max_line_bytes, max_queue_bytes,
-max_memory_bytes, max_connections, max_connections_per_uid, max_names,
-max_requests, max_subscriptions, max_known_nodes, request_timeout,
+drain_timeout, turn_bytes, plugin_dir, without, max_line_bytes,
+max_queue_bytes, max_memory_bytes, max_connections, max_connections_per_uid,
+max_names, max_requests, max_subscriptions, max_known_nodes, request_timeout,
 stall_timeout, shared_names.
 The file etc/telexd.toml of the sources says what each of them does, and how
 plugins are loaded: [[plugin]].
 
-SIGHUP reads FILE again. SIGTERM stops the daemon, once its peers have taken
-what is queued for them or drain_timeout has passed.
+SIGHUP reads FILE again, or stops the daemon if its terminal is gone. SIGTERM,
+SIGINT and SIGQUIT stop it, once its peers have taken what is queued for them or
+drain_timeout has passed; a second one does at once.
 
 Examples:
   telexd                                    for yourself, with every default

@@ -23,6 +23,14 @@ impl Config {
         let plugins = Difference { name: "plugin", applied_by: AppliedBy::Plugins };
         settings.map(of).chain((self.plugins != other.plugins).then_some(plugins)).collect()
     }
+
+    /// The names of plugins that are required here and that `other` lacks without saying so (`without`).
+    pub fn lost_plugins<'c>(&'c self, other: &Config) -> Vec<&'c str> {
+        let required = self.plugins.iter().filter(|plugin| plugin.required);
+        let names = required.map(|plugin| plugin.name.as_str());
+        let is_there = |name: &str| other.plugins.iter().any(|plugin| plugin.name == name);
+        names.filter(|name| !is_there(name) && !other.without.iter().any(|other| other == name)).collect()
+    }
 }
 
 impl fmt::Display for Config {

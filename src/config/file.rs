@@ -43,7 +43,8 @@ pub(super) struct Entry<'t> {
     pub place: Place<'t>,
 }
 
-/// The text of the file at `path`, if it is a regular one: what is in others may come once, or never.
+/// The text of the file at `path`, if it is a regular one that says anything: what is in others may come once, or
+/// never, and an empty one is hardly meant.
 pub(super) fn load_again(path: &Path) -> Result<String, Problem> {
     match std::fs::metadata(path) {
         Ok(found) if !found.is_file() => {
@@ -51,7 +52,13 @@ pub(super) fn load_again(path: &Path) -> Result<String, Problem> {
             Err(Problem::outside(text))
         }
         // Of any other fault, reading will learn too.
-        _ => load(path),
+        _ => load(path).and_then(|text| match text.trim_start().is_empty() {
+            true => {
+                let why = "is empty, as a file is that is being written; a comment alone means every default";
+                Err(Problem::outside(format!("{}: {why}", path.display())))
+            }
+            false => Ok(text),
+        }),
     }
 }
 
@@ -209,6 +216,12 @@ mod tests {
         assert_eq!(told(load(&path)), ": is no configuration: it is longer than 1048576 bytes");
         std::fs::write(&path, " ".repeat(1 << 20)).unwrap();
         assert_eq!(load(&path).map(|text| text.len()), Ok(1 << 20));
+        for empty in ["", " ", "\r\n\t\n"] {
+            std::fs::write(&path, empty).unwrap();
+            assert_eq!(load(&path), Ok(empty.to_owned()));
+            assert!(told(load_again(&path)).starts_with(": is empty, "), "{empty:?}");
+        }
+        std::fs::write(&path, "#").unwrap();
         assert_eq!(load_again(&path), load(&path));
         std::fs::remove_file(&path).unwrap();
         assert_eq!(load_again(&path), load(&path));

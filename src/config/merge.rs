@@ -24,8 +24,8 @@ impl Config {
         Config::from_file(command_line, machine, file::load)
     }
 
-    /// As [`Config::load`], for a daemon that runs already: the file must be a regular one. Others, such as a pipe,
-    /// can be read once, or would be waited for.
+    /// As [`Config::load`], for a daemon that runs already: the file must be a regular one, and not empty. Others,
+    /// such as a pipe, can be read once, or would be waited for.
     pub fn load_again(command_line: &CommandLine, machine: &Machine) -> Result<Config, ConfigError> {
         Config::from_file(command_line, machine, file::load_again)
     }
@@ -78,6 +78,7 @@ impl Config {
         rule::check(&merged, &mut problems);
         // A profile that is not chosen may be for a machine with other groups.
         rule::check_group(&merged, machine, &mut problems);
+        rule::check_without(&merged, &sections.plugins, &mut problems);
         ConfigError::check(problems)?;
 
         let mut config = merged.config;
@@ -141,6 +142,7 @@ mod tests {
             ("drain_timeout = 7", r#""7s""#, "'2h'"),
             ("turn_bytes = 65536", r#""64KiB""#, "65535"),
             ("plugin_dir = '/p'", r#""/p""#, "1"),
+            ("without = ['x']", r#"["x"]"#, "[1]"),
             ("max_line_bytes = 1024", r#""1KiB""#, "1023"),
             ("max_queue_bytes = '1GiB'", r#""1GiB""#, "4095"),
             ("max_memory_bytes = '1TiB'", r#""1TiB""#, "'2TiB'"),
@@ -167,7 +169,7 @@ mod tests {
             let error = told(&format!("[profile.other]\n{name} = {wrong}"), &[]);
             assert!(error.starts_with(&format!("t.toml:2: profile.other.{name}: ")), "{error}");
         }
-        assert_eq!(SETTINGS.len(), 21, "a setting is missing above");
+        assert_eq!(SETTINGS.len(), 22, "a setting is missing above");
     }
 
     #[test]

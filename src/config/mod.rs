@@ -53,6 +53,7 @@ mod tests {
             drain_timeout = 0.0015
             turn_bytes = 65537
             plugin_dir = "/opt/plugins"
+            without = ["acl", "log"]
             max_line_bytes = "2KiB"
             max_queue_bytes = 8193
             max_memory_bytes = "3GiB"

@@ -39,6 +39,8 @@ pub struct Config {
     pub turn_bytes: usize,
     /// Where plugins are that are named without a path; none: the daemon's own choice.
     pub plugin_dir: Option<PathBuf>,
+    /// Plugins that are in force and required, and that a reload may end.
+    pub without: Vec<String>,
     /// The bounds put on peers.
     pub limits: Limits,
     /// The plugins, in their order.
@@ -57,6 +59,7 @@ impl Default for Config {
             drain_timeout: Duration::from_secs(5),
             turn_bytes: 1 << 20,
             plugin_dir: None,
+            without: Vec::new(),
             limits: Limits::default(),
             plugins: Vec::new(),
         }

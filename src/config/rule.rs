@@ -6,6 +6,7 @@ use super::merged::Merged;
 use super::model::{Config, Machine};
 use super::quantity::size;
 use super::value::Wrong;
+use crate::plugin_settings::PluginSettings;
 
 /// One setting must be at least some times another.
 struct Rule {
@@ -72,6 +73,16 @@ pub(super) fn check_group(merged: &Merged<'_>, machine: &Machine, problems: &mut
     }
 }
 
+/// Adds to `problems` that the file has a plugin that it says it goes without.
+pub(super) fn check_without(merged: &Merged<'_>, plugins: &[PluginSettings], problems: &mut Vec<Problem>) {
+    let Some(place) = merged.set_by.get("without") else { return };
+    for name in merged.config.without.iter().filter(|name| plugins.iter().any(|one| one.name == **name)) {
+        let text =
+            format!("holds {name:?}, and there is a [[plugin]] of that name; only one of them can be meant");
+        problems.push(place.problem(Wrong { span: None, text }));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::config::testing::{read, told};
@@ -98,6 +109,15 @@ mod tests {
         assert!(read("max_line_bytes = 2097152", &[]).is_ok());
         assert!(read("max_line_bytes = 2097153", &[]).is_err());
         assert!(read("max_memory_bytes = '8MiB'", &[]).is_ok());
+    }
+
+    #[test]
+    fn a_plugin_is_there_or_left_out() {
+        assert_eq!(
+            told("\nwithout = ['acl', 'x']\n[[plugin]]\npath = 'x'", &[]),
+            "t.toml:2: without: holds \"x\", and there is a [[plugin]] of that name; only one of them can be meant"
+        );
+        assert!(read("without = ['acl']\n[[plugin]]\npath = 'x'", &[]).is_ok());
     }
 
     #[test]

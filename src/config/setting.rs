@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::model::Config;
 use super::quantity::{Bytes, Count, GIB, KIB, MIB, TIB, Time};
-use super::value::{Addresses, Directory, Form, Group, HostName, Mode, Value, Word, Wrong};
+use super::value::{Addresses, Directory, Form, Group, HostName, Mode, Names, Value, Word, Wrong};
 use crate::core::Level;
 use crate::limits::{MAX_LINE_BYTES_MAX, SharedNames};
 
@@ -77,6 +77,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting!("drain_timeout", Drain, drain_timeout, TIMEOUT),
     setting!("turn_bytes", Turn, turn_bytes, Bytes(64 * KIB, 64 * MIB)),
     setting!("plugin_dir", Plugins, plugin_dir, Directory),
+    setting!("without", Plugins, without, Names),
     setting!("max_line_bytes", Limits, limits.max_line_bytes, Bytes(KIB, MAX_LINE_BYTES_MAX as u64)),
     setting!("max_queue_bytes", Limits, limits.max_queue_bytes, Bytes(4 * KIB, GIB)),
     setting!("max_memory_bytes", Limits, limits.max_memory_bytes, Bytes(4 * KIB, TIB)),

@@ -58,6 +58,8 @@ pub(super) struct Flag;
 pub(super) struct Text(pub &'static str);
 /// Addresses to listen at.
 pub(super) struct Addresses;
+/// Names of plugins.
+pub(super) struct Names;
 
 impl Form for Mode {
     type Held = u32;
@@ -208,6 +210,25 @@ impl Form for Addresses {
     fn show(&self, held: &Vec<Address>) -> Option<String> {
         let items: Vec<String> = held.iter().map(|address| quoted(&address.to_string())).collect();
         Some(format!("[{}]", items.join(", ")))
+    }
+}
+
+impl Form for Names {
+    type Held = Vec<String>;
+
+    fn expected(&self) -> String {
+        "a list of names of plugins, such as [\"filter-acl\"]".into()
+    }
+
+    fn read(&self, value: &Value<'_>) -> Result<Vec<String>, Wrong> {
+        let name = |item: &Value<'_>| item.get_ref().as_str().map(str::to_owned);
+        let names = value.get_ref().as_array().and_then(|items| items.iter().map(name).collect());
+        self.accept(value, names)
+    }
+
+    fn show(&self, held: &Vec<String>) -> Option<String> {
+        let names: Vec<String> = held.iter().map(|name| quoted(name)).collect();
+        Some(format!("[{}]", names.join(", ")))
     }
 }
 

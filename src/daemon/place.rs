@@ -7,13 +7,13 @@ use std::path::PathBuf;
 
 use crate::address::Address;
 use crate::daemon::Fatal;
-use crate::sys::is_root;
+use crate::sys::{is_root, make_directory};
 
 /// The Unix socket: of root in /run/telexd, of others in their $XDG_RUNTIME_DIR.
 pub(super) fn address() -> Result<Address, Fatal> {
     if is_root() {
         let folder = PathBuf::from("/run/telexd");
-        std::fs::create_dir_all(&folder).map_err(Fatal::doing("making the folder /run/telexd"))?;
+        make_directory(&folder, 0o755).map_err(Fatal::doing("making the folder /run/telexd"))?;
         return Ok(Address::Unix(folder.join("telex.sock")));
     }
     let folder = home("XDG_RUNTIME_DIR").ok_or_else(|| {

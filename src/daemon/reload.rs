@@ -1,7 +1,7 @@
 //! Knows how a new configuration comes into force: all of it, or nothing.
 //! Never: what a setting means.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::Now;
@@ -118,10 +118,27 @@ impl Daemon {
             Some(Err(error)) => Step::Refused(format!("it cannot be read: {error}")),
             Some(Ok(Err(error))) => Step::Refused(error.to_string()),
             Some(Ok(Ok(config))) => {
+                if let Some(why) = self.loses_plugins(&config) {
+                    return Step::Refused(why);
+                }
                 self.switch.plugins.prepare(config.plugins.clone(), plugin_dir(&config));
                 Step::Waits(Stage::Making(Box::new(config)))
             }
         }
+    }
+
+    /// Why a configuration is refused that would silently end plugins that are required: its file may have been cut
+    /// while it was written.
+    fn loses_plugins(&self, config: &Config) -> Option<String> {
+        let names: Vec<_> = self.config.lost_plugins(config).iter().map(|name| format!("{name:?}")).collect();
+        let names = names.join(", ");
+        let file = self.command_line.config.as_deref().unwrap_or(Path::new("--config")).display();
+        (!names.is_empty()).then(|| {
+            format!(
+                "{file}: has no [[plugin]] {names}, which is in force and required; to end it, write \
+                 without = [{names}] above the first table"
+            )
+        })
     }
 
     fn tell_that_it_waits(&mut self, stage: &Stage) {

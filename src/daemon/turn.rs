@@ -60,6 +60,15 @@ impl Daemon {
             match signal {
                 Signal::Stop if self.stop_at.is_some() => self.stop_at = Some(Duration::ZERO),
                 Signal::Stop => self.stop(now),
+                // The kernel and the shell may each tell it: only the first counts.
+                Signal::TerminalGone if self.stop_at.is_some() => {}
+                Signal::TerminalGone => {
+                    self.switch.log.notice("the terminal that this was started at is gone");
+                    self.stop(now);
+                }
+                Signal::Ignored(name) => self.switch.log.notice(&format!(
+                    "{name} is ignored: SIGTERM ends the daemon, and SIGHUP has it read its configuration again"
+                )),
                 Signal::Reload => self.wants_reload = true,
             }
         }

@@ -1,12 +1,17 @@
 //! Knows which connection numbers were given out, so that none is ever given out again.
 //! Never: to which connection.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::sys::make_directory;
 
 /// Numbers are reserved on disk in blocks of this many, so that a crash loses at most that many.
 const BLOCK: u64 = 1 << 20;
+/// Who may open the file may lock it, and so keep the daemon from starting.
+const MODE: u32 = 0o600;
 
 /// The next unused connection numbers of a state directory.
 #[derive(Debug)]
@@ -25,7 +30,7 @@ impl Numbers {
     pub fn open(state_dir: &Path) -> io::Result<Numbers> {
         let said =
             |what: String| move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
-        std::fs::create_dir_all(state_dir)
+        make_directory(state_dir, 0o700)
             .map_err(said(format!("cannot make the state directory {}", state_dir.display())))?;
         let path = state_dir.join("connections");
         let mut file = OpenOptions::new()
@@ -33,8 +38,12 @@ impl Numbers {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(MODE)
             .open(&path)
             .map_err(said(format!("cannot open {}", path.display())))?;
+        // The umask may have taken from it, or an earlier version made it for all to read.
+        file.set_permissions(Permissions::from_mode(MODE))
+            .map_err(said(format!("cannot close {} to others", path.display())))?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

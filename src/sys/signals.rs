@@ -1,21 +1,43 @@
-//! Knows the signals that tell the daemon to end or to read its configuration again.
+//! Knows the signals: which tell the daemon to end or to read its configuration again, and which mean nothing to it.
 //! Never: carries them out.
+#![expect(unsafe_code, reason = "whether a signal is ignored is asked with an action that changes nothing")]
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use nix::libc::{self, SIGPWR, SIGSTKFLT};
+use nix::sys::signal::{SigSet, Signal as Named};
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
+};
 use signal_hook::flag::{register, register_conditional_default};
 use signal_hook_mio::v1_0::Signals as Source;
 
+use super::terminal::Terminal;
+
+/// Those that tell the daemon to end. SIGXCPU announces SIGKILL (RLIMIT_CPU, setrlimit(2)).
+const STOP: [i32; 4] = [SIGTERM, SIGINT, SIGQUIT, SIGXCPU];
+/// Those that would kill it, though they mean nothing to it; real-time signals would, too.
+const MEANINGLESS: [i32; 8] = [SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT];
+
 /// What a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// SIGTERM or SIGINT: end.
+    /// SIGTERM, SIGINT, SIGQUIT or SIGXCPU: end.
     Stop,
+    /// SIGHUP when the terminal that the daemon was started at is gone: end.
+    TerminalGone,
     /// SIGHUP: read the configuration again.
     Reload,
+    /// Nothing; this is its name.
+    Ignored(String),
+}
+
+/// Lets every signal through: a process may have been started with some blocked, which would never come. To be called
+/// before there are threads, which inherit it.
+pub fn unblock_signals() -> io::Result<()> {
+    Ok(SigSet::empty().thread_set_mask()?)
 }
 
 /// Has a write beyond the largest size of a file (RLIMIT_FSIZE, setrlimit(2)) fail from now on, as one to a full
@@ -27,8 +49,10 @@ pub fn fail_at_file_limit() -> io::Result<()> {
 /// The signals as something that can be waited for.
 pub struct Signals {
     source: Source,
-    /// SIGTERM and SIGINT end the process at once.
+    /// Those that are to end the process do so at once.
     end_at_once: Arc<AtomicBool>,
+    /// Its end is that of the daemon; none: SIGHUP never means an end.
+    terminal: Option<Terminal>,
 }
 
 impl std::fmt::Debug for Signals {
@@ -42,10 +66,14 @@ impl Signals {
     /// [`Signals::keep`]: nothing asks for them as long as the start takes.
     pub fn take() -> io::Result<Signals> {
         let end_at_once = Arc::new(AtomicBool::new(true));
-        for signal in [SIGTERM, SIGINT] {
+        for signal in STOP {
             register_conditional_default(signal, end_at_once.clone())?;
         }
-        Ok(Signals { source: Source::new([SIGTERM, SIGINT, SIGHUP])?, end_at_once })
+        // nohup(1) has it ignored, so that the terminal's end is not the daemon's.
+        let terminal = if is_ignored(SIGHUP) { None } else { Terminal::controlling() };
+        let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+        let source = Source::new(STOP.into_iter().chain([SIGHUP]).chain(MEANINGLESS).chain(real_time))?;
+        Ok(Signals { source, end_at_once, terminal })
     }
 
     /// From now on they do not kill the process any more, but are kept for [`Signals::pending`].
@@ -60,7 +88,39 @@ impl Signals {
 
     /// What has come since the last call.
     pub fn pending(&mut self) -> Vec<Signal> {
-        let as_asked = |number| if number == SIGHUP { Signal::Reload } else { Signal::Stop };
+        let is_gone = || self.terminal.as_ref().is_some_and(Terminal::is_gone);
+        let as_asked = |number| match number {
+            SIGHUP if is_gone() => Signal::TerminalGone,
+            SIGHUP => Signal::Reload,
+            number if STOP.contains(&number) => Signal::Stop,
+            number => Signal::Ignored(name(number)),
+        };
         self.source.pending().map(as_asked).collect()
+    }
+}
+
+fn name(number: i32) -> String {
+    match Named::try_from(number) {
+        Ok(named) => named.as_str().to_owned(),
+        Err(_) => format!("SIGRTMIN+{}", number - libc::SIGRTMIN()),
+    }
+}
+
+/// Whether the process has been started with this signal ignored.
+fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the call only writes the present one.
+    let told = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: all zeros are a value of it, and so is what the call has written.
+    told == 0 && unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_are_named() {
+        assert_eq!((&*name(SIGUSR1), &*name(libc::SIGRTMIN() + 3)), ("SIGUSR1", "SIGRTMIN+3"));
     }
 }

@@ -2,6 +2,8 @@
 //! Never: what the process is.
 
 use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 /// A process that may be looked at.
@@ -27,6 +29,17 @@ impl Process {
     /// The most it ever had, in KiB.
     pub(crate) fn rss_peak_kib(self) -> u64 {
         self.status("VmHWM:")
+    }
+
+    /// Sends it a signal by its number, which may be a real-time one.
+    pub(crate) fn signal(self, number: i32) {
+        let sent = Command::new("kill").arg(format!("-{number}")).arg(self.0.to_string()).status();
+        assert!(sent.expect("kill").success(), "signal {number}");
+    }
+
+    /// The root directory as the process has it.
+    pub(crate) fn root(self) -> PathBuf {
+        format!("/proc/{}/root", self.0).into()
     }
 
     pub(crate) fn open_files(self) -> usize {

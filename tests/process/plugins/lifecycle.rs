@@ -32,6 +32,35 @@ fn one_that_is_in_force_is_not_lost_by_a_reload() {
     telexd.wait_for_log("plugin new: is missing (rogue): there is no such file");
 }
 
+/// The file may have been cut while it was written, or be empty for that.
+#[test]
+fn one_that_is_required_is_not_lost_by_a_file_that_lacks_it() {
+    let telexd = starter("GOOD", "").start();
+    let mut client = telexd.node("a");
+    let file = telexd.dir().join("telexd.toml");
+    let lacks = "has no [[plugin]] \"rogue\", which is in force and required; to end it, write \
+                 without = [\"rogue\"] above the first table";
+    for (text, why) in [
+        ("", "is empty, as a file is that is being written"),
+        (" \n\n", "is empty, as a file is that is being written"),
+        ("# cut behind this line\n", lacks),
+        ("max_names = 5\n", lacks),
+        ("without = ['other']\n[[plugin]]\npath = 'rogue'\nname = 'new'\n", lacks),
+    ] {
+        fs::write(&file, text).expect("a configuration");
+        let told = client.ask("reload", Value::Null);
+        assert_eq!(told["code"], json!("bad_field"), "{text:?}");
+        assert!(told["error"].as_str().is_some_and(|error| error.contains(why)), "{text:?}: {told}");
+        assert_eq!(ask(&mut client, "a")["body"]["error"], json!("version 1"));
+    }
+    // What says so is obeyed, also a second time.
+    fs::write(&file, "without = ['rogue']\n").expect("a configuration");
+    for _ in 0..2 {
+        assert_eq!(client.ask("reload", Value::Null)["error"], Value::Null);
+    }
+    telexd.wait_for_log("destroyed 1");
+}
+
 #[test]
 fn one_that_lacked_a_library_is_loaded_when_that_is_there() {
     let starter = starter("GOOD", "required = false");
