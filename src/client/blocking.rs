@@ -151,7 +151,7 @@ impl Client {
     ) -> Result<Message, Error> {
         let to = to.into();
         let (ticket, new) =
-            self.put(|session, out| session.request(to, message_type, body, Some(timeout), out))?;
+            self.put(timeout, |session, out| session.request(to, message_type, body, Some(timeout), out))?;
         self.answer(ticket, new, timeout)
     }
 
@@ -221,21 +221,22 @@ impl Client {
         &mut self,
         line: impl Fn(&mut Session, &mut Vec<u8>) -> Result<Ticket, Unsendable>,
     ) -> Result<Ticket, Error> {
-        let (ticket, new) = self.put(line)?;
+        let (ticket, new) = self.put(CONTROL_TIMEOUT, line)?;
         self.flush(new, None)?;
         Ok(ticket)
     }
 
     /// Puts a line into the output, and tells where in it. That a line is too long is the daemon's word, and
-    /// its bound may have been raised: it is asked.
+    /// its bound may have been raised: it is asked, for as long as `patience`.
     fn put(
         &mut self,
+        patience: Duration,
         line: impl Fn(&mut Session, &mut Vec<u8>) -> Result<Ticket, Unsendable>,
     ) -> Result<(Ticket, usize), Error> {
         self.check_room()?;
         let new = self.link.output.len();
         match line(&mut self.session, &mut self.link.output) {
-            Err(Unsendable::LineTooLong { .. }) => self.ask_max_line_bytes()?,
+            Err(Unsendable::LineTooLong { .. }) => self.ask_max_line_bytes(patience)?,
             put => return Ok((put?, new)),
         }
         let new = self.link.output.len();
@@ -243,12 +244,11 @@ impl Client {
     }
 
     /// Asks the daemon how long a line may be. If it does not say so, what was known stays.
-    fn ask_max_line_bytes(&mut self) -> Result<(), Error> {
+    fn ask_max_line_bytes(&mut self, patience: Duration) -> Result<(), Error> {
         let new = self.link.output.len();
-        let asked =
-            self.session.request(To::Daemon, "whoami", "", Some(CONTROL_TIMEOUT), &mut self.link.output);
+        let asked = self.session.request(To::Daemon, "whoami", "", Some(patience), &mut self.link.output);
         let Ok(ticket) = asked else { return Ok(()) };
-        match self.answer(ticket, new, CONTROL_TIMEOUT) {
+        match self.answer(ticket, new, patience) {
             Ok(reply) => {
                 let most = reply.body_value()["daemon"]["limits"]["max_line_bytes"].as_u64();
                 if let Some(most) = most.and_then(|most| usize::try_from(most).ok()) {

@@ -26,6 +26,8 @@ pub(crate) struct Desk {
     pub(crate) effort: Effort,
     /// The daemon ends.
     pub(crate) stopping: bool,
+    /// Some have been told so: behind that nothing is said to them any more.
+    pub(crate) said_shutdown: bool,
     /// Calls since the last check of all sums.
     pub(crate) calls: usize,
 }
@@ -68,6 +70,7 @@ impl Desk {
             after: Consequences::default(),
             effort: Effort::default(),
             stopping: false,
+            said_shutdown: false,
             calls: 0,
         }
     }

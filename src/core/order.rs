@@ -44,7 +44,7 @@ pub enum Input<'a> {
         /// Whose.
         session: SessionKey,
     },
-    /// Nothing but that time has passed.
+    /// A turn begins; time may have passed. What earlier calls have led to and is not done goes on.
     TimePassed,
     /// The answer to [`Order::Measure`].
     Measured {

@@ -46,7 +46,7 @@ impl Default for Tuning {
         Tuning {
             line_effort: 10_000,
             settle_effort: 24 * 1024,
-            publish_step: 4096,
+            publish_step: 1024,
             stale_timers_min: 64,
             block_bytes: 64 * 1024,
             shared_bytes_min: 4096,

@@ -58,10 +58,7 @@ impl Switch {
         match sockets.read(session, share.min(self.core.read_bytes_max())) {
             Read::Bytes(count) => count + self.hand_in(session, count, sockets, now),
             Read::Nothing => 0,
-            Read::End => {
-                self.tell(Input::Ended { session }, sockets, now);
-                0
-            }
+            Read::End => self.tell(Input::Ended { session }, sockets, now),
             Read::Failed => {
                 self.lose(session, sockets, now);
                 0

@@ -62,6 +62,7 @@ impl Core {
         if self.requests.asked_by(asker) + more <= most {
             return Ok(());
         }
+        self.desk.works(self.requests.asked_by(asker) / 4);
         for key in self.requests.due_of(asker, self.desk.mono()) {
             self.request_expired(key);
         }

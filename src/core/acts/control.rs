@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::core::acts::answer::asked;
+use crate::core::desk::LINE_EFFORT;
 use crate::core::gate::Gate;
 use crate::core::happening::Happening;
 use crate::core::order::{Reason, Work};
@@ -257,6 +258,7 @@ impl Core {
     }
 
     fn end_killed(&mut self, victim: SessionKey, refusal: &Refusal) {
+        self.desk.works(LINE_EFFORT);
         self.say_error(victim, None, refusal, None, |_| {});
         self.leave(victim, Reason::Killed);
     }

@@ -21,6 +21,9 @@ use crate::wire::envelope::{Broken, Envelope, Field};
 use crate::wire::frame::Frame;
 use crate::wire::message::{Id, Kind, Message, Refusal, Told, excerpt};
 
+/// A line of up to this many bytes may be one that is answered while memory is short.
+const HELPING_LINE_BYTES: usize = 8 * 1024;
+
 /// Buffers that are used for one line after the other.
 #[derive(Debug, Default)]
 pub(in crate::core) struct Scratch {
@@ -211,15 +214,17 @@ impl Core {
         }
     }
 
-    /// An unfinished line is kept only while there is memory.
+    /// An unfinished line is kept only while there is memory, or for as long as it may be one that helps out of
+    /// the shortage.
     fn check_partial(&mut self, key: SessionKey) {
         self.sessions.account(key);
         if !self.is_still_overloaded() {
             return;
         }
         self.watch_pressure();
+        let most = if self.check_answer(key, 0).is_ok() { HELPING_LINE_BYTES } else { 0 };
         if let Some(session) = self.sessions.get_mut(key)
-            && session.inbound.frame.kept_bytes() > 0
+            && session.inbound.frame.kept_bytes() > most
             && session.phase.is_here()
         {
             let refused = session.inbound.frame.partial().len();

@@ -17,6 +17,9 @@ use crate::core::{Core, SessionKey};
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
 
+/// What it costs to end a subscription, a monitor or a tap.
+const SUBSCRIPTION_EFFORT: usize = 4;
+
 impl Core {
     /// Whether there is room for one more connection of this peer's.
     pub(in crate::core) fn admit_connection(&self, peer: &Peer) -> Result<(), Refusal> {
@@ -105,6 +108,7 @@ impl Core {
         session.inbound.backlog = Backlog::default();
         session.inbound.walk = None;
         session.inbound.pauses.end(Pause::Walk);
+        self.desk.works(session.holdings.subscriptions * SUBSCRIPTION_EFFORT);
         session.holdings.subscription_bytes = 0;
         session.holdings.subscriptions = 0;
         session.caller.address = session.caller.unique_id.clone();
@@ -147,8 +151,10 @@ impl Core {
             if most == 0 {
                 return Some(leaver);
             }
+            let owed = self.requests.owed_by(key);
             let over = self.requests.strike_off(key, most);
-            self.desk.settles(most.min(over.len() + 1) * LINE_EFFORT);
+            let struck = owed - self.requests.owed_by(key);
+            self.desk.settles(struck + over.len() * LINE_EFFORT);
             for (asked, replied) in over {
                 self.end_request(&asked, replied, &gone);
             }
@@ -218,9 +224,9 @@ impl Core {
             session.outbound.broken = true;
         }
         self.give_up(key);
-        for _ in 0..self.requests.asker_left(key) {
-            self.request_closed(key);
-        }
+        let forgotten = self.requests.asker_left(key);
+        self.desk.settles(forgotten);
+        (0..forgotten).for_each(|_| self.desk.timers.gone_stale());
         if self.sessions.get(key).is_some_and(|session| session.is_watched()) {
             self.desk.timers.gone_stale();
         }

@@ -4,6 +4,7 @@
 
 use crate::core::after::After;
 use crate::core::budget::{Budget, Kept};
+use crate::core::desk::LINE_EFFORT;
 use crate::core::event::{Event, Level, Subject};
 use crate::core::order::Reason;
 use crate::core::phase::Pause;
@@ -205,6 +206,7 @@ impl Core {
         let missed = self.sessions.iter().filter(|(_, session)| session.outbound.missed > 0);
         for key in missed.map(|(key, _)| key).collect::<Vec<_>>() {
             self.tell_missed(key);
+            self.desk.settles(LINE_EFFORT);
         }
     }
 

@@ -35,7 +35,7 @@ impl Core {
     /// Tells monitors, in the order of their numbers; gives what is left of that when the time is up. Behind
     /// `shutdown` nothing more is said.
     pub(super) fn spread(&mut self, mut news: News) -> Option<News> {
-        if self.desk.stopping && news.reason.is_some_and(|reason| reason != Reason::Shutdown) {
+        if self.desk.said_shutdown {
             return None;
         }
         loop {

@@ -20,6 +20,9 @@ use crate::wire::code::Code;
 use crate::wire::envelope::{Envelope, Outgoing};
 use crate::wire::message::{Refusal, Target, excerpt};
 
+/// What a receiver of a spread publication costs in a turn: its line, and the write that this leads to.
+const RECEIVER_EFFORT: usize = 8;
+
 impl Core {
     /// Puts one line into the outbox of each of `receivers`, which are there and have room.
     pub(super) fn deliver(
@@ -123,7 +126,7 @@ impl Core {
             let all = of.receivers.as_deref().unwrap_or_default();
             let end = all.len().min(of.served + self.desk.tuning.publish_step);
             let mut some: Vec<_> = all[of.served..end].to_vec();
-            self.desk.settles(some.len() * 2);
+            self.desk.settles(some.len() * RECEIVER_EFFORT);
             some.retain(|&receiver| self.sessions.is_here(receiver));
             of.served = end;
             let is_last = end == all.len();
@@ -140,7 +143,7 @@ impl Core {
 
     /// Looks for subscribers for a while, and says whether that is done.
     fn search_some(&mut self, topic: &str, search: &mut Search) -> bool {
-        let (effort, is_over) = self.topics.search(search, topic, self.desk.tuning.publish_step / 4);
+        let (effort, is_over) = self.topics.search(search, topic, self.desk.tuning.publish_step);
         self.desk.works(effort);
         is_over
     }

@@ -161,7 +161,8 @@ impl Core {
                 write_limits(limits, &self.desk.limits, self.about.drain_timeout);
             });
         });
-        self.say_report(parcel.sender, parcel.asked(), &body);
+        // However many names or plugins there are, everybody may ask for this.
+        self.say_counted(parcel.sender, parcel.asked(), &body, 0);
     }
 
     /// Answers `stats`.
@@ -198,13 +199,19 @@ impl Core {
         report.number("turns", stats.turns);
         report.number("longest_turn_us", u64::try_from(stats.longest_turn.as_micros()).unwrap_or(u64::MAX));
         self.desk.works(self.sessions.len() / 4);
-        self.say_report(parcel.sender, parcel.asked(), &body);
+        // However many names or plugins there are, everybody may ask for this.
+        self.say_counted(parcel.sender, parcel.asked(), &body, 0);
     }
 
     /// Replies with the members of `body`, an object without its closing brace. What is short is said also
     /// while memory is: the reason has to be found.
     fn say_report(&mut self, to: SessionKey, asked: AskedBy<'_>, body: &[u8]) {
-        match self.check_answer(to, body.len()) {
+        self.say_counted(to, asked, body, body.len());
+    }
+
+    /// Replies so as if the body had `bytes` bytes.
+    fn say_counted(&mut self, to: SessionKey, asked: AskedBy<'_>, body: &[u8], bytes: usize) {
+        match self.check_answer(to, bytes) {
             Ok(()) => self.say_reply(to, asked, |reply| reply.members(&body[1..])),
             Err(refusal) => drop(self.say_error_reply(to, asked, &refusal)),
         }

@@ -43,7 +43,14 @@ impl Core {
 
     /// Sends a line that has waited on its way again. Its timer stays if it waits on.
     pub(super) fn route_held(&mut self, key: SessionKey, held: &Held, gate: &dyn Gate) {
-        with_held(key, held, self.desk.mono(), |parcel| self.route(parcel, gate));
+        let now = self.desk.mono();
+        with_held(key, held, now, |parcel| match held.deadline {
+            // Its time is over, though that may not have been told yet.
+            Some(deadline) if deadline <= now => {
+                self.refuse(parcel, &timed_out(&parcel.message.message_type))
+            }
+            _ => self.route(parcel, gate),
+        });
         let waits_on = self.sessions.get(key).is_some_and(|session| {
             session.inbound.held.as_ref().is_some_and(|waiting| waiting.ticket == held.ticket)
         });

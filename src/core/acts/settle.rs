@@ -126,6 +126,7 @@ impl Core {
             self.desk.effort.settled = 0;
             self.settle();
         }
-        before - self.desk.stats.delivered
+        // What was still on its way to subscribers counts as delivered only now.
+        before.saturating_sub(self.desk.stats.delivered)
     }
 }

@@ -53,8 +53,11 @@ impl Core {
                 }
                 Stop::Nodes(all, at) if at < all.len() => {
                     let (node_id, instances) = &all[at];
+                    // One that has left meanwhile is told of by its own news.
                     for instance in instances {
-                        self.tell_down(node_id, instance.number, Reason::Shutdown);
+                        if self.sessions.is_here(instance.session) {
+                            self.tell_down(node_id, instance.number, Reason::Shutdown);
+                        }
                     }
                     self.desk.settles(1);
                     Stop::Nodes(all, at + 1)
@@ -69,6 +72,7 @@ impl Core {
                     everybody
                 }
                 Stop::Everybody(all, at) if at < all.len() => {
+                    self.desk.said_shutdown = true;
                     self.say_shutdown(all[at]);
                     Stop::Everybody(all, at + 1)
                 }
