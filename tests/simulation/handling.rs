@@ -115,6 +115,12 @@ impl Pass<'_> {
             if is_strange(conn) && begins.is_some_and(|&byte| byte != b'{') {
                 return self.broken(number, "bad_json");
             }
+            let asks_without_reading = conn.second > self.m.short_answer_bytes && !conn.broke;
+            if self.m.tight && asks_without_reading && self.choose(2) == 1 {
+                // Memory is short, or has been when its answers came.
+                return Ok(());
+            }
+            let Some(conn) = self.conn(number) else { return Ok(()) };
             let line = conn.backlog.iter().position(|&byte| byte == b'\n');
             let (skipping, ended) = (conn.skipping, conn.ended);
             match line {
@@ -123,6 +129,9 @@ impl Pass<'_> {
                     line.pop();
                     match skipping {
                         true => self.change(number).skipping = false,
+                        false if self.is_dropped(number) => {
+                            self.push(number, Class::Answer, refused_half("overloaded"))?;
+                        }
                         false => self.line(number, &line)?,
                     }
                     self.tire();
@@ -148,16 +157,21 @@ impl Pass<'_> {
             return Ok(());
         }
         let too_long = conn.backlog.len() > self.m.limits.max_line_bytes;
-        let refusal = |code| Expect::Error { codes: vec![code], about: About::Null, count: None };
         let no_memory = self.m.tight && !conn.backlog.is_empty();
-        if too_long && self.next_fits(number, &refusal("line_too_long")) {
+        if too_long && self.next_fits(number, &refused_half("line_too_long")) {
             self.skip(number);
             self.broken(number, "line_too_long")?;
-        } else if no_memory && self.next_fits(number, &refusal("overloaded")) {
+        } else if no_memory && self.next_fits(number, &refused_half("overloaded")) {
             self.skip(number);
-            self.push(number, Class::Answer, refusal("overloaded"))?;
+            self.push(number, Class::Answer, refused_half("overloaded"))?;
         }
         Ok(())
+    }
+
+    /// Of a line whose end has not been looked at yet, as it is not its sender's turn, what came first may be
+    /// refused for want of memory, and the line with it.
+    fn is_dropped(&mut self, number: u64) -> bool {
+        self.m.tight && self.next_fits(number, &refused_half("overloaded")) && self.choose(2) == 1
     }
 
     fn skip(&mut self, number: u64) {
@@ -463,6 +477,10 @@ impl Pass<'_> {
         }
         Ok(())
     }
+}
+
+fn refused_half(code: &'static str) -> Expect {
+    Expect::Error { codes: vec![code], about: About::Null, count: None }
 }
 
 /// `*` matches any run of characters.

@@ -162,7 +162,10 @@ impl Pass<'_> {
                     }
                 }
             }
-            if is_due {
+            if is_due && self.m.tight && self.seen.stalled.contains(&monitor) && !fits {
+                // While memory is short it is ended before its time.
+                self.doom(monitor, "stalled");
+            } else if is_due {
                 self.push(monitor, Class::Answer, expect)?;
             }
         }
@@ -221,6 +224,7 @@ impl Pass<'_> {
             }
             self.settle()?;
         }
+        self.say_lagged_at_last()?;
         for conn in self.m.conns.values_mut() {
             if let Some(watch) = &mut Rc::make_mut(conn).watch {
                 watch.is_due |= now >= watch.since + patience;
@@ -229,8 +233,30 @@ impl Pass<'_> {
         Ok(())
     }
 
+    /// There may be memory again: some may be told now what they missed for want of it.
+    fn say_lagged_at_last(&mut self) -> Checked {
+        let numbers: Vec<u64> = self.m.conns.keys().copied().filter(|_| self.m.tight).collect();
+        for number in numbers {
+            if self.is_lagged_next(number) {
+                self.say_lagged(number)?;
+            }
+        }
+        Ok(())
+    }
+
     /// How far somebody has read is known now: all that he has taken.
     pub(crate) fn measured(&mut self, number: u64) -> Checked {
+        if self.m.tight && self.seen.stalled.contains(&number) {
+            // Everybody has to read while memory is short.
+            self.doom(number, "stalled");
+            return Ok(());
+        }
+        if self.m.tight
+            && self.seen.closed.contains(&number)
+            && self.conn(number).is_some_and(|conn| conn.leaving)
+        {
+            return self.close(number);
+        }
         let Some(mut watch) = self.conn(number).and_then(|conn| conn.watch).filter(|watch| watch.is_due)
         else {
             return Ok(());

@@ -303,6 +303,8 @@ pub(crate) struct Model {
     /// `max_memory_bytes` is so small that `overloaded` can come at any time. How much memory the
     /// daemon takes for what it keeps is its own affair, so what was seen decides when.
     pub(crate) tight: bool,
+    /// Bytes of answers beyond which a connection is not read while memory is short.
+    pub(crate) short_answer_bytes: usize,
     pub(crate) now: Duration,
     pub(crate) stopped: bool,
     pub(crate) conns: BTreeMap<u64, Rc<Conn>>,
@@ -323,10 +325,11 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new(limits: Limits, tight: bool) -> Model {
+    pub(crate) fn new(limits: Limits, tight: bool, short_answer_bytes: usize) -> Model {
         Model {
             limits,
             tight,
+            short_answer_bytes,
             now: Duration::ZERO,
             stopped: false,
             conns: BTreeMap::new(),

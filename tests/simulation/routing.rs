@@ -327,11 +327,15 @@ impl Pass<'_> {
 
     /// Whether the next line in a queue is this one, behind a `lagged` where one is due.
     pub(crate) fn next_fits(&self, number: u64, expect: &Expect) -> bool {
+        let ahead = usize::from(self.is_lagged_next(number));
+        self.peek(number, ahead).is_some_and(|line| self.fits(number, expect, line).is_ok())
+    }
+
+    pub(crate) fn is_lagged_next(&self, number: u64) -> bool {
         let is_lagged =
             |line: &lines::Seen| line.is_own() && line.body_text("event").as_deref() == Some("lagged");
         let missed = self.conn(number).is_some_and(|conn| conn.missed > 0);
-        let ahead = usize::from(missed && self.peek(number, 0).is_some_and(is_lagged));
-        self.peek(number, ahead).is_some_and(|line| self.fits(number, expect, line).is_ok())
+        missed && self.peek(number, 0).is_some_and(is_lagged)
     }
 
     pub(crate) fn comes_next(&self, number: u64, message: &Rc<Msg>) -> bool {
@@ -496,7 +500,7 @@ impl Pass<'_> {
             row.drained = true;
             self.call_first(number);
         }
-        if first < half && second < full_at {
+        if first < half && second < full_at && (!self.m.tight || self.is_lagged_next(number)) {
             // It is said at once, and not with the next line; but nobody is ended for reading.
             self.say_lagged(number)?;
         }

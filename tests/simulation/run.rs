@@ -83,9 +83,7 @@ pub(crate) fn run(seed: u64) -> Result<Summary, String> {
 fn limits(random: &mut Random) -> (Limits, bool) {
     let wide = random.one_in(8);
     let max_line_bytes = if wide { 20_000 } else { random.between(200, 1000) };
-    // Who is paused while memory is short depends on the sizes of buffers, which the model does not
-    // know: that is left to the scenarios and to `tests/process`.
-    let tight = false;
+    let tight = random.one_in(5);
     let limits = Limits {
         max_line_bytes,
         max_queue_bytes: max_line_bytes * random.between(4, 6),

@@ -133,9 +133,9 @@ impl World {
         World {
             random,
             effort_max: tuning.line_effort + tuning.settle_effort + LINE_EFFORT_MAX,
-            core: Core::tuned(about, limits.clone(), tuning, now),
             now,
-            models: vec![Model::new(limits.clone(), tight)],
+            models: vec![Model::new(limits.clone(), tight, tuning.short_answer_bytes)],
+            core: Core::tuned(about, limits.clone(), tuning, now),
             limits,
             sessions: BTreeMap::new(),
             numbers: BTreeMap::new(),

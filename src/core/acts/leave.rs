@@ -17,9 +17,6 @@ use crate::core::{Core, SessionKey};
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
 
-/// What it costs to end a subscription, a monitor or a tap.
-const SUBSCRIPTION_EFFORT: usize = 4;
-
 impl Core {
     /// Whether there is room for one more connection of this peer's.
     pub(in crate::core) fn admit_connection(&self, peer: &Peer) -> Result<(), Refusal> {
@@ -108,7 +105,7 @@ impl Core {
         session.inbound.backlog = Backlog::default();
         session.inbound.walk = None;
         session.inbound.pauses.end(Pause::Walk);
-        self.desk.works(session.holdings.subscriptions * SUBSCRIPTION_EFFORT);
+        self.desk.works(session.holdings.subscriptions);
         session.holdings.subscription_bytes = 0;
         session.holdings.subscriptions = 0;
         session.caller.address = session.caller.unique_id.clone();

@@ -6,6 +6,7 @@ mod shell;
 mod signals;
 mod spread;
 mod steps;
+mod turns;
 mod waiting;
 
 use serde_json::{Value, json};
