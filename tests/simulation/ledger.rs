@@ -262,10 +262,8 @@ impl Ledger {
             Some("lagged") => {
                 reader.lagged += line.body_value("count").and_then(|count| count.as_u64()).unwrap_or(0);
             }
-            Some("node_up") => {
-                if !reader.up.insert(of()) {
-                    return Err("is told twice of an instance".to_owned());
-                }
+            Some("node_up") if !reader.up.insert(of()) => {
+                return Err("is told twice of an instance".to_owned());
             }
             Some("node_down") => {
                 let instance = of();

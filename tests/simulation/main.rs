@@ -49,6 +49,7 @@ fn spread_work_keeps_the_promises() {
 }
 
 /// Runs the seeds that were asked for, or `usual` ones.
+#[expect(clippy::print_stdout, reason = "a test says what it has done")]
 fn for_each_seed(usual: u64, mut run: impl FnMut(u64) -> Result<(), String>) {
     let seeds = match run::number_from("TELEX_SIM_SEED") {
         Some(seed) => seed..seed + 1,

@@ -663,7 +663,7 @@ impl<'a> Pass<'a> {
                 line.raw.len() + 1
             }
             // Never to be seen: about as long as it would have been.
-            _ if blind => message.as_ref().map_or(150, |message| message.raw.len() + 30),
+            _ if blind => message.as_ref().map_or(150, |message| self.stamped_len(number, message)),
             _ => return Err(format!(":{number} was not sent {expect:?}")),
         };
         if message.is_some() {
@@ -680,6 +680,16 @@ impl<'a> Pass<'a> {
             self.watch(number);
         }
         Ok(())
+    }
+
+    /// The length of a message that was never to be seen, as well as can be told.
+    fn stamped_len(&self, number: u64, message: &Msg) -> usize {
+        let has = |name| lines::field(&message.fields, name).is_some();
+        let from = if has("from") { 0 } else { message.from.len() + 10 };
+        // `"message_id":":7-1",`
+        let id = if has("message_id") { 0 } else { 19 + message.sender.to_string().len() };
+        let sender = if self.conn(number).is_some_and(|conn| conn.credentials) { 60 } else { 0 };
+        message.raw.len() + 1 + from + id + sender
     }
 
     fn learn_id(&mut self, message: &Rc<Msg>, line: &Seen) -> Checked {
