@@ -78,7 +78,7 @@ impl Daemon {
         let waker = Arc::new(sockets.waker().map_err(Fatal::doing("making a waker"))?);
         let service_manager = ServiceManager::start(wakes(&waker))
             .map_err(Fatal::doing("starting the thread that tells the service manager"))?;
-        let plugins = make_plugins(&config, &mut log, wakes(&waker))?;
+        let plugins = make_plugins(&config, &mut log, false, wakes(&waker))?;
         signals.keep();
         log.for_plugins(plugins.has_log());
         let numbers = listen(&config, &mut sockets)?;
@@ -168,11 +168,12 @@ impl Daemon {
     }
 }
 
-/// Makes the plugins of a configuration and ends them at once, as they are when the daemon starts. What its log
-/// would have of them goes to stderr, as far as it is a warning. The error says which plugin cannot be made.
+/// Makes the plugins of a configuration and ends them at once, as they are when the daemon starts, but without a file
+/// opened for writing. What its log would have of them goes to stderr, as far as it is a warning. The error says which
+/// plugin cannot be made.
 pub fn check_plugins(config: &Config) -> Result<(), Fatal> {
     let mut log = start_log(Level::Warning)?;
-    for note in make_plugins(config, &mut log, || {})?.end() {
+    for note in make_plugins(config, &mut log, true, || {})?.end() {
         log.note(note);
     }
     Ok(())
@@ -194,18 +195,18 @@ fn start_log(level: Level) -> Result<Log, Fatal> {
 fn make_plugins(
     config: &Config,
     log: &mut Log,
+    checking: bool,
     wake: impl Fn() + Send + Sync + 'static,
 ) -> Result<Plugins, Fatal> {
     sys::fail_at_file_limit().map_err(Fatal::doing("taking signals"))?;
-    let (plugins, dir) = (config.plugins.clone(), reload::plugin_dir(config));
-    Plugins::start(plugins, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes, wake).map_err(
-        |failed| {
-            for note in failed.notes {
-                log.note(note);
-            }
-            Fatal::doing("loading plugins")(io::Error::other(failed.why))
-        },
-    )
+    let (plugins, dir, uid) = (config.plugins.clone(), reload::plugin_dir(config), sys::own_uid());
+    let max_line_bytes = config.limits.max_line_bytes;
+    Plugins::start(plugins, &dir, NAME, uid, max_line_bytes, checking, wake).map_err(|failed| {
+        for note in failed.notes {
+            log.note(note);
+        }
+        Fatal::doing("loading plugins")(io::Error::other(failed.why))
+    })
 }
 
 /// Listens, and takes the numbers of connections from the state directory.

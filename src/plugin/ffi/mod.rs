@@ -32,6 +32,8 @@ pub(super) struct Library {
     /// As it calls itself.
     pub(super) name: String,
     pub(super) version: String,
+    /// Whether its instances know that a configuration may only be checked.
+    pub(super) knows_checking: bool,
 }
 
 // SAFETY: it is never changed, and points to what is never unloaded.
@@ -110,7 +112,7 @@ impl Library {
         if let Some((function, _)) = missing.iter().find(|(_, is_missing)| *is_missing) {
             return Err(format!("its descriptor has no `{function}`"));
         }
-        Ok(Library { descriptor, name, version })
+        Ok(Library { descriptor, name, version, knows_checking: descriptor.minor >= 1 })
     }
 }
 
