@@ -11,6 +11,7 @@ mod accept;
 mod fatal;
 mod log;
 mod place;
+mod reach;
 mod reload;
 mod serve;
 mod switch;
@@ -32,6 +33,7 @@ use crate::sys::{self, Clock, ServiceManager, Signals, State};
 use accept::Troubles;
 pub use fatal::Fatal;
 use log::Log;
+use reach::Reach;
 use reload::Reloading;
 use switch::{Sockets, Switch};
 
@@ -55,12 +57,15 @@ pub struct Daemon {
     wants_reload: bool,
     /// What has been read, or is being read, and is not in force yet.
     reloading: Option<Reloading>,
+    reach: Reach,
     /// When an ordered end is over at the latest.
     stop_at: Option<Duration>,
 }
 
 /// The mark of the signals among what the sockets watch.
 const SIGNALS: usize = 0;
+/// The mark of the files that the daemon is found by.
+const FILES: usize = 1;
 /// What plugins are told that the daemon is.
 const NAME: &str = concat!("telexd ", env!("CARGO_PKG_VERSION"));
 
@@ -81,7 +86,7 @@ impl Daemon {
         let plugins = make_plugins(&config, &mut log, false, wakes(&waker))?;
         signals.keep();
         log.for_plugins(plugins.has_log());
-        let numbers = listen(&config, &mut sockets)?;
+        let numbers = listen(&config, &machine.host_name, &mut sockets)?;
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             host: config.host.clone().unwrap_or_else(|| machine.host_name.clone()),
@@ -103,6 +108,7 @@ impl Daemon {
             switch: Switch { core, plugins, log, numbers, troubles, reloads: Vec::new() },
             wants_reload: false,
             reloading: None,
+            reach: Reach::default(),
             stop_at: None,
         })
     }
@@ -116,6 +122,7 @@ impl Daemon {
     pub fn run(mut self) -> Result<(), Fatal> {
         let mut now = self.clock.now();
         self.switch.plugins.started();
+        self.watch_files(now);
         self.tell_ready();
         self.switch.carry_out(&mut self.sockets, now);
         self.switch.hand_over_log(now);
@@ -210,20 +217,26 @@ fn make_plugins(
 }
 
 /// Listens, and takes the numbers of connections from the state directory.
-fn listen(config: &Config, sockets: &mut Sockets) -> Result<Numbers, Fatal> {
+fn listen(config: &Config, host_name: &str, sockets: &mut Sockets) -> Result<Numbers, Fatal> {
     let state_dir = match &config.state_dir {
         Some(dir) => dir.clone(),
-        None => place::state_dir()?,
+        None => place::state_dir(host_name)?,
     };
     // Before the sockets: of two daemons that start at once on one state directory, the one that does not get it
     // must not have taken the other's new socket for a stale one.
     let mut numbers = Numbers::open(&state_dir).map_err(Fatal::doing("opening the state"))?;
     let listening = bind_all(config)
         .and_then(|bound| sockets.listen(bound).map_err(Fatal::doing("watching the listeners")));
+    let listening = listening.and_then(|()| {
+        let addresses: Vec<_> = sockets.listeners().iter().map(|bound| bound.address.to_string()).collect();
+        let holder = format!("process {}, at {}", std::process::id(), addresses.join(", "));
+        numbers.name_holder(&holder).map_err(Fatal::doing("writing the state"))
+    });
     match listening {
         Ok(()) => Ok(numbers),
         Err(fatal) => {
-            // Those that cannot be given back are lost, as in a crash.
+            // What cannot be removed or given back is left, as by a crash.
+            sockets.listeners().iter().for_each(|bound| drop(bound.remove_file()));
             let _ = numbers.close();
             Err(fatal)
         }

@@ -25,13 +25,20 @@ pub(super) fn address() -> Result<Address, Fatal> {
     Ok(Address::Unix(folder.join("telex.sock")))
 }
 
-/// The state directory: of root in /var/lib, of others in their $XDG_STATE_HOME.
-pub(super) fn state_dir() -> Result<PathBuf, Fatal> {
+/// The state directory: of root in /var/lib, of others in their $XDG_STATE_HOME, where each machine has its own: a home
+/// may be shared.
+pub(super) fn state_dir(host_name: &str) -> Result<PathBuf, Fatal> {
     if is_root() {
         return Ok(PathBuf::from("/var/lib/telexd"));
     }
+    // What a service starts inherits the variable, so it may be another service's.
+    if let Some(folder) = home("STATE_DIRECTORY").filter(|folder| folder.ends_with("telexd")) {
+        return Ok(folder);
+    }
     let folder = home("XDG_STATE_HOME").or_else(|| Some(home("HOME")?.join(".local/state")));
-    folder.map(|folder| folder.join("telexd")).ok_or_else(|| {
+    // Nothing that leads elsewhere.
+    let host = host_name.trim_start_matches('.').replace('/', "-");
+    folder.map(|folder| folder.join("telexd").join(host)).ok_or_else(|| {
         missing(
             "finding a state directory",
             "neither $XDG_STATE_HOME nor $HOME is set; say where with --state-dir DIR",

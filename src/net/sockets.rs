@@ -96,6 +96,13 @@ impl<K: Key> Sockets<K> {
         Ok(())
     }
 
+    /// Puts another listener in the place of one of these whose socket file is gone.
+    pub fn replace_listener(&mut self, at: usize, mut fresh: Bound) -> io::Result<()> {
+        self.poller.watch_listener(&mut fresh.listener, LISTENERS + at)?;
+        self.listeners.replace(at, fresh);
+        Ok(())
+    }
+
     /// The listeners, in the order in which they were given.
     pub fn listeners(&self) -> &[Bound] {
         &self.listeners.bound

@@ -10,6 +10,7 @@ mod service;
 mod signals;
 mod task;
 mod terminal;
+mod watch;
 mod writer;
 
 pub use credentials::identify;
@@ -19,4 +20,5 @@ pub use machine::{Clock, has_group, host_name, is_root, own_uid};
 pub use service::{ServiceManager, State, is_journal};
 pub use signals::{Signal, Signals, fail_at_file_limit, unblock_signals};
 pub use task::BackgroundTask;
+pub use watch::Watch;
 pub use writer::BackgroundWriter;

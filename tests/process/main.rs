@@ -12,6 +12,7 @@ mod fairness;
 mod limits;
 mod modes;
 mod plugins;
+mod reach;
 mod real_lines;
 mod reload;
 mod signals;
