@@ -18,6 +18,7 @@ mod switch;
 mod turn;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,10 +71,17 @@ const FILES: usize = 1;
 const NAME: &str = concat!("telexd ", env!("CARGO_PKG_VERSION"));
 
 impl Daemon {
-    /// Opens everything that the daemon needs. When this returns, clients can connect.
-    pub fn start(command_line: CommandLine, config: Config, machine: Machine) -> Result<Daemon, Fatal> {
+    /// Opens everything that the daemon needs. `inherited` are the sockets that the service manager has opened. When
+    /// this returns, clients can connect.
+    pub fn start(
+        command_line: CommandLine,
+        config: Config,
+        machine: Machine,
+        inherited: Vec<OwnedFd>,
+    ) -> Result<Daemon, Fatal> {
         let clock = Clock::new();
         let mut log = start_log(config.log_level)?;
+        config.warnings.iter().for_each(|text| log.warn(text));
         if let Err(error) = sys::raise_descriptor_limit() {
             log.warn(&format!("cannot raise the limit of open files: {error}"));
         }
@@ -86,7 +94,7 @@ impl Daemon {
         let plugins = make_plugins(&config, &mut log, false, wakes(&waker))?;
         signals.keep();
         log.for_plugins(plugins.has_log());
-        let numbers = listen(&config, &machine.host_name, &mut sockets)?;
+        let numbers = listen(&config, &machine.host_name, inherited, &mut sockets)?;
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             host: config.host.clone().unwrap_or_else(|| machine.host_name.clone()),
@@ -180,6 +188,7 @@ impl Daemon {
 /// plugin cannot be made.
 pub fn check_plugins(config: &Config) -> Result<(), Fatal> {
     let mut log = start_log(Level::Warning)?;
+    config.warnings.iter().for_each(|text| log.warn(text));
     for note in make_plugins(config, &mut log, true, || {})?.end() {
         log.note(note);
     }
@@ -217,7 +226,12 @@ fn make_plugins(
 }
 
 /// Listens, and takes the numbers of connections from the state directory.
-fn listen(config: &Config, host_name: &str, sockets: &mut Sockets) -> Result<Numbers, Fatal> {
+fn listen(
+    config: &Config,
+    host_name: &str,
+    inherited: Vec<OwnedFd>,
+    sockets: &mut Sockets,
+) -> Result<Numbers, Fatal> {
     let state_dir = match &config.state_dir {
         Some(dir) => dir.clone(),
         None => place::state_dir(host_name)?,
@@ -225,7 +239,7 @@ fn listen(config: &Config, host_name: &str, sockets: &mut Sockets) -> Result<Num
     // Before the sockets: of two daemons that start at once on one state directory, the one that does not get it
     // must not have taken the other's new socket for a stale one.
     let mut numbers = Numbers::open(&state_dir).map_err(Fatal::doing("opening the state"))?;
-    let listening = bind_all(config)
+    let listening = bind_all(config, inherited)
         .and_then(|bound| sockets.listen(bound).map_err(Fatal::doing("watching the listeners")));
     let listening = listening.and_then(|()| {
         let addresses: Vec<_> = sockets.listeners().iter().map(|bound| bound.address.to_string()).collect();
@@ -245,8 +259,7 @@ fn listen(config: &Config, host_name: &str, sockets: &mut Sockets) -> Result<Num
 
 /// The sockets that the service manager has opened, and those of the configuration that are not
 /// among them; if there are none at all, the default one.
-fn bind_all(config: &Config) -> Result<Vec<Bound>, Fatal> {
-    let inherited = sys::inherited().map_err(Fatal::doing("taking the sockets of the service manager"))?;
+fn bind_all(config: &Config, inherited: Vec<OwnedFd>) -> Result<Vec<Bound>, Fatal> {
     let adopted = inherited.into_iter().map(adopt).collect::<Result<Vec<_>, _>>();
     let mut all = adopted.map_err(Fatal::doing("taking a socket of the service manager"))?;
     let mut addresses = config.listen.clone();

@@ -15,7 +15,7 @@ use mio::net::{TcpListener, UnixListener};
 use nix::errno::Errno;
 use nix::sys::socket::{
     self as sockets, AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr,
-    getsockname, listen,
+    getsockname, getsockopt, listen, sockopt,
 };
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Group, chown};
@@ -216,10 +216,18 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         let text = "there is a file of this name that is no socket; it is left alone";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
     }
-    match unix::UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
-        Ok(_) => Err(explain_in_use(io::ErrorKind::AddrInUse.into())),
+    // A process that takes no connections would have one that waits for it wait for ever.
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = sockets::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match sockets::connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
+        Err(Errno::ECONNREFUSED) => fs::remove_file(path),
+        Err(Errno::EAGAIN) => {
+            let text =
+                "another process listens there already, and takes no connections: it is stopped, or hangs";
+            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+        }
+        Err(error) => Err(error.into()),
+        Ok(()) => Err(explain_in_use(io::ErrorKind::AddrInUse.into())),
     }
 }
 
@@ -262,8 +270,9 @@ fn finish_tcp(listener: std::net::TcpListener) -> io::Result<Bound> {
 }
 
 /// Takes a listening socket that was opened for the daemon. Its file, if it has one, is not the daemon's to
-/// remove. Fails if it is no Unix or TCP socket, or if others than this machine could connect.
+/// remove. Fails if it is no Unix or TCP socket that listens, or if others than this machine could connect.
 pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
+    check_stream(&socket)?;
     let name: SockaddrStorage = getsockname(socket.as_raw_fd())?;
     match name.family() {
         Some(AddressFamily::Unix) => {
@@ -292,6 +301,22 @@ pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
         }
         _ => Err(io::Error::new(io::ErrorKind::Unsupported, "it is neither a Unix socket nor TCP")),
     }
+}
+
+/// Fails if a socket can have no connections to be taken; the error names the setting of systemd.socket(5) that makes
+/// such a one.
+fn check_stream(socket: &OwnedFd) -> io::Result<()> {
+    let kind = match getsockopt(socket, sockopt::SockType) {
+        Ok(SockType::Stream) if sockets::getpeername::<SockaddrStorage>(socket.as_raw_fd()).is_ok() => {
+            "a connection (Accept=yes); right is a socket that listens: ListenStream= with Accept=no"
+        }
+        Ok(SockType::Stream) => return Ok(()),
+        Ok(SockType::Datagram) => "a datagram socket (ListenDatagram=); right is ListenStream=",
+        Ok(SockType::SeqPacket) => "a SEQPACKET socket (ListenSequentialPacket=); right is ListenStream=",
+        Ok(_) => "no stream socket; right is ListenStream=",
+        Err(_) => "no socket (ListenFIFO= or ListenSpecial=); right is ListenStream=",
+    };
+    Err(io::Error::new(io::ErrorKind::Unsupported, format!("descriptor {} is {kind}", socket.as_raw_fd())))
 }
 
 #[cfg(test)]

@@ -21,3 +21,4 @@ mod stop;
 mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
+mod ways;
