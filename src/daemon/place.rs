@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use crate::address::Address;
 use crate::daemon::Fatal;
-use crate::sys::{is_root, make_directory, own_uid};
+use crate::store::make_directory;
+use crate::sys::{is_root, own_uid};
 
 /// The Unix socket: of root in /run/telexd, of others in their $XDG_RUNTIME_DIR, which is /run/user/UID if it is not
 /// set. `telex` looks there, too.

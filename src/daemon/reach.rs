@@ -1,6 +1,7 @@
 //! Knows whether the files are still there by which clients and other daemons find this one, and makes them again.
 //! Never: what goes over a socket.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -37,8 +38,8 @@ impl Reach {
 impl Daemon {
     /// Watches the files from now on.
     pub(super) fn watch_files(&mut self, now: Now) {
-        let watching = Watch::new().and_then(|mut watch| {
-            self.sockets.watch(&mut watch, FILES)?;
+        let watching = Watch::new().and_then(|watch| {
+            self.sockets.watch_descriptor(watch.as_fd(), FILES)?;
             Ok(watch)
         });
         match watching {

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::sys::make_directory;
+use super::directory::make_directory;
 
 /// Numbers are reserved on disk in blocks of this many, so that a crash loses at most that many.
 const BLOCK: u64 = 1 << 20;
