@@ -78,7 +78,7 @@ impl Daemon {
         if !bound.is_own() {
             return wrong.push(format!(
                 "the socket file {name}, which the service manager has made, was removed: no client can connect \
-                 before `systemctl restart telexd.socket telexd.service`"
+                 before `systemctl restart telexd.socket`"
             ));
         }
         if self.started_with.listen.is_empty() {

@@ -113,7 +113,7 @@ fn of_a_socket_that_was_handed_over_the_log_says_how_to_go_on() {
     let mut telexd = starter.before(&give).start();
     telexd.client().ping();
     fs::remove_file(&socket).expect("removed");
-    telexd.wait_for_log("no client can connect before `systemctl restart telexd.socket telexd.service`");
+    telexd.wait_for_log("no client can connect before `systemctl restart telexd.socket`");
     telexd.stop();
     assert_eq!(telexd.log().matches("systemctl restart").count(), 1);
 }
