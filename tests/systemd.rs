@@ -267,6 +267,22 @@ same "the socket of before" "$(systemctl is-active telexd.socket)" active
 }
 
 #[test]
+fn of_a_socket_file_that_is_removed_the_journal_says_how_to_go_on() {
+    let Some(systemd) = Box::find() else { return };
+    systemd.run(
+        r##"
+ping
+rm $S
+within 'it is told' said warning 'no client can connect before `systemctl restart telexd.socket`'
+if ping; then die 'it is in reach without a file'; fi
+systemctl restart telexd.socket
+ping
+same "the state" "$(stat -c '%a %U' /var/lib/telexd/connections)" '600 telexd'
+"##,
+    );
+}
+
+#[test]
 fn without_the_socket_unit_the_service_binds_by_itself() {
     let Some(systemd) = Box::find() else { return };
     systemd.run(
@@ -350,7 +366,6 @@ within 'the journal has all of it' has_all
 # As logrotate does it.
 mv $log $log.1
 systemctl reload telexd
-# The check before the reload opens it, too.
 within 'the daemon writes to a new file' grep -q 'configuration read again' $log
 registers bob
 if grep -q '"bob"' $log.1; then die 'bob is in the old file'; fi

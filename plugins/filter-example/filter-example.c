@@ -129,5 +129,5 @@ static const void *extension(void *instance, const char *id) {
 
 /* The only thing that telexd looks for in the library. */
 TELEX_EXPORT const telex_descriptor telex_plugin = {
-    TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), 0,
+    TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), TELEX_MINOR,
     "filter-example", "1.0.0", create, destroy, extension};

@@ -1,6 +1,7 @@
 //! The daemon's command line.
 
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ fn main() -> ExitCode {
     if let Err(error) = sys::unblock_signals() {
         return fail(FAILED, &format!("unblocking signals: {error}"));
     }
+    // Before anything is opened, which would have the number of one that is missing.
+    let inherited = sys::inherited();
     let command_line = match CommandLine::parse(std::env::args_os()) {
         Ok(command_line) => command_line,
         Err(error) => return fail(USAGE, &error.to_string()),
@@ -40,14 +43,23 @@ fn main() -> ExitCode {
             Err(error) => fail(FAILED, &error.to_string()),
         };
     }
-    match serve(command_line, config, machine) {
+    let inherited = match inherited {
+        Ok(inherited) => inherited,
+        Err(error) => return fail(FAILED, &format!("taking the sockets of the service manager: {error}")),
+    };
+    match serve(command_line, config, machine, inherited) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(FAILED, &error.to_string()),
     }
 }
 
-fn serve(command_line: CommandLine, config: Config, machine: Machine) -> Result<(), Fatal> {
-    let daemon = Daemon::start(command_line, config, machine)?;
+fn serve(
+    command_line: CommandLine,
+    config: Config,
+    machine: Machine,
+    inherited: Vec<OwnedFd>,
+) -> Result<(), Fatal> {
+    let daemon = Daemon::start(command_line, config, machine, inherited)?;
     // Before what the log has to say. It need not be read: without a thread it is not said.
     if let Ok(out) = BackgroundWriter::start(io::stdout(), |_| String::new()) {
         out.write(&greeting(daemon.addresses()));

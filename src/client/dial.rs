@@ -38,10 +38,10 @@ fn choose(named: Option<OsString>, uid: u32, runtime_dir: Option<OsString>) -> R
     if let Some(named) = named.filter(|named| !named.is_empty()) {
         return Address::parse(&named.to_string_lossy()).map_err(Error::Address);
     }
-    Ok(Address::Unix(match (uid, runtime_dir.filter(|dir| !dir.is_empty())) {
+    Ok(Address::Unix(match (uid, runtime_dir.map(PathBuf::from).filter(|dir| dir.is_absolute())) {
         (0, _) => PathBuf::from("/run/telexd/telex.sock"),
-        (_, Some(dir)) => PathBuf::from(dir).join("telex.sock"),
-        // Where systemd puts it, for those without their environment (cron, sudo).
+        (_, Some(dir)) => dir.join("telex.sock"),
+        // Where systemd puts it, for those without their environment (cron, sudo), and where `telexd` looks, too.
         (uid, None) => PathBuf::from(format!("/run/user/{uid}/telex.sock")),
     }))
 }

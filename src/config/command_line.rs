@@ -42,7 +42,7 @@ Addresses:
                        0 for any that is free; tcp: may be left out.
 Without any, root listens at unix:/run/telexd/telex.sock and keeps the state in
 /var/lib/telexd; others listen at unix:$XDG_RUNTIME_DIR/telex.sock and keep it
-in $XDG_STATE_HOME/telexd or ~/.local/state/telexd.
+in $XDG_STATE_HOME/telexd/HOST or ~/.local/state/telexd/HOST.
 
 Settings: listen, state_dir, host, socket_mode, socket_group, log_level,
 drain_timeout, turn_bytes, plugin_dir, without, max_line_bytes,

@@ -83,6 +83,7 @@ impl Config {
 
         let mut config = merged.config;
         config.plugins.clone_from(&sections.plugins);
+        config.warnings = profile::warnings(&sections, source, command_line, &machine.host_name);
         if !command_line.listen.is_empty() {
             config.listen.clone_from(&command_line.listen);
         }

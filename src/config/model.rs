@@ -45,6 +45,8 @@ pub struct Config {
     pub limits: Limits,
     /// The plugins, in their order.
     pub plugins: Vec<PluginSettings>,
+    /// What is no fault, but hardly meant: sentences for the log.
+    pub warnings: Vec<String>,
 }
 
 impl Default for Config {
@@ -62,6 +64,7 @@ impl Default for Config {
             without: Vec::new(),
             limits: Limits::default(),
             plugins: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 }

@@ -31,6 +31,36 @@ pub(super) fn choose<'s>(
     found
 }
 
+/// What is to be said of profiles that look like the host's and are not taken: those of its name with or without its
+/// domain, or in other letters.
+pub(super) fn warnings(
+    sections: &Sections<'_>,
+    source: Source<'_>,
+    command_line: &CommandLine,
+    host_name: &str,
+) -> Vec<String> {
+    if command_line.profile.is_some() || sections.profiles.contains_key(host_name) {
+        return Vec::new();
+    }
+    let first = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
+    let alike = sections.profiles.keys().filter(|name| first(name) == first(host_name));
+    let text = |name: &String| {
+        let path = source.path.display();
+        format!(
+            "{path}: [profile.{}] is not taken: this host is called {host_name:?}; name the profile so, or start telexd \
+             with --profile {name}",
+            quoted_key(name)
+        )
+    };
+    alike.map(text).collect()
+}
+
+/// A key as TOML has it.
+fn quoted_key(name: &str) -> String {
+    let is_bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if is_bare { name.to_owned() } else { format!("{name:?}") }
+}
+
 fn names(sections: &Sections<'_>) -> String {
     sections.profiles.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -130,6 +160,23 @@ mod tests {
             told("", &["--profile", "gamma"]),
             "--profile gamma: there is no such profile; t.toml has no profiles"
         );
+    }
+
+    #[test]
+    fn a_profile_that_is_almost_named_as_the_host_is_told_of() {
+        let warnings = |text: &str, arguments: &[&str]| read(text, arguments).unwrap().warnings;
+        let told = |name: &str, option: &str| {
+            format!(
+                "t.toml: [profile.{name}] is not taken: this host is called \"alpha\"; name the profile so, or start \
+                 telexd with --profile {option}"
+            )
+        };
+        assert_eq!(warnings("[profile.Alpha]", &[]), [told("Alpha", "Alpha")]);
+        let full = "[profile.'alpha.example.org']";
+        assert_eq!(warnings(full, &[]), [told("\"alpha.example.org\"", "alpha.example.org")]);
+        assert_eq!(warnings(&format!("{full}\n[profile.alpha]"), &[]), [""; 0]);
+        assert_eq!(warnings(full, &["--profile", "alpha.example.org"]), [""; 0]);
+        assert_eq!(warnings("[profile.alphabet]\n[profile.beta]", &[]), [""; 0]);
     }
 
     #[test]

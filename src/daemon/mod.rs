@@ -11,12 +11,14 @@ mod accept;
 mod fatal;
 mod log;
 mod place;
+mod reach;
 mod reload;
 mod serve;
 mod switch;
 mod turn;
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use crate::sys::{self, Clock, ServiceManager, Signals, State};
 use accept::Troubles;
 pub use fatal::Fatal;
 use log::Log;
+use reach::Reach;
 use reload::Reloading;
 use switch::{Sockets, Switch};
 
@@ -55,20 +58,30 @@ pub struct Daemon {
     wants_reload: bool,
     /// What has been read, or is being read, and is not in force yet.
     reloading: Option<Reloading>,
+    reach: Reach,
     /// When an ordered end is over at the latest.
     stop_at: Option<Duration>,
 }
 
 /// The mark of the signals among what the sockets watch.
 const SIGNALS: usize = 0;
+/// The mark of the files that the daemon is found by.
+const FILES: usize = 1;
 /// What plugins are told that the daemon is.
 const NAME: &str = concat!("telexd ", env!("CARGO_PKG_VERSION"));
 
 impl Daemon {
-    /// Opens everything that the daemon needs. When this returns, clients can connect.
-    pub fn start(command_line: CommandLine, config: Config, machine: Machine) -> Result<Daemon, Fatal> {
+    /// Opens everything that the daemon needs. `inherited` are the sockets that the service manager has opened. When
+    /// this returns, clients can connect.
+    pub fn start(
+        command_line: CommandLine,
+        config: Config,
+        machine: Machine,
+        inherited: Vec<OwnedFd>,
+    ) -> Result<Daemon, Fatal> {
         let clock = Clock::new();
         let mut log = start_log(config.log_level)?;
+        config.warnings.iter().for_each(|text| log.warn(text));
         if let Err(error) = sys::raise_descriptor_limit() {
             log.warn(&format!("cannot raise the limit of open files: {error}"));
         }
@@ -78,10 +91,10 @@ impl Daemon {
         let waker = Arc::new(sockets.waker().map_err(Fatal::doing("making a waker"))?);
         let service_manager = ServiceManager::start(wakes(&waker))
             .map_err(Fatal::doing("starting the thread that tells the service manager"))?;
-        let plugins = make_plugins(&config, &mut log, wakes(&waker))?;
+        let plugins = make_plugins(&config, &mut log, false, wakes(&waker))?;
         signals.keep();
         log.for_plugins(plugins.has_log());
-        let numbers = listen(&config, &mut sockets)?;
+        let numbers = listen(&config, &machine.host_name, inherited, &mut sockets)?;
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             host: config.host.clone().unwrap_or_else(|| machine.host_name.clone()),
@@ -103,6 +116,7 @@ impl Daemon {
             switch: Switch { core, plugins, log, numbers, troubles, reloads: Vec::new() },
             wants_reload: false,
             reloading: None,
+            reach: Reach::default(),
             stop_at: None,
         })
     }
@@ -116,6 +130,7 @@ impl Daemon {
     pub fn run(mut self) -> Result<(), Fatal> {
         let mut now = self.clock.now();
         self.switch.plugins.started();
+        self.watch_files(now);
         self.tell_ready();
         self.switch.carry_out(&mut self.sockets, now);
         self.switch.hand_over_log(now);
@@ -168,11 +183,13 @@ impl Daemon {
     }
 }
 
-/// Makes the plugins of a configuration and ends them at once, as they are when the daemon starts. What its log
-/// would have of them goes to stderr, as far as it is a warning. The error says which plugin cannot be made.
+/// Makes the plugins of a configuration and ends them at once, as they are when the daemon starts, but without a file
+/// opened for writing. What its log would have of them goes to stderr, as far as it is a warning. The error says which
+/// plugin cannot be made.
 pub fn check_plugins(config: &Config) -> Result<(), Fatal> {
     let mut log = start_log(Level::Warning)?;
-    for note in make_plugins(config, &mut log, || {})?.end() {
+    config.warnings.iter().for_each(|text| log.warn(text));
+    for note in make_plugins(config, &mut log, true, || {})?.end() {
         log.note(note);
     }
     Ok(())
@@ -194,35 +211,46 @@ fn start_log(level: Level) -> Result<Log, Fatal> {
 fn make_plugins(
     config: &Config,
     log: &mut Log,
+    checking: bool,
     wake: impl Fn() + Send + Sync + 'static,
 ) -> Result<Plugins, Fatal> {
     sys::fail_at_file_limit().map_err(Fatal::doing("taking signals"))?;
-    let (plugins, dir) = (config.plugins.clone(), reload::plugin_dir(config));
-    Plugins::start(plugins, &dir, NAME, sys::own_uid(), config.limits.max_line_bytes, wake).map_err(
-        |failed| {
-            for note in failed.notes {
-                log.note(note);
-            }
-            Fatal::doing("loading plugins")(io::Error::other(failed.why))
-        },
-    )
+    let (plugins, dir, uid) = (config.plugins.clone(), reload::plugin_dir(config), sys::own_uid());
+    let max_line_bytes = config.limits.max_line_bytes;
+    Plugins::start(plugins, &dir, NAME, uid, max_line_bytes, checking, wake).map_err(|failed| {
+        for note in failed.notes {
+            log.note(note);
+        }
+        Fatal::doing("loading plugins")(io::Error::other(failed.why))
+    })
 }
 
 /// Listens, and takes the numbers of connections from the state directory.
-fn listen(config: &Config, sockets: &mut Sockets) -> Result<Numbers, Fatal> {
+fn listen(
+    config: &Config,
+    host_name: &str,
+    inherited: Vec<OwnedFd>,
+    sockets: &mut Sockets,
+) -> Result<Numbers, Fatal> {
     let state_dir = match &config.state_dir {
         Some(dir) => dir.clone(),
-        None => place::state_dir()?,
+        None => place::state_dir(host_name)?,
     };
     // Before the sockets: of two daemons that start at once on one state directory, the one that does not get it
     // must not have taken the other's new socket for a stale one.
     let mut numbers = Numbers::open(&state_dir).map_err(Fatal::doing("opening the state"))?;
-    let listening = bind_all(config)
+    let listening = bind_all(config, inherited)
         .and_then(|bound| sockets.listen(bound).map_err(Fatal::doing("watching the listeners")));
+    let listening = listening.and_then(|()| {
+        let addresses: Vec<_> = sockets.listeners().iter().map(|bound| bound.address.to_string()).collect();
+        let holder = format!("process {}, at {}", std::process::id(), addresses.join(", "));
+        numbers.name_holder(&holder).map_err(Fatal::doing("writing the state"))
+    });
     match listening {
         Ok(()) => Ok(numbers),
         Err(fatal) => {
-            // Those that cannot be given back are lost, as in a crash.
+            // What cannot be removed or given back is left, as by a crash.
+            sockets.listeners().iter().for_each(|bound| drop(bound.remove_file()));
             let _ = numbers.close();
             Err(fatal)
         }
@@ -231,8 +259,7 @@ fn listen(config: &Config, sockets: &mut Sockets) -> Result<Numbers, Fatal> {
 
 /// The sockets that the service manager has opened, and those of the configuration that are not
 /// among them; if there are none at all, the default one.
-fn bind_all(config: &Config) -> Result<Vec<Bound>, Fatal> {
-    let inherited = sys::inherited().map_err(Fatal::doing("taking the sockets of the service manager"))?;
+fn bind_all(config: &Config, inherited: Vec<OwnedFd>) -> Result<Vec<Bound>, Fatal> {
     let adopted = inherited.into_iter().map(adopt).collect::<Result<Vec<_>, _>>();
     let mut all = adopted.map_err(Fatal::doing("taking a socket of the service manager"))?;
     let mut addresses = config.listen.clone();

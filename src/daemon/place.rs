@@ -7,31 +7,43 @@ use std::path::PathBuf;
 
 use crate::address::Address;
 use crate::daemon::Fatal;
-use crate::sys::{is_root, make_directory};
+use crate::store::make_directory;
+use crate::sys::{is_root, own_uid};
 
-/// The Unix socket: of root in /run/telexd, of others in their $XDG_RUNTIME_DIR.
+/// The Unix socket: of root in /run/telexd, of others in their $XDG_RUNTIME_DIR, which is /run/user/UID if it is not
+/// set. `telex` looks there, too.
 pub(super) fn address() -> Result<Address, Fatal> {
     if is_root() {
         let folder = PathBuf::from("/run/telexd");
         make_directory(&folder, 0o755).map_err(Fatal::doing("making the folder /run/telexd"))?;
         return Ok(Address::Unix(folder.join("telex.sock")));
     }
-    let folder = home("XDG_RUNTIME_DIR").ok_or_else(|| {
-        missing(
-            "finding a place for the socket",
-            "$XDG_RUNTIME_DIR is not set; say where with --listen unix:/PATH",
-        )
+    // Where systemd puts it, for those without their environment (cron, su).
+    let usual = PathBuf::from(format!("/run/user/{}", own_uid()));
+    let folder = home("XDG_RUNTIME_DIR").or_else(|| usual.is_dir().then(|| usual.clone())).ok_or_else(|| {
+        let usual = usual.display();
+        let why = format!(
+            "$XDG_RUNTIME_DIR is no absolute path, and there is no {usual}; say where with --listen unix:/PATH"
+        );
+        missing("finding a place for the socket", &why)
     })?;
     Ok(Address::Unix(folder.join("telex.sock")))
 }
 
-/// The state directory: of root in /var/lib, of others in their $XDG_STATE_HOME.
-pub(super) fn state_dir() -> Result<PathBuf, Fatal> {
+/// The state directory: of root in /var/lib, of others in their $XDG_STATE_HOME, where each machine has its own: a home
+/// may be shared.
+pub(super) fn state_dir(host_name: &str) -> Result<PathBuf, Fatal> {
     if is_root() {
         return Ok(PathBuf::from("/var/lib/telexd"));
     }
+    // What a service starts inherits the variable, so it may be another service's.
+    if let Some(folder) = home("STATE_DIRECTORY").filter(|folder| folder.ends_with("telexd")) {
+        return Ok(folder);
+    }
     let folder = home("XDG_STATE_HOME").or_else(|| Some(home("HOME")?.join(".local/state")));
-    folder.map(|folder| folder.join("telexd")).ok_or_else(|| {
+    // Nothing that leads elsewhere.
+    let host = host_name.trim_start_matches('.').replace('/', "-");
+    folder.map(|folder| folder.join("telexd").join(host)).ok_or_else(|| {
         missing(
             "finding a state directory",
             "neither $XDG_STATE_HOME nor $HOME is set; say where with --state-dir DIR",

@@ -172,6 +172,7 @@ impl Daemon {
             or_nothing(&restart)
         ));
         self.put_plugins_in_force(fresh);
+        config.warnings.iter().for_each(|text| self.switch.log.warn(text));
         self.config = config;
         // What one part applies stands together.
         live.dedup_by_key(|difference| difference.applied_by);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Now;
 use crate::core::{Input, SessionKey};
-use crate::daemon::{Daemon, SIGNALS};
+use crate::daemon::{Daemon, FILES, SIGNALS};
 use crate::net::{Found, Ready};
 use crate::sys::{Signal, State};
 
@@ -23,9 +23,13 @@ impl Daemon {
         while let Some(found) = self.sockets.next_found() {
             match found {
                 Found::Other(SIGNALS) => self.take_signals(now),
+                Found::Other(FILES) => self.reach.changed(now),
                 Found::Other(_) => {}
                 Found::Change(change) => self.switch.take_change(change, &mut self.sockets, now),
             }
+        }
+        if self.stop_at.is_none() && self.reach.deadline().is_some_and(|at| at <= now.mono) {
+            self.look_after_files(now);
         }
         let left = self.serve(now);
         self.welcome(left, now);
@@ -51,7 +55,9 @@ impl Daemon {
             return Some(now);
         }
         let timer = self.switch.plugins.next_deadline(now);
-        let deadlines = [self.switch.core.next_deadline(), self.stop_at, timer, self.reload_deadline()];
+        let files = self.reach.deadline().filter(|_| self.stop_at.is_none());
+        let core = self.switch.core.next_deadline();
+        let deadlines = [core, self.stop_at, timer, self.reload_deadline(), files];
         deadlines.into_iter().flatten().min()
     }
 

@@ -15,7 +15,7 @@ use mio::net::{TcpListener, UnixListener};
 use nix::errno::Errno;
 use nix::sys::socket::{
     self as sockets, AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr,
-    getsockname, listen,
+    getsockname, getsockopt, listen, sockopt,
 };
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::{Gid, Group, chown};
@@ -68,14 +68,40 @@ pub struct Bound {
     pub listener: Listener,
     /// Where it listens, with the port that the kernel has chosen if 0 was asked for.
     pub address: Address,
-    /// The socket file that was made for it.
+    /// Its socket file.
     file: Option<SocketFile>,
 }
 
 impl Bound {
+    /// The path of the socket file, if it has one that this process can see.
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| file.path.as_path())
+    }
+
+    /// Whether the socket file is still there, and no other has been put in its place.
+    pub fn has_file(&self) -> bool {
+        self.file.as_ref().is_some_and(SocketFile::is_there)
+    }
+
+    /// Whether the daemon has made the socket file, and so may make and remove it.
+    pub fn is_own(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.made.is_some())
+    }
+
+    /// Binds the address of a socket file anew that the daemon has made, and that is gone. Errors as of [`bind`].
+    pub fn bind_again(&self) -> io::Result<Bound> {
+        match &self.file {
+            Some(SocketFile { made: Some(made), .. }) => bind_file(&self.address, *made),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// Removes the socket file, if the daemon made it and no other has been put in its place.
     pub fn remove_file(&self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), SocketFile::remove)
+        match self.file.as_ref().filter(|_| self.is_own() && self.has_file()) {
+            Some(file) => fs::remove_file(&file.path),
+            None => Ok(()),
+        }
     }
 }
 
@@ -84,32 +110,39 @@ struct SocketFile {
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
+    /// How the daemon made it; none: it was handed over.
+    made: Option<Made>,
+}
+
+/// What a socket file is given when it is made.
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    mode: u32,
+    group: Option<Gid>,
 }
 
 impl SocketFile {
-    fn of(path: &Path) -> io::Result<SocketFile> {
-        let found = fs::symlink_metadata(path)?;
-        Ok(SocketFile { path: path.to_owned(), identity: (found.dev(), found.ino()) })
+    fn of(path: &Path, made: Option<Made>) -> io::Result<SocketFile> {
+        Ok(SocketFile { path: path.to_owned(), identity: identity(path)?, made })
     }
 
-    fn remove(&self) -> io::Result<()> {
-        match SocketFile::of(&self.path) {
-            Ok(found) if found.identity == self.identity => fs::remove_file(&self.path),
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+    fn is_there(&self) -> bool {
+        identity(&self.path).is_ok_and(|found| found == self.identity)
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
 }
 
 /// Binds an address: one listener, or one for each IP address that a host name stands for. `mode`
 /// and `group` are for socket files. Errors say what is wrong, not with which address.
 pub fn bind(address: &Address, mode: u32, group: Option<&str>) -> io::Result<Vec<Bound>> {
     match address {
-        Address::Unix(path) => {
-            let listener = bind_file(path, mode, group)?;
-            let file = Some(SocketFile::of(path)?);
-            Ok(vec![finish_unix(listener, address.clone(), file)?])
+        Address::Unix(_) => {
+            let made = Made { mode, group: group.map(find_group).transpose()? };
+            Ok(vec![bind_file(address, made)?])
         }
         Address::Abstract(name) => {
             let name = unix::SocketAddr::from_abstract_name(name)?;
@@ -131,16 +164,17 @@ fn finish_unix(
     Ok(Bound { listener: Listener::Unix(UnixListener::from_std(listener)), address, file })
 }
 
-fn bind_file(path: &Path, mode: u32, group: Option<&str>) -> io::Result<unix::UnixListener> {
-    let group = group.map(find_group).transpose()?;
+fn bind_file(address: &Address, made: Made) -> io::Result<Bound> {
+    let Address::Unix(path) = address else { return Err(io::ErrorKind::Unsupported.into()) };
     remove_stale(path)?;
     let socket = bind_closed(path).map_err(explain_in_use)?;
-    if let Err(error) = give_away(path, mode, group) {
+    if let Err(error) = give_away(path, made) {
         // A file that cannot be removed is stale to the next daemon that listens there.
         let _ = fs::remove_file(path);
         return Err(error);
     }
-    Ok(socket.into())
+    let file = SocketFile::of(path, Some(made))?;
+    finish_unix(socket.into(), address.clone(), Some(file))
 }
 
 /// Binds a socket whose file is for its owner alone. The file gets the mode that the socket has by then, less
@@ -152,14 +186,14 @@ fn bind_closed(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-fn give_away(path: &Path, mode: u32, group: Option<Gid>) -> io::Result<()> {
-    if let Some(group) = group {
+fn give_away(path: &Path, made: Made) -> io::Result<()> {
+    if let Some(group) = made.group {
         chown(path, None, Some(group)).map_err(|error| {
             let error = io::Error::from(error);
             io::Error::new(error.kind(), format!("cannot give it to the group of socket_group: {error}"))
         })?;
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+    fs::set_permissions(path, fs::Permissions::from_mode(made.mode))
 }
 
 fn find_group(name: &str) -> io::Result<Gid> {
@@ -182,10 +216,18 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         let text = "there is a file of this name that is no socket; it is left alone";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
     }
-    match unix::UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
-        Ok(_) => Err(explain_in_use(io::ErrorKind::AddrInUse.into())),
+    // A process that takes no connections would have one that waits for it wait for ever.
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = sockets::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    match sockets::connect(socket.as_raw_fd(), &UnixAddr::new(path)?) {
+        Err(Errno::ECONNREFUSED) => fs::remove_file(path),
+        Err(Errno::EAGAIN) => {
+            let text =
+                "another process listens there already, and takes no connections: it is stopped, or hangs";
+            Err(io::Error::new(io::ErrorKind::AddrInUse, text))
+        }
+        Err(error) => Err(error.into()),
+        Ok(()) => Err(explain_in_use(io::ErrorKind::AddrInUse.into())),
     }
 }
 
@@ -228,8 +270,9 @@ fn finish_tcp(listener: std::net::TcpListener) -> io::Result<Bound> {
 }
 
 /// Takes a listening socket that was opened for the daemon. Its file, if it has one, is not the daemon's to
-/// remove. Fails if it is no Unix or TCP socket, or if others than this machine could connect.
+/// remove. Fails if it is no Unix or TCP socket that listens, or if others than this machine could connect.
 pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
+    check_stream(&socket)?;
     let name: SockaddrStorage = getsockname(socket.as_raw_fd())?;
     match name.family() {
         Some(AddressFamily::Unix) => {
@@ -241,7 +284,12 @@ pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
                     Address::Abstract(String::from_utf8_lossy(name.unwrap_or_default()).into_owned())
                 }
             };
-            finish_unix(listener, address, None)
+            // It may lie where this process does not see it (PrivateTmp=, a container).
+            let file = match &address {
+                Address::Unix(path) => SocketFile::of(path, None).ok(),
+                _ => None,
+            };
+            finish_unix(listener, address, file)
         }
         Some(AddressFamily::Inet | AddressFamily::Inet6) => {
             let bound = finish_tcp(std::net::TcpListener::from(socket))?;
@@ -253,6 +301,22 @@ pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
         }
         _ => Err(io::Error::new(io::ErrorKind::Unsupported, "it is neither a Unix socket nor TCP")),
     }
+}
+
+/// Fails if a socket can have no connections to be taken; the error names the setting of systemd.socket(5) that makes
+/// such a one.
+fn check_stream(socket: &OwnedFd) -> io::Result<()> {
+    let kind = match getsockopt(socket, sockopt::SockType) {
+        Ok(SockType::Stream) if sockets::getpeername::<SockaddrStorage>(socket.as_raw_fd()).is_ok() => {
+            "a connection (Accept=yes); right is a socket that listens: ListenStream= with Accept=no"
+        }
+        Ok(SockType::Stream) => return Ok(()),
+        Ok(SockType::Datagram) => "a datagram socket (ListenDatagram=); right is ListenStream=",
+        Ok(SockType::SeqPacket) => "a SEQPACKET socket (ListenSequentialPacket=); right is ListenStream=",
+        Ok(_) => "no stream socket; right is ListenStream=",
+        Err(_) => "no socket (ListenFIFO= or ListenSpecial=); right is ListenStream=",
+    };
+    Err(io::Error::new(io::ErrorKind::Unsupported, format!("descriptor {} is {kind}", socket.as_raw_fd())))
 }
 
 #[cfg(test)]

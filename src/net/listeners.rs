@@ -1,6 +1,7 @@
 //! Knows at which listeners connections wait, and when they cannot be taken.
 //! Never: which peer connects.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub(super) struct Listeners {
     waiting: Vec<bool>,
     /// Something was short: when to try again.
     retry_at: Option<Duration>,
+    /// Connections that waited at a listener that has been replaced.
+    left_behind: VecDeque<Stream>,
     round: Option<Round>,
 }
 
@@ -42,6 +45,14 @@ impl Round {
 impl Listeners {
     pub(super) fn new(bound: Vec<Bound>) -> Listeners {
         Listeners { waiting: vec![true; bound.len()], bound, ..Listeners::default() }
+    }
+
+    /// Puts another listener in the place of one that nobody can reach any more. What waits there is not lost.
+    pub(super) fn replace(&mut self, at: usize, fresh: Bound) {
+        let (Some(bound), Some(waits)) = (self.bound.get_mut(at), self.waiting.get_mut(at)) else { return };
+        let old = std::mem::replace(bound, fresh);
+        self.left_behind.extend(std::iter::from_fn(|| old.listener.accept().ok()));
+        *waits = true;
     }
 
     pub(super) fn connection_waits(&mut self, listener: usize) {
@@ -75,6 +86,9 @@ impl Listeners {
 
     /// The next connection that waits, in one round over all listeners; none at its end.
     pub(super) fn accept(&mut self, now: Duration) -> Option<io::Result<Stream>> {
+        if let Some(stream) = self.left_behind.pop_front() {
+            return Some(Ok(stream));
+        }
         if self.round.is_none() && self.deadline().is_none_or(|at| at > now) {
             return None;
         }

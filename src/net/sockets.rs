@@ -3,9 +3,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use mio::event::Source;
+use mio::unix::SourceFd;
 use slotmap::{Key, KeyData, SecondaryMap};
 
 use crate::net::connection::Connection;
@@ -99,6 +101,13 @@ impl<K: Key> Sockets<K> {
         Ok(())
     }
 
+    /// Puts another listener in the place of one of these whose socket file is gone.
+    pub fn replace_listener(&mut self, at: usize, mut fresh: Bound) -> io::Result<()> {
+        self.poller.watch_listener(&mut fresh.listener, LISTENERS + at)?;
+        self.listeners.replace(at, fresh);
+        Ok(())
+    }
+
     /// The listeners, in the order in which they were given.
     pub fn listeners(&self) -> &[Bound] {
         &self.listeners.bound
@@ -107,6 +116,11 @@ impl<K: Key> Sockets<K> {
     /// Watches another source that can be read; [`Found::Other`] tells of it by this mark.
     pub fn watch(&self, source: &mut impl Source, mark: usize) -> io::Result<()> {
         self.poller.watch(source, OTHERS + mark)
+    }
+
+    /// The same of a descriptor, which is closed when its owner closes it.
+    pub fn watch_descriptor(&self, descriptor: BorrowedFd<'_>, mark: usize) -> io::Result<()> {
+        self.poller.watch(&mut SourceFd(&descriptor.as_raw_fd()), OTHERS + mark)
     }
 
     /// What other threads end a wait with. There is one for each `Sockets`.

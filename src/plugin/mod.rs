@@ -83,20 +83,21 @@ pub struct Fresh(Vec<usize>);
 impl Plugins {
     /// Makes the plugins that a daemon starts with, on the thread of its loop. `uid` is the daemon's own
     /// user, `daemon` its name and version. `wake` is called, on other threads, when there is something to
-    /// be done here: something is prepared, or has been said. The error says which plugin that is required
-    /// cannot be made, and why.
+    /// be done here: something is prepared, or has been said. If it is `checking` they are made to be ended at once,
+    /// and open nothing for writing. The error says which plugin that is required cannot be made, and why.
     pub fn start(
         wanted: Vec<PluginSettings>,
         dir: &Path,
         daemon: &'static str,
         uid: u32,
         max_line_bytes: usize,
+        checking: bool,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Result<Plugins, NotStarted> {
         let wake = Wake::new(wake);
         let mut plugins = Plugins {
             chain: Chain::new(max_line_bytes),
-            workshop: Arc::new(Workshop::new(daemon, uid, wake.clone())),
+            workshop: Arc::new(Workshop::new(daemon, uid, checking, wake.clone())),
             under_way: None,
             wake,
             maker: None,
@@ -351,7 +352,7 @@ static const void *extension(void *instance, const char *id) {
     return strcmp(id, TELEX_EVENTS) == 0 ? &events : NULL;
 }
 TELEX_EXPORT const telex_descriptor telex_plugin = {
-    TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), 0, "idle", "1", create, destroy, extension};
+    TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), TELEX_MINOR, "idle", "1", create, destroy, extension};
 "#;
         let fresh = dir.join("fresh");
         std::fs::write(dir.join("idle.c"), TEXT).unwrap();
@@ -379,7 +380,7 @@ TELEX_EXPORT const telex_descriptor telex_plugin = {
 
     fn start(dir: &Path, names: &[&str]) -> Plugins {
         let wanted = names.iter().map(|name| settings(name)).collect();
-        Plugins::start(wanted, dir, "telexd", nix::unistd::geteuid().as_raw(), 1000, || {}).unwrap()
+        Plugins::start(wanted, dir, "telexd", nix::unistd::geteuid().as_raw(), 1000, false, || {}).unwrap()
     }
 
     /// Reads the configuration again; `meanwhile` is what happens while its plugins are made.

@@ -19,6 +19,8 @@ pub(super) struct Workshop {
     daemon: &'static str,
     /// Whose files are trusted, beside root's.
     uid: u32,
+    /// The configuration is only checked: plugins open nothing for writing.
+    checking: bool,
     /// By path, the state of the file that was loaded last. One that could not be loaded is tried anew: what
     /// it lacks may be elsewhere.
     libraries: Mutex<HashMap<PathBuf, (Version, Arc<Library>)>>,
@@ -46,15 +48,16 @@ pub(super) enum Made {
     Kept(usize),
     /// A new instance.
     New(PluginSettings, Version, Box<Instance>),
-    /// It could not be made, and is not required: its name, and why.
+    /// It is not made, and need not be: its name, and why.
     Missing(String, String),
 }
 
 impl Workshop {
-    pub(super) fn new(daemon: &'static str, uid: u32, wake: Wake) -> Workshop {
+    pub(super) fn new(daemon: &'static str, uid: u32, checking: bool, wake: Wake) -> Workshop {
         Workshop {
             daemon,
             uid,
+            checking,
             libraries: Mutex::default(),
             voices: Mutex::default(),
             making: Mutex::default(),
@@ -97,7 +100,12 @@ impl Workshop {
                     return Ok(Made::Kept(at));
                 }
                 let library = self.load(file)?;
-                let host = Host::new(self.daemon, &settings.name, self.wake.clone());
+                if self.checking && !library.knows_checking {
+                    let why =
+                        "is loaded, and not made: it was built before TELEX_MINOR 1, and might make files";
+                    return Ok(Made::Missing(name.clone(), why.to_owned()));
+                }
+                let host = Host::new(self.daemon, &settings.name, self.checking, self.wake.clone());
                 self.voices().push(host.voice());
                 let instance = Instance::create(library, host, &settings.config)?;
                 Ok(Made::New(settings.clone(), version, Box::new(instance)))

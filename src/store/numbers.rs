@@ -1,17 +1,19 @@
 //! Knows which connection numbers were given out, so that none is ever given out again.
 //! Never: to which connection.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::sys::make_directory;
+use super::directory::make_directory;
 
 /// Numbers are reserved on disk in blocks of this many, so that a crash loses at most that many.
 const BLOCK: u64 = 1 << 20;
 /// Who may open the file may lock it, and so keep the daemon from starting.
 const MODE: u32 = 0o600;
+/// Bytes of a number in the file, with its line end.
+const NUMBER_BYTES: u64 = 21;
 
 /// The next unused connection numbers of a state directory.
 #[derive(Debug)]
@@ -22,53 +24,82 @@ pub struct Numbers {
     next: u64,
     /// The first number that is not reserved on disk.
     reserved: u64,
+    /// Who has the lock, for those who do not get it: what stands in the file behind the number.
+    holder: String,
 }
 
 impl Numbers {
     /// Opens the state directory (which is made if it is not there) and locks it. Numbers begin
     /// at 1. Errors say what was tried, on which path.
     pub fn open(state_dir: &Path) -> io::Result<Numbers> {
-        let said =
-            |what: String| move |error: io::Error| io::Error::new(error.kind(), format!("{what}: {error}"));
+        Numbers::open_from(state_dir, 1)
+    }
+
+    /// The same with numbers from `least` on, though the file may say less.
+    fn open_from(state_dir: &Path, least: u64) -> io::Result<Numbers> {
         make_directory(state_dir, 0o700)
-            .map_err(said(format!("cannot make the state directory {}", state_dir.display())))?;
+            .map_err(said(|| format!("cannot make the state directory {}", state_dir.display())))?;
         let path = state_dir.join("connections");
-        let mut file = OpenOptions::new()
+        if !path.try_exists().unwrap_or(true) {
+            create(&path, least).map_err(said(|| format!("cannot make {}", path.display())))?;
+        }
+        let mut options = OpenOptions::new();
+        let mut file = options
             .read(true)
             .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(MODE)
             .open(&path)
-            .map_err(said(format!("cannot open {}", path.display())))?;
-        // The umask may have taken from it, or an earlier version made it for all to read.
+            .map_err(said(|| format!("cannot open {}", path.display())))?;
+        // An earlier version made it for all to read.
         file.set_permissions(Permissions::from_mode(MODE))
-            .map_err(said(format!("cannot close {} to others", path.display())))?;
-        match file.try_lock() {
+            .map_err(said(|| format!("cannot close {} to others", path.display())))?;
+        let locked = file.try_lock();
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(said(|| format!("cannot read {}", path.display())))?;
+        let (number, holder) = text.split_once('\n').unwrap_or((&text, ""));
+        match locked {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let text = format!(
-                    "another telexd uses the state directory {}; give this one another with --state-dir",
-                    state_dir.display()
-                );
-                return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
-            }
+            Err(TryLockError::WouldBlock) => return Err(is_held(state_dir, holder.trim())),
             Err(TryLockError::Error(error)) => {
-                return Err(said(format!("cannot lock {}", path.display()))(error));
+                return Err(said(|| format!("cannot lock {}", path.display()))(error));
             }
         }
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(said(format!("cannot read {}", path.display())))?;
-        let next = match text.trim() {
-            "" => 1,
-            number => number.parse().map_err(|_| {
-                let text = format!("{} should hold one number, and holds {number:?}", path.display());
-                io::Error::new(io::ErrorKind::InvalidData, text)
-            })?,
-        };
-        let mut numbers = Numbers { file, path, next, reserved: next };
+        let next = read(&path, number)?.max(least);
+        let mut numbers = Numbers { file, path, next, reserved: next, holder: String::new() };
         numbers.reserve(next + BLOCK)?;
+        numbers.name_holder("")?;
         Ok(numbers)
+    }
+
+    /// Where the next number is kept.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file is still there, and no other has been put in its place.
+    pub fn has_file(&self) -> bool {
+        let identity = |found: Metadata| (found.dev(), found.ino());
+        let own = self.file.metadata().map(identity).ok();
+        own.is_some() && own == fs::metadata(&self.path).map(identity).ok()
+    }
+
+    /// Makes the file again, and its directory, that are gone, with the lock and all that stood there.
+    pub fn make_again(&mut self) -> io::Result<()> {
+        let state_dir = self.path.parent().unwrap_or(Path::new("/"));
+        let mut fresh = Numbers::open_from(state_dir, self.reserved)?;
+        fresh.name_holder(&self.holder)?;
+        *self = fresh;
+        Ok(())
+    }
+
+    /// Says in the file who has the lock, for those who do not get it.
+    pub fn name_holder(&mut self, holder: &str) -> io::Result<()> {
+        let text = if holder.is_empty() { String::new() } else { format!("{holder}\n") };
+        self.file
+            .set_len(NUMBER_BYTES)
+            .and_then(|()| self.file.write_all_at(text.as_bytes(), NUMBER_BYTES))
+            .map_err(said(|| format!("cannot write {}", self.path.display())))?;
+        holder.clone_into(&mut self.holder);
+        Ok(())
     }
 
     /// A number that was never given out before.
@@ -82,23 +113,69 @@ impl Numbers {
 
     /// Gives the rest of the block back, at an orderly end: nothing is to be taken behind that.
     pub fn close(&mut self) -> io::Result<()> {
+        self.name_holder("")?;
         self.reserve(self.next)
     }
 
     /// Writes in place: twenty digits and a line end are one sector, which the disk writes whole.
     fn reserve(&mut self, until: u64) -> io::Result<()> {
-        let text = format!("{until:020}\n");
-        let written = self
-            .file
-            .rewind()
-            .and_then(|()| self.file.write_all(text.as_bytes()))
-            .and_then(|()| self.file.sync_data());
-        written.map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot write {}: {error}", self.path.display()))
-        })?;
+        self.file
+            .write_all_at(line(until).as_bytes(), 0)
+            .and_then(|()| self.file.sync_data())
+            .map_err(said(|| format!("cannot write {}", self.path.display())))?;
         self.reserved = until;
         Ok(())
     }
+}
+
+/// A number as the file has it.
+fn line(number: u64) -> String {
+    format!("{number:020}\n")
+}
+
+/// For `map_err`: what was tried.
+fn said(what: impl Fn() -> String) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{}: {error}", what()))
+}
+
+/// Makes the file with its first number in it: one that is there is never empty, whatever happens to the machine.
+fn create(path: &Path, number: u64) -> io::Result<()> {
+    let fresh = path.with_extension(std::process::id().to_string());
+    let mut options = OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(MODE).open(&fresh)?;
+    let written = file.write_all(line(number).as_bytes()).and_then(|()| file.sync_data());
+    // Not in the place of one that another process has made meanwhile.
+    let made = written.and_then(|()| match fs::hard_link(&fresh, path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // A file system without links.
+        Err(_) => fs::rename(&fresh, path),
+        Ok(()) => Ok(()),
+    });
+    // It is gone if it was renamed.
+    let _ = fs::remove_file(&fresh);
+    made
+}
+
+fn read(path: &Path, number: &str) -> io::Result<u64> {
+    let path = path.display();
+    let why = match number.trim().parse() {
+        Ok(number) => return Ok(number),
+        Err(_) if number.trim().is_empty() => format!(
+            "{path} is empty, so it is not known which numbers of connections were given out; write one there that \
+             is larger than all of them (echo 1000000000 >{path}), or remove the file to begin at 1 again"
+        ),
+        Err(_) => format!("{path} should hold one number, and holds {number:?}"),
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidData, why))
+}
+
+fn is_held(state_dir: &Path, holder: &str) -> io::Error {
+    let who = if holder.is_empty() { String::new() } else { format!(" ({holder})") };
+    let text = format!(
+        "another telexd{who} uses the state directory {}; give this one another with --state-dir",
+        state_dir.display()
+    );
+    io::Error::new(io::ErrorKind::ResourceBusy, text)
 }
 
 #[cfg(test)]
@@ -125,6 +202,39 @@ mod tests {
         }
         drop(numbers);
         assert!(Numbers::open(&state).unwrap().take().unwrap() > 3 + 2 * BLOCK);
+    }
+
+    #[test]
+    fn what_is_removed_is_made_again_and_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let mut numbers = Numbers::open(&state).unwrap();
+        numbers.name_holder("process 7, at unix:/x").unwrap();
+        assert_eq!((numbers.take().unwrap(), numbers.has_file()), (1, true));
+        fs::remove_dir_all(&state).unwrap();
+        assert!(!numbers.has_file());
+        numbers.make_again().unwrap();
+        assert!(numbers.has_file());
+        assert_eq!(numbers.take().unwrap(), 1 + BLOCK);
+        let error = Numbers::open(&state).unwrap_err().to_string();
+        assert!(error.contains("another telexd (process 7, at unix:/x) uses the state directory"), "{error}");
+        drop(numbers);
+        assert!(Numbers::open(&state).unwrap().take().unwrap() > 1 + BLOCK);
+    }
+
+    #[test]
+    fn an_empty_file_is_no_first_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("connections");
+        for empty in ["", "\n"] {
+            fs::write(&path, empty).unwrap();
+            let error = Numbers::open(dir.path()).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{} is empty", path.display())), "{error}");
+        }
+        fs::write(&path, "1000\n").unwrap();
+        assert_eq!(Numbers::open(dir.path()).unwrap().take().unwrap(), 1000);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(Numbers::open(dir.path()).unwrap().take().unwrap(), 1);
     }
 
     #[test]

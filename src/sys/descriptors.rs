@@ -32,7 +32,15 @@ pub fn inherited() -> io::Result<Vec<OwnedFd>> {
     if TAKEN.swap(true, std::sync::atomic::Ordering::Relaxed) {
         return Ok(Vec::new());
     }
-    let numbers = sd_notify::listen_fds()?;
+    let numbers = sd_notify::listen_fds().map_err(|error| match error.raw_os_error() {
+        Some(nix::libc::EBADF) => {
+            let count = std::env::var("LISTEN_FDS").unwrap_or_default();
+            let text =
+                format!("of the {count} descriptors from 3 on that LISTEN_FDS tells of, one is not open");
+            io::Error::new(io::ErrorKind::InvalidInput, text)
+        }
+        _ => error,
+    })?;
     // SAFETY: LISTEN_PID names this process, so these descriptors were passed on to it and nothing
     // else in it has opened or taken them; they are taken once.
     Ok(numbers.map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())

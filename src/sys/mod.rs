@@ -1,22 +1,22 @@
-//! Knows what the machine says of itself and of its processes: time, signals, credentials, limits, directories,
-//! the service manager; and how its threads do what may take long.
+//! Knows what the machine says of itself and of its processes: time, signals, credentials, limits, the service
+//! manager, files that are removed; and how its threads do what may take long.
 //! Never: what a message is.
 
 mod credentials;
 mod descriptors;
-mod directory;
 mod machine;
 mod service;
 mod signals;
 mod task;
 mod terminal;
+mod watch;
 mod writer;
 
 pub use credentials::identify;
 pub use descriptors::{inherited, raise_descriptor_limit, unread};
-pub use directory::make_directory;
 pub use machine::{Clock, has_group, host_name, is_root, own_uid};
 pub use service::{ServiceManager, State, is_journal};
 pub use signals::{Signal, Signals, fail_at_file_limit, unblock_signals};
 pub use task::BackgroundTask;
+pub use watch::Watch;
 pub use writer::BackgroundWriter;

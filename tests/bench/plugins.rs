@@ -58,8 +58,9 @@ impl Arrangement {
         let limits = Limits::default();
         let settings = filters.iter().enumerate().map(|(nth, path)| settings(path, nth)).collect();
         let uid = nix::unistd::getuid().as_raw();
-        let mut plugins = Plugins::start(settings, dir, "telexd bench", uid, limits.max_line_bytes, || {})
-            .expect("plugins");
+        let mut plugins =
+            Plugins::start(settings, dir, "telexd bench", uid, limits.max_line_bytes, false, || {})
+                .expect("plugins");
         let about = About { version: "0", host: "host".to_owned(), drain_timeout: Duration::ZERO };
         let mut core = Core::new(about, limits, NOW);
         let [sender, receiver] = [("a", 1), ("b", 2)].map(|(node_id, number)| {

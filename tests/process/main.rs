@@ -14,6 +14,7 @@ mod limits;
 mod memory;
 mod modes;
 mod plugins;
+mod reach;
 mod real_lines;
 mod reload;
 mod signals;
@@ -22,3 +23,4 @@ mod stop;
 mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
+mod ways;

@@ -1,6 +1,7 @@
 //! The plugins that judge messages, between clients and the daemon.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -134,6 +135,21 @@ fn acl_starts_with_a_rule_for_a_user_that_is_gone() {
     for line in &expected {
         wait_until(line, || telexd.log().matches(line.as_str()).count() == 2);
     }
+}
+
+#[test]
+fn the_file_of_learned_rules_is_not_made_by_a_check() {
+    let outside = tempfile::tempdir().expect("a directory");
+    let file = outside.path().join("learned.toml");
+    let quoted = format!("\"{}\"", file.display());
+    let learn =
+        |_: &Path| block_with("filter-acl", "toml learn", &[("\"/var/lib/telexd/learned.toml\"", &quoted)]);
+    let checked = starter(&["filter-acl"], learn).argument("--check").run();
+    assert_eq!((checked.code, file.exists()), (Some(0), false), "{}", checked.err);
+    assert!(checked.err.contains("everything is let through while rules are learned"), "{}", checked.err);
+    let _telexd = starter(&["filter-acl"], learn).before("umask 0").start();
+    let mode = fs::metadata(&file).expect("the file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 /// A full disk, in whose place a file may be no larger (RLIMIT_FSIZE): no line is torn, and learning goes on

@@ -305,6 +305,21 @@ fn log_journal_has_an_id_for_every_event_and_for_no_other() {
     assert!(ids.iter().all(|(event, id)| table.contains(&format!("(\"{event}\", \"{id}\")"))), "{table}");
 }
 
+/// Root would own it, and the daemon could not write to it.
+#[test]
+fn log_file_is_not_made_by_a_check() {
+    let outside = tempfile::tempdir().expect("a directory");
+    let path = outside.path().join("log");
+    let checked = with_log_file(|_| path.clone(), "").argument("--check").run();
+    assert_eq!((checked.code, path.exists()), (Some(0), false), "{}", checked.err);
+    let open = format!(
+        "telexd: warning: plugin log-file: this check is root's: it does not tell whether the daemon's user may \
+         write to {}\n",
+        path.display()
+    );
+    assert_eq!(checked.err, if nix::unistd::Uid::effective().is_root() { open } else { String::new() });
+}
+
 #[test]
 fn log_file_that_cannot_be_opened_is_refused_and_a_reload_leaves_all_as_it_was() {
     let gone = |dir: &Path| dir.join("gone/log");

@@ -68,6 +68,12 @@ impl Starter {
         self
     }
 
+    /// Keeps its state where it finds right.
+    pub(crate) fn keep_state_by_itself(mut self) -> Starter {
+        self.keeps_state = true;
+        self
+    }
+
     pub(crate) fn set(mut self, setting: &str) -> Starter {
         self.arguments.extend(["--set".into(), setting.into()]);
         self

@@ -17,8 +17,8 @@
  *   function returns; who wants to keep it copies it. Nothing is ever freed by the other side.
  * - Nothing unwinds across a call: no C++ exception, no Rust panic, no longjmp. (Rust plugins are built
  *   with the macro `export!`, which catches panics.)
- * - A struct that begins with `size` may grow at its end. Look at `size` before you read a field that is
- *   newer than revision 1 of what it belongs to; everything here is of revision 1.
+ * - A struct that begins with `size` may grow at its end, which TELEX_MINOR counts. Look at `size` before you
+ *   read a field that has come with a minor version after 0; it says so.
  * - Where a function pointer may be null that is said; where it is not, null is refused on loading.
  */
 #ifndef TELEX_PLUGIN_H
@@ -35,6 +35,8 @@ extern "C" {
 #define TELEX_MAGIC 0x584c4554u
 /* Of this page. A descriptor with another one is refused. */
 #define TELEX_ABI 1u
+/* What has been added to this page since it had that number. */
+#define TELEX_MINOR 1u
 
 /* Text or JSON: UTF-8, no NUL at its end, `data` and `len` bytes behind it. Something that is not there has
  * `data` null; an empty text has not. Each function says what it makes of one that is not there. */
@@ -118,6 +120,11 @@ struct telex_host {
     /* What this daemon can do beyond this page, by name and revision; null where it does not know that.
      * On any thread. */
     const void *(*extension)(const telex_host *host, const char *id);
+    /* Not 0 if the configuration is only checked (telexd --check), maybe by another user than the daemon's:
+     * the instance is ended as soon as it is made. It opens nothing for writing then, makes no file, and
+     * logs as a warning what it could not find out without that. Minor version 1. */
+    uint32_t checking;
+    uint32_t reserved;
 };
 
 /* ---- The descriptor -------------------------------------------------------------------------------- */
@@ -128,7 +135,8 @@ typedef struct telex_descriptor {
     uint32_t magic;
     uint32_t abi;
     uint32_t size;
-    uint32_t reserved; /* 0 */
+    /* TELEX_MINOR. Below 1 it is not made if a configuration is only checked: it would not know that. */
+    uint32_t minor;
     /* Of the plugin: static, ended by NUL, UTF-8, not empty. */
     const char *name;
     const char *version;
@@ -149,7 +157,7 @@ typedef struct telex_descriptor {
 /* The symbol. Declare it like this and nothing else in public:
  *
  *     TELEX_EXPORT const telex_descriptor telex_plugin = {
- *         TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), 0, ...};
+ *         TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), TELEX_MINOR, ...};
  */
 #if defined(__GNUC__)
 #define TELEX_EXPORT __attribute__((visibility("default")))

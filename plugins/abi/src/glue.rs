@@ -52,7 +52,7 @@ pub const fn descriptor<T: Exported>(name: &'static str, version: &'static str) 
         magic: raw::MAGIC,
         abi: raw::ABI,
         size: size_of::<raw::Descriptor>() as u32,
-        reserved: 0,
+        minor: raw::MINOR,
         name: name.as_ptr().cast(),
         version: version.as_ptr().cast(),
         create: Some(create::<T>),

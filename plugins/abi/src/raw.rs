@@ -6,6 +6,7 @@ use std::ffi::{c_char, c_void};
 
 pub const MAGIC: u32 = 0x584c_4554;
 pub const ABI: u32 = 1;
+pub const MINOR: u32 = 1;
 
 pub const OK: i32 = 0;
 pub const PASS: i32 = 0;
@@ -92,6 +93,8 @@ pub struct Host {
     pub fail: unsafe extern "C" fn(host: *const Host, reason: Str),
     pub set_timer: unsafe extern "C" fn(host: *const Host, milliseconds: u64) -> i32,
     pub extension: unsafe extern "C" fn(host: *const Host, id: *const c_char) -> *const c_void,
+    pub checking: u32,
+    pub reserved: u32,
 }
 
 /// `telex_descriptor`. What is an `Option` here is null in a descriptor that is not right.
@@ -101,7 +104,7 @@ pub struct Descriptor {
     pub magic: u32,
     pub abi: u32,
     pub size: u32,
-    pub reserved: u32,
+    pub minor: u32,
     pub name: *const c_char,
     pub version: *const c_char,
     pub create: Option<unsafe extern "C" fn(host: *const Host, config: Str) -> *mut c_void>,

@@ -47,6 +47,15 @@ impl Host {
         unsafe { text(self.raw().name) }.unwrap_or_default()
     }
 
+    /// Whether the configuration is only checked (`telexd --check`), maybe by another user than the daemon's: the
+    /// instance opens nothing for writing then, makes no file, and logs as a warning what it could not find out
+    /// without that.
+    pub fn checking(&self) -> bool {
+        let needed = std::mem::offset_of!(raw::Host, checking) + size_of::<u32>();
+        // SAFETY: it lives as long as the instance, and has so many bytes as it says first.
+        unsafe { (*self.0).size as usize >= needed && (*self.0).checking != 0 }
+    }
+
     /// Writes a record to the daemon's log. On any thread of the plugin's.
     pub fn log(&self, level: Level, message: &str) {
         // SAFETY: the header says that it may be called now, and copies.

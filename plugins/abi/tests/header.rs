@@ -33,12 +33,24 @@ fn facts() -> Facts {
     layout!(facts, "telex_str" = raw::Str { data, len });
     layout!(
         facts,
-        "telex_host" = raw::Host { size, abi, context, daemon, name, log, fail, set_timer, extension }
+        "telex_host" = raw::Host {
+            size,
+            abi,
+            context,
+            daemon,
+            name,
+            log,
+            fail,
+            set_timer,
+            extension,
+            checking,
+            reserved
+        }
     );
     layout!(
         facts,
         "telex_descriptor" =
-            raw::Descriptor { magic, abi, size, reserved, name, version, create, destroy, extension }
+            raw::Descriptor { magic, abi, size, minor, name, version, create, destroy, extension }
     );
     layout!(
         facts,

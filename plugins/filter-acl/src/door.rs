@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use telex_log::Tell;
+use telex_log::{Tell, check_append};
 use telex_plugin::{Interest, Level, Transport, Verdict};
 
 use crate::attempt::{Attempt, Said, Sender, quoted};
 use crate::config::{Config, Unknown};
-use crate::learned::Learned;
+use crate::learned::{Learned, cannot_open};
 use crate::notes::Told;
 use crate::policy::{Decision, Policy};
 use crate::verb::{ASKS, Verb};
@@ -24,6 +24,8 @@ pub struct Door {
     node_ids: HashMap<u64, Vec<Box<str>>>,
     told: Told,
     /// Where rules are learned, everything is let through.
+    learns: bool,
+    /// None if the configuration is only checked.
     learned: Option<Learned>,
     unknown: Vec<Unknown>,
 }
@@ -32,9 +34,25 @@ impl Door {
     /// Opens the file of learned rules, if there is to be one. `tell` is told, on another thread, if it cannot
     /// be written.
     pub fn new(config: Config, users: HashMap<u32, String>, tell: Tell) -> Result<Door, String> {
-        let learned = config.learn_file.map(|path| Learned::open(&path, tell)).transpose()?;
-        let Config { policy, unknown, .. } = config;
-        Ok(Door { policy, users, node_ids: HashMap::new(), told: Told::default(), learned, unknown })
+        let Config { policy, learn_file, unknown } = config;
+        let learned = learn_file.map(|path| Learned::open(&path, tell)).transpose()?;
+        let learns = learned.is_some();
+        Ok(Door { policy, users, node_ids: HashMap::new(), told: Told::default(), learns, learned, unknown })
+    }
+
+    /// The same for a check of the configuration: the file is not opened. `tell` is told what that leaves open.
+    pub fn check(
+        mut config: Config,
+        users: HashMap<u32, String>,
+        tell: &dyn Fn(Level, &str),
+    ) -> Result<Door, String> {
+        let learn_file = config.learn_file.take();
+        if let Some(path) = &learn_file
+            && let Some(unknown) = check_append(path).map_err(|error| cannot_open(path, &error))?
+        {
+            tell(Level::Warning, &unknown);
+        }
+        Ok(Door { learns: learn_file.is_some(), ..Door::new(config, users, Box::new(|_, _| {}))? })
     }
 
     /// The users and groups of rules that this machine does not have, for the log. It is an error where a rule
@@ -55,7 +73,7 @@ impl Door {
                 format!("rule {late} comes too late: rule {earlier} before it matches all that it does")
             })
             .collect();
-        if self.learned.is_some() {
+        if self.learns {
             doubts.push("everything is let through while rules are learned".into());
         } else if !Verb::ALL.into_iter().any(|verb| self.is_judged(verb)) {
             doubts.push("everything is allowed: the default is to allow, and no rule denies anything".into());

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use telex_log::{Batch, Queue, Sink, Tell};
@@ -16,6 +17,11 @@ const LEARNED_MAX: usize = 10_000;
 const WAITING_BYTES_MAX: usize = 32 << 20;
 /// The event of a record that is a rule.
 const RULE: &str = "rule";
+
+/// Why there can be no learning.
+pub(crate) fn cannot_open(path: &Path, error: &io::Error) -> String {
+    format!("\"learn_file\" is \"{}\", which cannot be opened: {error}", path.display())
+}
 
 /// The file of learned rules. What is to be written when it is dropped is written, or told of as lost.
 #[derive(Debug)]
@@ -29,10 +35,10 @@ impl Learned {
     /// Opens or makes a file. What it has is not learned again. `tell` is told if it cannot be written, and
     /// if it can be again.
     pub fn open(path: &Path, tell: Tell) -> Result<Learned, String> {
-        let fault = |error: io::Error| {
-            format!("\"learn_file\" is \"{}\", which cannot be opened: {error}", path.display())
-        };
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fault)?;
+        let fault = |error: io::Error| cannot_open(path, &error);
+        // What is learned is for the administrator, whatever the umask is.
+        let mut options = OpenOptions::new();
+        let mut file = options.read(true).append(true).create(true).mode(0o600).open(path).map_err(fault)?;
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(fault)?;
         if !text.is_empty() && !text.ends_with('\n') {

@@ -30,6 +30,11 @@ impl LineFile {
         };
         Ok(LineFile { path: path.to_owned(), mode, file })
     }
+
+    /// The same, opened when there is something to write.
+    pub(crate) fn unopened(path: &Path, mode: u32) -> LineFile {
+        LineFile { path: path.to_owned(), mode, file: None }
+    }
 }
 
 impl Sink for LineFile {

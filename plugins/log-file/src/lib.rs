@@ -3,10 +3,12 @@
 mod file;
 mod line;
 
+use std::io;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use telex_log::{Format, Logger, MaxLevel, MaxQueueBytes, Queue, Tell, Way, options};
+use telex_log::{Format, Logger, MaxLevel, MaxQueueBytes, Queue, Tell, Way, check_append, options};
+use telex_plugin::Level;
 
 use crate::file::LineFile;
 
@@ -39,24 +41,56 @@ enum LineFormat {
     Text,
 }
 
-/// Opens the file; `tell` is told when writing fails, and when it works again.
-pub fn start(config: &str, tell: Tell) -> Result<Logger, String> {
-    let options: Options = options(config)?;
-    if !options.path.is_absolute() {
-        let path = options.path.display();
-        return Err(format!("path: \"{path}\" is no absolute path, such as \"/var/log/telexd.log\""));
-    }
-    let mode = u32::from_str_radix(&options.mode, 8).ok().filter(|mode| *mode <= 0o777);
-    let mode =
-        mode.ok_or_else(|| format!("mode: \"{}\" is no mode from \"0000\" to \"0777\"", options.mode))?;
-    let format: Format = match options.format {
-        LineFormat::Json => Box::new(line::write_json),
-        LineFormat::Text => Box::new(line::write_text),
-    };
-    let file = LineFile::open(&options.path, mode)
-        .map_err(|error| format!("cannot open {}: {error}", options.path.display()))?;
-    let queue = Queue::start("log-file", options.max_queue_bytes.0, format, file, tell)?;
-    Ok(Logger::new(options.level, Way::Queue(queue)))
+/// What a configuration asks for.
+struct Wanted {
+    path: PathBuf,
+    mode: u32,
+    format: Format,
+    level: MaxLevel,
+    max_queue_bytes: usize,
 }
 
-telex_log::export!(start);
+impl Wanted {
+    fn read(config: &str) -> Result<Wanted, String> {
+        let Options { path, format, mode, level, max_queue_bytes } = options(config)?;
+        if !path.is_absolute() {
+            let path = path.display();
+            return Err(format!("path: \"{path}\" is no absolute path, such as \"/var/log/telexd.log\""));
+        }
+        let octal = u32::from_str_radix(&mode, 8).ok().filter(|mode| *mode <= 0o777);
+        let mode = octal.ok_or_else(|| format!("mode: \"{mode}\" is no mode from \"0000\" to \"0777\""))?;
+        let format: Format = match format {
+            LineFormat::Json => Box::new(line::write_json),
+            LineFormat::Text => Box::new(line::write_text),
+        };
+        Ok(Wanted { path, mode, format, level, max_queue_bytes: max_queue_bytes.0 })
+    }
+
+    fn cannot_open(&self, error: &io::Error) -> String {
+        format!("cannot open {}: {error}", self.path.display())
+    }
+
+    fn log_to(self, file: LineFile, tell: Tell) -> Result<Logger, String> {
+        let queue = Queue::start("log-file", self.max_queue_bytes, self.format, file, tell)?;
+        Ok(Logger::new(self.level, Way::Queue(queue)))
+    }
+}
+
+/// Opens the file; `tell` is told when writing fails, and when it works again.
+pub fn start(config: &str, tell: Tell) -> Result<Logger, String> {
+    let wanted = Wanted::read(config)?;
+    let file = LineFile::open(&wanted.path, wanted.mode).map_err(|error| wanted.cannot_open(&error))?;
+    wanted.log_to(file, tell)
+}
+
+/// The same without opening the file; `tell` is told what that leaves open.
+pub fn check(config: &str, tell: Tell) -> Result<Logger, String> {
+    let wanted = Wanted::read(config)?;
+    if let Some(unknown) = check_append(&wanted.path).map_err(|error| wanted.cannot_open(&error))? {
+        tell(Level::Warning, &unknown);
+    }
+    let file = LineFile::unopened(&wanted.path, wanted.mode);
+    wanted.log_to(file, tell)
+}
+
+telex_log::export!(start, check);

@@ -3,6 +3,7 @@
 //! writes what the daemon's loop must not wait for; [`LocalSocket`] is one that does without the thread
 //! while nobody makes it wait. [`Line`] is what a record tells people.
 
+mod access;
 mod line;
 mod local;
 mod logger;
@@ -11,6 +12,7 @@ mod queue;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use access::check_append;
 pub use line::Line;
 pub use local::LocalSocket;
 pub use logger::{Logger, Way};

@@ -52,17 +52,21 @@ impl Logger {
     }
 }
 
-/// Exports a log plugin: `export!(start)`, once in a library. `start` is a function that makes a [`Logger`]
+/// Exports a log plugin: `export!(start, check)`, once in a library. `start` is a function that makes a [`Logger`]
 /// of the plugin's `config`, and of a [`Tell`](crate::Tell), which is told when records cannot be written,
-/// and when they can again. A reload that changes nothing here has the same one [reopen](Logger::reopen).
+/// and when they can again. `check` does the same, opens nothing for writing, and tells what it could not find out. A reload that changes nothing here has the same one [reopen](Logger::reopen).
 #[macro_export]
 macro_rules! export {
-    ($start:ident) => {
+    ($start:ident, $check:ident) => {
         struct Exported($crate::Logger);
 
         impl telex_plugin::Plugin for Exported {
             fn create(host: telex_plugin::Host, config: &str) -> Result<Exported, String> {
-                $start(config, Box::new(move |level, message| host.log(level, message))).map(Exported)
+                let tell: $crate::Tell = Box::new(move |level, message| host.log(level, message));
+                match host.checking() {
+                    true => $check(config, tell).map(Exported),
+                    false => $start(config, tell).map(Exported),
+                }
             }
         }
 

@@ -25,7 +25,8 @@ pub(in crate::plugin) struct Host {
 
 impl Host {
     /// It stands still: plugins are given its address.
-    pub(in crate::plugin) fn new(daemon: &str, name: &str, wake: Wake) -> Box<Host> {
+    /// If it is `checking` its plugin opens nothing for writing.
+    pub(in crate::plugin) fn new(daemon: &str, name: &str, checking: bool, wake: Wake) -> Box<Host> {
         let shared = Shared {
             daemon: daemon.to_owned(),
             name: name.to_owned(),
@@ -47,6 +48,8 @@ impl Host {
             fail: host_fail,
             set_timer: host_set_timer,
             extension: host_extension,
+            checking: u32::from(checking),
+            reserved: 0,
         };
         let mut host = Box::new(Host { raw, shared: Arc::new(shared) });
         host.raw.daemon = Str::of(&host.shared.daemon);

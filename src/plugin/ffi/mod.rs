@@ -32,6 +32,8 @@ pub(super) struct Library {
     /// As it calls itself.
     pub(super) name: String,
     pub(super) version: String,
+    /// Whether its instances know that a configuration may only be checked.
+    pub(super) knows_checking: bool,
 }
 
 // SAFETY: it is never changed, and points to what is never unloaded.
@@ -48,6 +50,9 @@ impl Library {
         // SAFETY: its constructors run; the file belongs to root or to the daemon's own user.
         let library = unsafe { dl::Library::open(Some(&path), dl::RTLD_NOW | dl::RTLD_LOCAL) };
         let library = library.map_err(|error| {
+            if !path.exists() {
+                return "it cannot be loaded without /proc, which is not mounted".to_owned();
+            }
             // What the loader said is behind it, with a path that says nothing to a reader.
             let why = error.source().map_or_else(|| error.to_string(), ToString::to_string);
             format!("it cannot be loaded: {}", why.trim_start_matches(&format!("{}: ", path.display())))
@@ -110,7 +115,7 @@ impl Library {
         if let Some((function, _)) = missing.iter().find(|(_, is_missing)| *is_missing) {
             return Err(format!("its descriptor has no `{function}`"));
         }
-        Ok(Library { descriptor, name, version })
+        Ok(Library { descriptor, name, version, knows_checking: descriptor.minor >= 1 })
     }
 }
 

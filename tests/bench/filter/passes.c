@@ -38,4 +38,4 @@ static const void *extension(void *instance, const char *id) {
 }
 
 TELEX_EXPORT const telex_descriptor telex_plugin = {
-    TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), 0, "passes", "1", create, destroy, extension};
+    TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), TELEX_MINOR, "passes", "1", create, destroy, extension};

@@ -114,9 +114,21 @@ fn a_check_makes_the_plugins_and_ends_them() {
     let listen = telexd.addresses[0].as_str();
     let checked = run(&["--config", config.to_str().expect("UTF-8"), "--listen", listen, "--check"]);
     assert_eq!((checked.code, &*checked.out), (Some(0), "telexd: the configuration is right\n"));
-    let told = "telexd: warning: plugin rogue: made\ntelexd: warning: plugin rogue: ended\n";
+    let told = "telexd: warning: plugin rogue: made for a check\ntelexd: warning: plugin rogue: ended\n";
     assert_eq!(checked.err, told);
     telexd.client().ping();
+}
+
+/// It would not know that it is only made for a check, and open its files.
+#[test]
+fn a_check_loads_an_older_plugin_and_does_not_make_it() {
+    let checked = starter("OLD", "").argument("--check").run();
+    assert_eq!((checked.code, &*checked.out), (Some(0), "telexd: the configuration is right\n"));
+    let told = "telexd: warning: plugin rogue: is loaded, and not made: it was built before TELEX_MINOR 1, and \
+                might make files\n";
+    assert_eq!(checked.err, told);
+    let telexd = starter("OLD", "").start();
+    assert_eq!(ask(&mut telexd.node("a"), "a")["body"]["error"], json!("version 1"));
 }
 
 /// What it can do without is no reason to fail, but is said.

@@ -51,6 +51,8 @@
 /* A thread of it makes one file after the other, `made/0` and so on, until there is the file `enough`. They are in
  * a folder of their own: who makes a file keeps others from making one in the same folder. */
 #define MAKES_FILES 33
+/* It was built before TELEX_MINOR 1. */
+#define OLD 34
 
 #define STR(s) ((telex_str){(s), sizeof(s) - 1})
 
@@ -126,7 +128,7 @@ static void *create(const telex_host *the_host, telex_str config) {
     host->log(host, TELEX_WARNING, STR("being made"));
     wait_for("go_on");
 #elif ROGUE == TELLS_ALL
-    host->log(host, TELEX_WARNING, STR("made"));
+    host->log(host, TELEX_WARNING, host->checking ? STR("made for a check") : STR("made"));
     if (host->set_timer(host, 20) != TELEX_OK)
         return NULL;
 #endif
@@ -302,7 +304,11 @@ TELEX_EXPORT const telex_descriptor telex_plugin = {
 #else
     sizeof(telex_descriptor),
 #endif
+#if ROGUE == OLD
     0,
+#else
+    TELEX_MINOR,
+#endif
 #if ROGUE == NO_NAME
     NULL,
 #else

@@ -32,6 +32,8 @@ pub(super) fn new(told: &Mutex<Told>) -> Box<raw::Host> {
         fail,
         set_timer,
         extension,
+        checking: 0,
+        reserved: 0,
     })
 }
 

@@ -6,17 +6,20 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use super::own_uid;
-
 /// Makes a directory of this mode, and those above it that are missing. One that is there already stays as it is,
-/// unless it is the daemon's own and every user may write in it.
+/// unless every user may write in it: that is ended, if it is the daemon's to say.
 pub fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
     if let Ok(found) = fs::metadata(path)
         && found.is_dir()
     {
         // In a sticky one, such as /tmp, files are their owners' alone.
-        let is_open = found.mode() & 0o1002 == 0o002 && found.uid() == own_uid();
-        return if is_open { set_mode(path, found.mode() & 0o7775) } else { Ok(()) };
+        if found.mode() & 0o1002 != 0o002 {
+            return Ok(());
+        }
+        return match set_mode(path, found.mode() & 0o7775) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            closed => closed,
+        };
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         make_directory(parent, mode)?;
