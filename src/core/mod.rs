@@ -199,9 +199,10 @@ impl Core {
             Input::Ended { session } => self.ended(session, gate),
             Input::Broke { session } => self.break_off(session),
             Input::Resumed { session } => self.resumed(session, gate),
+            Input::HeldUp => (self.desk.effort.settled, self.desk.held_up) = (0, true),
             Input::TimePassed => {
                 // A turn begins.
-                self.desk.effort.settled = 0;
+                (self.desk.effort.settled, self.desk.held_up) = (0, false);
                 self.time_passed();
             }
             Input::Measured { session, unread } => self.measured(session, unread),
@@ -310,6 +311,15 @@ impl Core {
         if !self.desk.after.is_empty() {
             return Some(Duration::ZERO);
         }
+        self.next_timer()
+    }
+
+    /// Whether a deadline has come by `now`.
+    pub fn is_due(&mut self, now: Duration) -> bool {
+        self.next_timer().is_some_and(|at| at <= now)
+    }
+
+    fn next_timer(&mut self) -> Option<Duration> {
         let mut timers = std::mem::take(&mut self.desk.timers);
         timers.skip_stale(|at, timer| self.timer_matters(at, timer));
         self.desk.timers = timers;

@@ -46,6 +46,9 @@ pub enum Input<'a> {
     },
     /// Nothing but that time has passed.
     TimePassed,
+    /// Time has passed, and the shell was held up: what is handed in up to the next `TimePassed` may have come before
+    /// what is due now.
+    HeldUp,
     /// The answer to [`Order::Measure`].
     Measured {
         /// Whose.

@@ -8,6 +8,7 @@
 //! loop.
 
 mod accept;
+mod catch_up;
 mod fatal;
 mod log;
 mod place;
@@ -30,6 +31,7 @@ use crate::store::Numbers;
 use crate::sys::{self, Clock, ServiceManager, Signals, State};
 
 use accept::Troubles;
+use catch_up::CatchUp;
 pub use fatal::Fatal;
 use log::Log;
 use reload::Reloading;
@@ -51,6 +53,7 @@ pub struct Daemon {
     waker: Arc<Waker>,
     sockets: Sockets,
     switch: Switch,
+    catch_up: CatchUp,
     /// The configuration is to be read again.
     wants_reload: bool,
     /// What has been read, or is being read, and is not in force yet.
@@ -101,6 +104,7 @@ impl Daemon {
             waker,
             sockets,
             switch: Switch { core, plugins, log, numbers, troubles, reloads: Vec::new() },
+            catch_up: CatchUp::default(),
             wants_reload: false,
             reloading: None,
             stop_at: None,

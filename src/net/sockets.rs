@@ -261,6 +261,11 @@ impl<K: Key> Sockets<K> {
         }
     }
 
+    /// Whether a connection is ready by [`Sockets::resume`].
+    pub fn is_resumed(&self, key: K) -> bool {
+        self.connections.get(key).is_some_and(|connection| connection.resumed)
+    }
+
     /// Makes a connection ready if there may be something to read.
     pub fn queue_if_readable(&mut self, key: K) {
         if self.connections.get(key).is_some_and(|connection| connection.readable) {

@@ -10,6 +10,7 @@ mod bad_peers;
 mod comebacks;
 mod crowd;
 mod fairness;
+mod held_up;
 mod limits;
 mod plugins;
 mod real_lines;
