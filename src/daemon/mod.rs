@@ -25,6 +25,7 @@ use crate::address::Address;
 use crate::clock::Now;
 use crate::config::{CommandLine, Config, Machine};
 use crate::core::{About, Core, Level};
+use crate::limits::KEPT_BACK_MAX;
 use crate::net::{Bound, Waker, adopt, bind};
 use crate::plugin::Plugins;
 use crate::store::Numbers;
@@ -85,6 +86,8 @@ impl Daemon {
         signals.keep();
         log.for_plugins(plugins.has_log());
         let numbers = listen(&config, &mut sockets)?;
+        // One more, for telling a client that there is none for it.
+        sockets.keep_back(KEPT_BACK_MAX + 1);
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             host: config.host.clone().unwrap_or_else(|| machine.host_name.clone()),

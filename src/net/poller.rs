@@ -3,6 +3,7 @@
 //! Never: what is done about it.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub use mio::Waker;
@@ -47,6 +48,11 @@ impl Poller {
         let (poll, alarm) = (Poll::new()?, Alarm::new()?);
         poll.registry().register(&mut SourceFd(&alarm.fd()), Token(alarm_token), Interest::READABLE)?;
         Ok(Poller { poll, events: Events::with_capacity(EVENTS), alarm })
+    }
+
+    /// A descriptor that stays.
+    pub(super) fn any_fd(&self) -> BorrowedFd<'_> {
+        self.alarm.as_fd()
     }
 
     /// Watches a listener for connections.

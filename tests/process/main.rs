@@ -12,6 +12,7 @@ mod crowd;
 mod fairness;
 mod held_up;
 mod limits;
+mod no_room;
 mod plugins;
 mod real_lines;
 mod start;
