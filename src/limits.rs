@@ -28,6 +28,10 @@ pub const STALL_BYTES_MIN: u64 = 64 * 1024;
 pub const MAX_LINE_BYTES_MAX: usize = 64 << 20;
 /// What the daemon may add to a line: `from`, `message_id` and `sender`, in bytes.
 pub const ADDED_BYTES_MAX: usize = 1024;
+/// Connections of administrators that are taken although there is no room for more.
+pub const KEPT_BACK_MAX: usize = 8;
+/// How long such a connection stays after its last line.
+pub const KEPT_BACK_TIME: Duration = Duration::from_secs(10);
 
 /// Which connections may share a node ID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -104,6 +104,8 @@ mod tests {
             size(limits::STALL_BYTES_MIN as usize),
             size(limits::MAX_LINE_BYTES_MAX),
             size(limits::ADDED_BYTES_MAX),
+            grouped(limits::KEPT_BACK_MAX),
+            format!("{} s", limits::KEPT_BACK_TIME.as_secs()),
         ];
         let told: Vec<&str> = table("bound").iter().map(|row| row[0]).collect();
         assert_eq!(told, expected);

@@ -73,5 +73,9 @@ fn check_timers(core: &Core) {
             assert!(set.contains(&Timer::Progress(key)), "a session that is watched has no timer");
         }
     }
+    for key in core.kept_back.keys() {
+        assert!(core.sessions.get(key).is_some(), "one that is kept back is gone");
+        assert!(set.contains(&Timer::KeptBack(key)), "one that is kept back has no timer");
+    }
     assert!(!core.budget.under_pressure || set.contains(&Timer::Pressure));
 }

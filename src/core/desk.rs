@@ -16,6 +16,8 @@ use crate::limits::Limits;
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) now: Now,
+    /// The shell was held up: no deadline is over before it has handed in what came meanwhile.
+    pub(crate) held_up: bool,
     pub(crate) started: Now,
     pub(crate) limits: Limits,
     pub(crate) tuning: Tuning,
@@ -61,6 +63,7 @@ impl Desk {
     pub(crate) fn new(limits: Limits, tuning: Tuning, now: Now) -> Desk {
         Desk {
             now,
+            held_up: false,
             started: now,
             limits,
             tuning,

@@ -16,6 +16,7 @@
 //!
 //!   Core       the acts, and these nouns; each has its fields to itself, and verbs that call only downwards:
 //!   ├ Sessions   who is there, by key and number      Session: Caller, Phase, Inbound, Outbound, Holdings
+//!   ├ KeptBack   administrators' connections beyond all bounds
 //!   ├ Post       lines into outboxes and out of them  (Outbox, Blocks, Spare)
 //!   ├ Rows       who waits for room, in which order   (Row, with its receiver)
 //!   ├ Stalls     who takes too little                 (Watch, with its session)
@@ -42,6 +43,7 @@ mod emission;
 mod event;
 mod gate;
 mod happening;
+mod kept_back;
 mod order;
 mod outbox;
 mod own_line;
@@ -77,9 +79,10 @@ pub use repeats::Repeats;
 pub use stats::Stats;
 pub use tuning::Tuning;
 
-use acts::Scratch;
+use acts::{ENDING, Scratch};
 use budget::Budget;
 use desk::Desk;
+use kept_back::KeptBack;
 use phase::{Pause, Phase};
 use post::Post;
 use rows::Rows;
@@ -112,6 +115,7 @@ pub struct Core {
     about: About,
     desk: Desk,
     sessions: Sessions,
+    kept_back: KeptBack,
     post: Post,
     rows: Rows,
     budget: Budget,
@@ -142,6 +146,7 @@ impl Core {
             post: Post::new(tuning.clone()),
             desk: Desk::new(limits, tuning, now),
             sessions: Sessions::default(),
+            kept_back: KeptBack::default(),
             rows: Rows::default(),
             budget: Budget::default(),
             registry: Registry::default(),
@@ -163,13 +168,30 @@ impl Core {
         if let Err(refusal) = self.admit_connection(&peer) {
             return Err(self.refuse_connection(number, &peer, &refusal));
         }
+        Ok(self.begin(number, peer))
+    }
+
+    /// Takes a new connection of an administrator's although there is no room for it, as one of those that are kept
+    /// back: it may only send requests to the daemon, ends soon after its last line, and the oldest one ends
+    /// where there are too many. A daemon that ends takes none, as [`Core::open`] does.
+    pub fn open_beyond(&mut self, number: u64, peer: Peer, now: Now) -> Result<SessionKey, Vec<u8>> {
+        self.desk.set_now(now);
+        if self.desk.stopping {
+            return Err(self.refuse_connection(number, &peer, &Refusal::new(Code::Overloaded, ENDING)));
+        }
+        let key = self.begin(number, peer);
+        self.keep_back(key);
+        Ok(key)
+    }
+
+    fn begin(&mut self, number: u64, peer: Peer) -> SessionKey {
         self.desk.stats.connections_total += 1;
         let transport = peer.transport.word();
         let (about, text) = (Subject::new(number, &peer), format!("connected over {transport}"));
         self.desk.orders.note(Level::Debug, Event::Opened, about, text, |fields| {
             fields.string("transport", transport);
         });
-        Ok(self.sessions.open(number, peer))
+        self.sessions.open(number, peer)
     }
 
     /// Whether there is room for one more connection of this peer's: to be asked before a plugin is asked
@@ -186,6 +208,14 @@ impl Core {
         self.refuse_connection(number, peer, &refusal)
     }
 
+    /// Takes note of a connection that is not opened because the process may have no more files open. Gives the
+    /// line to tell its peer before it is closed.
+    pub fn refuse_for_files(&mut self, number: u64, peer: &Peer, now: Now) -> Vec<u8> {
+        self.desk.set_now(now);
+        let error = "the daemon cannot open more files, so it takes no more connections";
+        self.refuse_connection(number, peer, &Refusal::new(Code::Overloaded, error))
+    }
+
     /// Takes note of a fact. What it leads to is told by the other methods.
     pub fn handle(&mut self, input: Input<'_>, now: Now, gate: &mut dyn Gate) {
         self.desk.set_now(now);
@@ -199,9 +229,10 @@ impl Core {
             Input::Ended { session } => self.ended(session, gate),
             Input::Broke { session } => self.break_off(session),
             Input::Resumed { session } => self.resumed(session, gate),
+            Input::HeldUp => (self.desk.effort.settled, self.desk.held_up) = (0, true),
             Input::TimePassed => {
                 // A turn begins.
-                self.desk.effort.settled = 0;
+                (self.desk.effort.settled, self.desk.held_up) = (0, false);
                 self.time_passed();
             }
             Input::Measured { session, unread } => self.measured(session, unread),
@@ -310,6 +341,15 @@ impl Core {
         if !self.desk.after.is_empty() {
             return Some(Duration::ZERO);
         }
+        self.next_timer()
+    }
+
+    /// Whether a deadline has come by `now`.
+    pub fn is_due(&mut self, now: Duration) -> bool {
+        self.next_timer().is_some_and(|at| at <= now)
+    }
+
+    fn next_timer(&mut self) -> Option<Duration> {
         let mut timers = std::mem::take(&mut self.desk.timers);
         timers.skip_stale(|at, timer| self.timer_matters(at, timer));
         self.desk.timers = timers;
@@ -339,6 +379,7 @@ impl Core {
             Timer::Progress(session) => {
                 self.sessions.get(session).is_some_and(|session| session.is_watched_at(at))
             }
+            Timer::KeptBack(session) => self.kept_back.ends_at(session, at),
             Timer::Pressure => true,
         }
     }

@@ -46,6 +46,9 @@ pub enum Input<'a> {
     },
     /// A turn begins; time may have passed. What earlier calls have led to and is not done goes on.
     TimePassed,
+    /// Time has passed, and the shell was held up: what is handed in up to the next `TimePassed` may have come before
+    /// what is due now.
+    HeldUp,
     /// The answer to [`Order::Measure`].
     Measured {
         /// Whose.

@@ -45,14 +45,19 @@ impl Switch {
     /// Takes the connections that wait. They are [opened](Switch::welcome) in a turn to come.
     pub(super) fn accept(&mut self, sockets: &mut Sockets, now: Now) {
         while let Some(error) = sockets.accept(now.mono) {
-            if !is_shortage(&error) {
-                self.fail(&error, now);
-            } else if let Some(text) = self.troubles.shortage(&error, self.core.connections(), now.mono) {
-                self.log.warn(&text);
+            match is_shortage(&error) {
+                true => self.tell_shortage(&error, now),
+                false => self.fail(&error, now),
             }
         }
-        if !sockets.has_waiting() && std::mem::take(&mut self.troubles.is_told) {
+        if sockets.refill().is_ok() && !sockets.has_waiting() && std::mem::take(&mut self.troubles.is_told) {
             self.log.notice("connections are taken again");
+        }
+    }
+
+    fn tell_shortage(&mut self, error: &io::Error, now: Now) {
+        if let Some(text) = self.troubles.shortage(error, self.core.connections(), now.mono) {
+            self.log.warn(&text);
         }
     }
 
@@ -70,7 +75,11 @@ impl Switch {
         now: Now,
     ) -> Option<Ready<SessionKey>> {
         let (number, peer) = self.introduce(&newcomer.stream, now)?;
-        let opened = match self.open(number, peer, now) {
+        let shortage = sockets.refill().err();
+        if let Some(error) = &shortage {
+            self.tell_shortage(error, now);
+        }
+        let opened = match self.open(number, peer, shortage.is_some(), now) {
             Ok(session) => match sockets.open(session, newcomer) {
                 Ok(ready) => Some(ready),
                 Err(error) => {
@@ -95,15 +104,26 @@ impl Switch {
         opened
     }
 
-    /// Opens a connection, if there is room for it and no plugin is against it. If not, gives the line to tell
-    /// its peer.
-    fn open(&mut self, number: u64, peer: Peer, now: Now) -> Result<SessionKey, Vec<u8>> {
-        if self.core.would_open(&peer)
+    /// Opens a connection, if there is room for it, or it is an administrator's, and no plugin is against it. If not,
+    /// gives the line to tell its peer.
+    fn open(
+        &mut self,
+        number: u64,
+        peer: Peer,
+        files_are_short: bool,
+        now: Now,
+    ) -> Result<SessionKey, Vec<u8>> {
+        let has_room = !files_are_short && self.core.would_open(&peer);
+        if (has_room || peer.administrator)
             && let Err(TurnedAway { plugin, reason }) = self.plugins.connected(number, &peer)
         {
             return Err(self.core.turn_away(number, &peer, &plugin, &reason, now));
         }
-        self.core.open(number, peer, now)
+        match (has_room, peer.administrator) {
+            (false, true) => self.core.open_beyond(number, peer, now),
+            (false, false) if files_are_short => Err(self.core.refuse_for_files(number, &peer, now)),
+            _ => self.core.open(number, peer, now),
+        }
     }
 
     fn introduce(&mut self, stream: &Stream, now: Now) -> Option<(u64, Peer)> {

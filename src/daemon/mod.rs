@@ -8,6 +8,7 @@
 //! loop.
 
 mod accept;
+mod catch_up;
 mod fatal;
 mod log;
 mod place;
@@ -26,12 +27,14 @@ use crate::address::Address;
 use crate::clock::Now;
 use crate::config::{CommandLine, Config, Machine};
 use crate::core::{About, Core, Level};
+use crate::limits::KEPT_BACK_MAX;
 use crate::net::{Bound, Waker, adopt, bind};
 use crate::plugin::Plugins;
 use crate::store::Numbers;
 use crate::sys::{self, Clock, ServiceManager, Signals, State};
 
 use accept::Troubles;
+use catch_up::CatchUp;
 pub use fatal::Fatal;
 use log::Log;
 use reach::Reach;
@@ -54,6 +57,7 @@ pub struct Daemon {
     waker: Arc<Waker>,
     sockets: Sockets,
     switch: Switch,
+    catch_up: CatchUp,
     /// The configuration is to be read again.
     wants_reload: bool,
     /// What has been read, or is being read, and is not in force yet.
@@ -95,6 +99,8 @@ impl Daemon {
         signals.keep();
         log.for_plugins(plugins.has_log());
         let numbers = listen(&config, &machine.host_name, inherited, &mut sockets)?;
+        // One more, for telling a client that there is none for it.
+        sockets.keep_back(KEPT_BACK_MAX + 1);
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             host: config.host.clone().unwrap_or_else(|| machine.host_name.clone()),
@@ -114,6 +120,7 @@ impl Daemon {
             waker,
             sockets,
             switch: Switch { core, plugins, log, numbers, troubles, reloads: Vec::new() },
+            catch_up: CatchUp::default(),
             wants_reload: false,
             reloading: None,
             reach: Reach::default(),

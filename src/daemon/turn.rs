@@ -17,9 +17,6 @@ const SHARE_BYTES: usize = 16 * 1024;
 impl Daemon {
     /// What there is to be done after a wait. `now` is the only time that anything of it goes by.
     pub(super) fn turn(&mut self, now: Now) {
-        self.switch.tell(Input::TimePassed, &mut self.sockets, now);
-        self.switch.plugins.tick(now.mono);
-        self.switch.carry_out(&mut self.sockets, now);
         while let Some(found) = self.sockets.next_found() {
             match found {
                 Found::Other(SIGNALS) => self.take_signals(now),
@@ -28,10 +25,17 @@ impl Daemon {
                 Found::Change(change) => self.switch.take_change(change, &mut self.sockets, now),
             }
         }
+        let is_behind = self.catch_up.turn_begins(now.mono, self.sockets.ready_count())
+            && self.stop_at.is_none()
+            && self.switch.core.is_due(now.mono);
+        let begins = if is_behind { Input::HeldUp } else { Input::TimePassed };
+        self.switch.tell(begins, &mut self.sockets, now);
+        self.switch.plugins.tick(now.mono);
+        self.switch.carry_out(&mut self.sockets, now);
         if self.stop_at.is_none() && self.reach.deadline().is_some_and(|at| at <= now.mono) {
             self.look_after_files(now);
         }
-        let left = self.serve(now);
+        let left = self.serve(is_behind, now);
         self.welcome(left, now);
         if self.stop_at.is_none() && !self.sockets.has_newcomers() {
             self.switch.accept(&mut self.sockets, now);
@@ -96,14 +100,23 @@ impl Daemon {
 
     /// Serves every connection that is ready once, until the turn has taken enough. What it may take is shared by
     /// them, so that none has to wait for a next turn because of those that send much. Says how much is left for
-    /// newcomers, which is something if there are any.
-    fn serve(&mut self, now: Now) -> usize {
+    /// newcomers, which is something if there are any. A daemon that `is_behind` reads as much of each as there can
+    /// be.
+    fn serve(&mut self, is_behind: bool, now: Now) -> usize {
         let for_newcomers = if self.sockets.has_newcomers() { self.config.turn_bytes / 4 } else { 0 };
         let mut left = self.config.turn_bytes - for_newcomers;
-        let share = (left / self.sockets.ready_count().max(1)).max(SHARE_BYTES_MIN);
+        let share = match is_behind {
+            true => usize::MAX,
+            false => (left / self.sockets.ready_count().max(1)).max(SHARE_BYTES_MIN),
+        };
         for _ in 0..self.sockets.ready_count() {
             let Some(ready) = self.sockets.next_ready() else { break };
+            let key = ready.key;
             left = left.saturating_sub(self.serve_one(ready, share, now));
+            // Else some of what has been read is handled later.
+            if !self.sockets.is_resumed(key) {
+                self.catch_up.served();
+            }
             if left == 0 {
                 break;
             }

@@ -2,7 +2,7 @@
 //! Never: what is due then.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
@@ -21,6 +21,10 @@ impl Alarm {
     pub(super) fn new() -> io::Result<Alarm> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         Ok(Alarm { timer: TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?, set_for: None })
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.timer.as_fd()
     }
 
     /// What to poll. It never has to be read: setting it takes back that it has rung.

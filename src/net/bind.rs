@@ -61,6 +61,12 @@ pub fn is_shortage(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| shortages.contains(&Errno::from_raw(number)))
 }
 
+/// Whether an error means that no more files can be open.
+pub(super) fn is_file_shortage(error: &io::Error) -> bool {
+    let shortages = [Errno::EMFILE, Errno::ENFILE];
+    error.raw_os_error().is_some_and(|number| shortages.contains(&Errno::from_raw(number)))
+}
+
 /// A listener and where it listens.
 #[derive(Debug)]
 pub struct Bound {

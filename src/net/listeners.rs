@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
+use crate::net::bind::is_file_shortage;
+use crate::net::reserve::Reserve;
 use crate::net::{Bound, Stream, is_shortage};
 
 /// Connections taken from one listener in one round.
@@ -84,8 +86,9 @@ impl Listeners {
         self.has_waiting().then(|| self.retry_at.unwrap_or(Duration::ZERO))
     }
 
-    /// The next connection that waits, in one round over all listeners; none at its end.
-    pub(super) fn accept(&mut self, now: Duration) -> Option<io::Result<Stream>> {
+    /// The next connection that waits, in one round over all listeners; none at its end. For lack of a descriptor one
+    /// of the `reserve` is given up.
+    pub(super) fn accept(&mut self, now: Duration, reserve: &mut Reserve) -> Option<io::Result<Stream>> {
         if let Some(stream) = self.left_behind.pop_front() {
             return Some(Ok(stream));
         }
@@ -102,7 +105,10 @@ impl Listeners {
                 continue;
             }
             round.left -= 1;
-            let taken = bound.listener.accept();
+            let mut taken = bound.listener.accept();
+            if taken.as_ref().is_err_and(is_file_shortage) && reserve.give_up() {
+                taken = bound.listener.accept();
+            }
             match &taken {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     *waits = false;

@@ -7,6 +7,7 @@ mod connection;
 mod listeners;
 mod newcomers;
 mod poller;
+mod reserve;
 mod sockets;
 mod stream;
 

@@ -3,6 +3,7 @@
 //! Never: what is done about it.
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 pub use mio::Waker;
@@ -49,6 +50,11 @@ impl Poller {
         Ok(Poller { poll, events: Events::with_capacity(EVENTS), alarm })
     }
 
+    /// A descriptor that stays.
+    pub(super) fn any_fd(&self) -> BorrowedFd<'_> {
+        self.alarm.as_fd()
+    }
+
     /// Watches a listener for connections.
     pub(super) fn watch_listener(&self, listener: &mut Listener, token: usize) -> io::Result<()> {
         self.poll.registry().register(listener.source(), Token(token), Interest::READABLE)
@@ -77,7 +83,8 @@ impl Poller {
     }
 
     /// Waits until something is ready or it is `deadline` (none: for ever), by the clock that it is `now`.
-    /// A signal may end it early, and so may a deadline of a wait before.
+    /// A signal may end it early, and so may a deadline of a wait before. What is ready by then is found all the
+    /// same.
     pub(super) fn wait(&mut self, deadline: Option<Duration>, now: Duration) -> io::Result<()> {
         let timeout = match deadline {
             Some(deadline) if deadline <= now => Some(Duration::ZERO),
@@ -87,10 +94,12 @@ impl Poller {
             }
             None => None,
         };
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            _ => Ok(()),
+        let mut waited = self.poll.poll(&mut self.events, timeout);
+        // Also by a stop of the process (signal(7)), during which much may have come.
+        while waited.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Interrupted) {
+            waited = self.poll.poll(&mut self.events, Some(Duration::ZERO));
         }
+        waited
     }
 
     /// What the last wait has found.

@@ -14,6 +14,7 @@ use crate::net::connection::Connection;
 use crate::net::listeners::Listeners;
 use crate::net::newcomers::Newcomers;
 use crate::net::poller::{Poller, Readiness};
+use crate::net::reserve::Reserve;
 use crate::net::{Bound, Newcomer, Read, Stream, Waker, Wrote};
 
 /// Bytes read from one connection in one go. With half of it the kernel takes twice the time for each byte that
@@ -38,6 +39,7 @@ pub struct Sockets<K: Key> {
     told: VecDeque<Readiness>,
     listeners: Listeners,
     newcomers: Newcomers,
+    reserve: Reserve,
     connections: SecondaryMap<K, Connection>,
     /// The keys of connections that are ready, each once.
     ready: VecDeque<K>,
@@ -86,6 +88,7 @@ impl<K: Key> Sockets<K> {
             told: VecDeque::new(),
             listeners: Listeners::default(),
             newcomers: Newcomers::default(),
+            reserve: Reserve::default(),
             connections: SecondaryMap::new(),
             ready: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
@@ -177,11 +180,26 @@ impl<K: Key> Sockets<K> {
     /// of each listener.
     pub fn accept(&mut self, now: Duration) -> Option<io::Error> {
         loop {
-            match self.listeners.accept(now)? {
+            match self.listeners.accept(now, &mut self.reserve)? {
                 Ok(stream) => self.newcomers.push(stream),
                 Err(error) => return Some(error),
             }
         }
+    }
+
+    /// Keeps so many file descriptors back: when the process can get no more, connections are taken all the same, as
+    /// many as that. [`Sockets::refill`] says whether that is so.
+    pub fn keep_back(&mut self, descriptors: usize) {
+        self.reserve.keep(descriptors);
+    }
+
+    /// Gets back the descriptors that are kept back, as far as they have been given up. An error says that there are
+    /// not enough: what has been taken is beyond what the process may have.
+    pub fn refill(&mut self) -> io::Result<()> {
+        if self.reserve.refill(self.poller.any_fd())? {
+            self.listeners.descriptor_freed();
+        }
+        Ok(())
     }
 
     /// Whether there are newcomers.
@@ -273,6 +291,11 @@ impl<K: Key> Sockets<K> {
             connection.resumed = true;
             self.queue(key);
         }
+    }
+
+    /// Whether a connection is ready by [`Sockets::resume`].
+    pub fn is_resumed(&self, key: K) -> bool {
+        self.connections.get(key).is_some_and(|connection| connection.resumed)
     }
 
     /// Makes a connection ready if there may be something to read.

@@ -36,9 +36,8 @@ fn connections_in_all() {
     let mut others: Vec<_> = telexd.addresses.iter().map(|address| Client::connect(address)).collect();
     others.iter_mut().for_each(Client::ping);
     first.ping();
-    for address in &telexd.addresses {
-        refused(address, "max_connections");
-    }
+    refused(&telexd.addresses[0], "max_connections");
+    refused(&telexd.addresses[0], "max_connections");
     let connections = first.stats()["connections"].clone();
     assert_eq!(connections, json!({"now": 3, "total": 3, "refused": 2}));
     others.pop();
@@ -48,7 +47,7 @@ fn connections_in_all() {
 
 #[test]
 fn a_flood_of_connections_that_are_refused_is_no_flood_in_the_log() {
-    let telexd = Telexd::with(&["max_connections=1"]);
+    let telexd = Starter::new().set("max_connections=1").listen("tcp:127.0.0.1:0").start();
     let mut first = telexd.client();
     first.ping();
     let began = Instant::now();
@@ -72,12 +71,11 @@ fn connections_of_one_user() {
         .start();
     let mut clients = [telexd.client(), telexd.client()];
     clients.iter_mut().for_each(Client::ping);
-    refused(&telexd.addresses[0], "max_connections_per_uid");
     // Whom nobody has asked who he is counts as somebody else.
     let mut others = [Client::connect(&telexd.addresses[1]), Client::connect(&telexd.addresses[1])];
     others.iter_mut().for_each(Client::ping);
     refused(&telexd.addresses[1], "max_connections_per_uid");
-    assert_eq!(clients[0].stats()["connections"]["refused"], json!(2));
+    assert_eq!(clients[0].stats()["connections"]["refused"], json!(1));
     drop(clients);
     connect_when_taken(&telexd);
 }
@@ -416,62 +414,6 @@ fn who_asks_much_at_once_is_not_ended_because_memory_runs_short_meanwhile() {
     telexd.resume();
     for _ in 0..3000 {
         assert_eq!(client.message()["message_type"], json!("ping_reply"));
-    }
-}
-
-#[test]
-fn running_out_of_descriptors_pauses_accepting() {
-    let telexd = Starter::new().before("ulimit -n 40").start();
-    let mut first = telexd.node("first");
-    let mut second = telexd.node("second");
-    let mut crowd: Vec<_> = (0..60).map(|_| telexd.client()).collect();
-    telexd.wait_for_log("no more connections are taken");
-    let taken = first.stats()["connections"]["now"].as_u64().unwrap() as usize;
-    assert!((20..40).contains(&taken), "{taken}");
-    for n in 0..100 {
-        first.send(&json!({"message_id": n, "message_type": "signal", "to": "second"}));
-        assert_eq!(second.message()["message_id"], json!(n));
-    }
-    // While it is short it does not turn round and round.
-    let before = (telexd.process().cpu(), first.stats()["turns"].as_u64().unwrap());
-    std::thread::sleep(Duration::from_millis(500));
-    let after = (telexd.process().cpu(), first.stats()["turns"].as_u64().unwrap());
-    assert!(after.0 - before.0 < Duration::from_millis(100), "{before:?} {after:?}");
-    assert!(after.1 - before.1 < 20, "{before:?} {after:?}");
-
-    // Those who came first leave one after the other, and each makes room for one who waits. That is
-    // one shortage, and one line in the log.
-    for _ in 0..30 {
-        crowd.remove(0);
-        crowd[taken - 3].ping();
-        first.ping();
-    }
-    assert_eq!(telexd.log().matches("no more connections are taken").count(), 1, "{}", telexd.log());
-    crowd.truncate(2);
-    let mut late = telexd.client();
-    late.ping();
-    telexd.wait_for_log("connections are taken again");
-    crowd.iter_mut().for_each(Client::ping);
-}
-
-#[test]
-fn connections_that_come_and_go_where_descriptors_end_are_no_flood_in_the_log() {
-    let telexd = Starter::new().before("ulimit -n 40").start();
-    let mut first = telexd.node("first");
-    let mut crowd: Vec<_> = (0..60).map(|_| telexd.client()).collect();
-    telexd.wait_for_log("no more connections are taken");
-    let taken = first.stats()["connections"]["now"].as_u64().unwrap() as usize - 1;
-    let began = Instant::now();
-    for _ in 0..100 {
-        // Who was not taken leaves, and one more: there is room, until somebody comes.
-        crowd.truncate(taken - 1);
-        wait_until("room", || first.stats()["connections"]["now"] == taken);
-        crowd.push(telexd.client());
-        wait_until("no room", || first.stats()["connections"]["now"] == taken + 1);
-    }
-    let (log, most) = (telexd.log(), began.elapsed().as_secs() + 2);
-    for told in ["no more connections are taken", "connections are taken again"] {
-        assert!(log.matches(told).count() as u64 <= most, "{log}");
     }
 }
 

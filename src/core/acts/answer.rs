@@ -47,9 +47,11 @@ impl Core {
         self.requests.find_owed(receiver, from, id).is_some_and(|key| !self.end_if_due(key))
     }
 
-    /// Ends a request whose time is over, if that is not done yet. A time-out that is due counts as told.
+    /// Ends a request whose time is over, if that is not done yet. A time-out that is due counts as told, unless
+    /// the shell was held up.
     pub(super) fn end_if_due(&mut self, key: RequestKey) -> bool {
-        let is_due = self.requests.deadline(key).is_some_and(|at| at <= self.desk.mono());
+        let is_due =
+            !self.desk.held_up && self.requests.deadline(key).is_some_and(|at| at <= self.desk.mono());
         if is_due {
             self.request_expired(key);
         }
@@ -64,7 +66,7 @@ impl Core {
         }
         self.desk.works(self.requests.asked_by(asker) / 4);
         for key in self.requests.due_of(asker, self.desk.mono()) {
-            self.request_expired(key);
+            self.end_if_due(key);
         }
         let open = self.requests.asked_by(asker);
         if open + more <= most {

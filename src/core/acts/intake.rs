@@ -237,6 +237,9 @@ impl Core {
 
     fn line(&mut self, key: SessionKey, line: &[u8], gate: &mut dyn Gate, favoured: Option<SessionKey>) {
         self.desk.stats.lines_in += 1;
+        if !self.kept_back.is_empty() {
+            self.heard_of_kept_back(key);
+        }
         let envelope = match Envelope::scan(line) {
             Ok(envelope) => envelope,
             Err(broken) => return self.broken_line(key, refuse_broken(broken, line)),

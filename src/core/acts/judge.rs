@@ -19,6 +19,11 @@ impl Core {
 
     /// Has a message judged, and does with it what is said.
     pub(super) fn judge(&mut self, parcel: &Parcel<'_>, gate: &mut dyn Gate) {
+        if !self.kept_back.is_empty()
+            && let Err(refusal) = self.check_kept_back(parcel)
+        {
+            return self.refuse(parcel, &refusal);
+        }
         if let Some(verdict) = self.rule(parcel, gate) {
             self.act_on(parcel, verdict, gate);
         }

@@ -9,7 +9,7 @@ use crate::core::event::{Event, Level, Subject};
 use crate::core::happening::Happening;
 use crate::core::order::{Order, Reason};
 use crate::core::own_line::write_error;
-use crate::core::peer::Peer;
+use crate::core::peer::{Peer, User};
 use crate::core::phase::{Pause, Phase};
 use crate::core::session::Backlog;
 use crate::core::table::registry::Status;
@@ -17,21 +17,30 @@ use crate::core::{Core, SessionKey};
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
 
+/// Why a daemon that ends takes no connection.
+pub(in crate::core) const ENDING: &str = "the daemon is ending";
+
 impl Core {
     /// Whether there is room for one more connection of this peer's.
     pub(in crate::core) fn admit_connection(&self, peer: &Peer) -> Result<(), Refusal> {
         let limits = &self.desk.limits;
         let (all, mine) = (limits.max_connections, limits.max_connections_per_uid);
         let error = if self.desk.stopping {
-            "the daemon is ending".to_owned()
-        } else if self.sessions.len() >= all {
+            ENDING.to_owned()
+        } else if self.sessions.len() - self.kept_back.len() >= all {
             format!("there are {all} connections already, which is max_connections")
-        } else if self.sessions.of_user(&peer.user()) >= mine {
+        } else if self.sessions.of_user(&peer.user()) - self.kept_back_of(&peer.user()) >= mine {
             format!("this user has {mine} connections already, which is max_connections_per_uid")
         } else {
             return Ok(());
         };
         Err(Refusal::new(Code::Overloaded, error))
+    }
+
+    /// How many of a user's connections are there beyond all bounds.
+    fn kept_back_of(&self, user: &User) -> usize {
+        let is_own = |key| self.sessions.get(key).is_some_and(|session| session.caller.user() == *user);
+        self.kept_back.keys().filter(|&key| is_own(key)).count()
     }
 
     /// Counts a connection that is not opened. Gives the line for its peer.
@@ -228,6 +237,7 @@ impl Core {
             self.desk.timers.gone_stale();
         }
         let Some(session) = self.sessions.remove(key) else { return };
+        self.kept_back.remove(key);
         let about = Subject::new(session.caller.number, &session.caller.peer);
         self.desk.orders.note(Level::Debug, Event::Closed, about, "is closed".to_owned(), |_| {});
         self.desk.orders.put(Order::Close(key));

@@ -10,6 +10,7 @@
 //! | `judge` | has messages judged, and does with them what is said |
 //! | `route` | finds the receivers of a message, or why there are none |
 //! | `control`, `register` | answers requests to the daemon |
+//! | `beyond` | keeps administrators' connections beyond all bounds within theirs |
 //! | `publish` | brings messages to the subscribers of their topics |
 //! | `stop` | tells everybody of the end |
 //! | `leave` | takes connections in and away |
@@ -23,6 +24,7 @@
 //! | `tell` | tells plugins what happens to connections |
 
 mod answer;
+mod beyond;
 mod control;
 mod fates;
 mod held;
@@ -42,3 +44,4 @@ mod stop;
 mod tell;
 
 pub(super) use intake::Scratch;
+pub(super) use leave::ENDING;

@@ -78,6 +78,7 @@ impl Core {
                         session.look_at_progress(key, &mut self.desk);
                     }
                 }
+                Timer::KeptBack(key) => self.end_kept_back(key),
                 Timer::Pressure => self.check_pressure(),
             }
             self.settle();

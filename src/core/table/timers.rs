@@ -17,6 +17,8 @@ pub(crate) enum Timer {
     Held(SessionKey, u64),
     /// Whether a peer that has to read on does.
     Progress(SessionKey),
+    /// A connection of an administrator's that is there beyond all bounds has said nothing for long enough.
+    KeptBack(SessionKey),
     /// Whether memory is still short.
     Pressure,
 }
