@@ -83,11 +83,12 @@ impl Core {
                 self.desk.orders.resume(key);
                 break;
             }
-            if !session.inbound.greeted && session.inbound.frame.is_between_lines() {
-                if let Some(wrong) = explain_beginning(rest) {
-                    self.turn_off(key, Code::BadJson, Some(1), wrong);
-                    break;
-                }
+            if !session.inbound.greeted
+                && session.inbound.frame.is_between_lines()
+                && let Some(wrong) = explain_beginning(rest)
+            {
+                self.turn_off(key, Code::BadJson, Some(1), wrong);
+                break;
             }
             match session.inbound.frame.next(&mut rest, cap) {
                 None => break,

@@ -112,7 +112,7 @@ fn a_list_of_few_among_many_takes_turns() {
     const NAMES: usize = 8_000;
     let mut bench = Bench::tuned(wide(), small());
     let (holder, other, asker) = (bench.connects(), bench.connects(), bench.connects());
-    let name = |nth: usize| format!("n{nth:06}{}", if nth % 40 == 0 { "x" } else { "" });
+    let name = |nth: usize| format!("n{nth:06}{}", if nth.is_multiple_of(40) { "x" } else { "" });
     registers_many(&mut bench, holder, (0..NAMES).map(name));
     bench.says(
         asker,
