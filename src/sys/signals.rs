@@ -71,7 +71,15 @@ impl Signals {
         // nohup(1) has it ignored, so that the terminal's end is not the daemon's.
         let terminal = if is_ignored(SIGHUP) { None } else { Terminal::controlling() };
         let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
-        let source = Source::new(STOP.into_iter().chain([SIGHUP]).chain(MEANINGLESS).chain(real_time))?;
+        let source = Source::new(STOP.into_iter().chain([SIGHUP]).chain(MEANINGLESS))?;
+        for signal in real_time {
+            // A tool that runs the daemon may keep one to itself: valgrind has the last.
+            if let Err(error) = source.add_signal(signal)
+                && error.raw_os_error() != Some(libc::EINVAL)
+            {
+                return Err(error);
+            }
+        }
         Ok(Signals { source, end_at_once, terminal })
     }
 
