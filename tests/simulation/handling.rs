@@ -409,6 +409,10 @@ impl Pass<'_> {
             Judged::Reject => self.refuse(&message, &["denied"]),
             Judged::Drop if message.kind != Kind::Request => Ok(()),
             Judged::Drop if message.target == Target::Daemon => self.refuse(&message, &["denied"]),
+            // While memory is short it is not kept open for nothing.
+            Judged::Drop if self.m.tight && self.is_refused_next(&message, "overloaded") => {
+                self.refuse(&message, &["overloaded"])
+            }
             Judged::Drop if self.m.asked_by(message.sender) >= self.m.limits.max_requests => {
                 self.refuse(&message, &["too_many_requests"])
             }

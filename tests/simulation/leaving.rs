@@ -230,6 +230,15 @@ impl Pass<'_> {
                 watch.is_due |= now >= watch.since + patience;
             }
         }
+        // While memory is short a half line that does not grow costs its connection; which, is not followed.
+        if self.m.tight {
+            for number in self.seen.stalled.clone() {
+                if self.conn(number).is_some_and(|conn| !conn.leaving && !conn.backlog.is_empty()) {
+                    self.doom(number, "stalled");
+                }
+            }
+            self.settle()?;
+        }
         Ok(())
     }
 

@@ -45,7 +45,7 @@ impl Pass<'_> {
 
     /// Whether the sender's next line says that this message was refused so, and it was not the
     /// fate of a later one: a message without an id is hard to tell from another.
-    fn is_refused_next(&self, message: &Rc<Msg>, code: &'static str) -> bool {
+    pub(crate) fn is_refused_next(&self, message: &Rc<Msg>, code: &'static str) -> bool {
         if self.m.conns.keys().any(|&one| one != message.sender && self.comes_next(one, message)) {
             return false;
         }
