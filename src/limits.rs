@@ -71,6 +71,14 @@ pub struct Limits {
     pub shared_names: SharedNames,
 }
 
+impl Limits {
+    /// Half of `max_queue_bytes`: up to here a queue takes messages to topics, and to here it drains before senders
+    /// that wait for room go on.
+    pub(crate) fn half_queue(&self) -> usize {
+        self.max_queue_bytes / 2
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {

@@ -96,9 +96,12 @@ pub(crate) struct Publication {
     pub(crate) line: Vec<u8>,
     /// Looks for the subscribers; over when `receivers` is there.
     pub(crate) search: Search,
+    /// Those that were picked of what it found; it is kept if there are groups among them.
     pub(crate) receivers: Option<Vec<SessionKey>>,
     /// How many of them have been served.
     pub(crate) served: usize,
+    /// How many subscriptions had ended before: once more have, each is looked at again before it is served.
+    pub(crate) ended: u64,
     /// Of a request, when it is over. It is handed to all of them at once.
     pub(crate) deadline: Option<Duration>,
 }

@@ -58,7 +58,7 @@ impl Budget {
 
     /// With more bytes of answers than this waiting for it a connection is not read.
     pub(crate) fn choked_at(is_short: bool, limits: &Limits, tuning: &Tuning) -> usize {
-        let half = limits.max_queue_bytes / 2;
+        let half = limits.half_queue();
         if is_short { tuning.short_answer_bytes.min(half) } else { half }
     }
 

@@ -161,7 +161,7 @@ impl Rows {
         receiver: SessionKey,
         memory_is_short: bool,
     ) {
-        let half = desk.limits.max_queue_bytes / 2;
+        let half = desk.limits.half_queue();
         let Some(session) = sessions.get_mut(receiver) else { return };
         if let Some(row) = &mut session.row
             && !row.relieved

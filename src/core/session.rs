@@ -15,6 +15,7 @@ use crate::core::stalls::Watch;
 use crate::core::table::registry::NodeKey;
 use crate::core::table::requests::Asked;
 use crate::core::table::topics::Search;
+use crate::limits::Limits;
 use crate::wire::frame::Deframer;
 use crate::wire::json::Object;
 
@@ -55,7 +56,7 @@ pub(crate) struct Inbound {
     pub(crate) frame: Deframer,
     /// How much of a line without its end was there when memory was short and it was last looked at; none if
     /// that line has ended since, or was not read for a while.
-    pub(crate) half_line_seen: Option<usize>,
+    pub(crate) half_line_seen: Option<u32>,
     /// Bytes behind a line that could not be handled yet.
     pub(crate) backlog: Backlog,
     /// A judged line that waits for room.
@@ -274,6 +275,11 @@ impl Session {
     /// Whether nothing more of what it sent can be handled now.
     pub(crate) fn is_blocked(&self) -> bool {
         !self.inbound.pauses.is_empty() || !self.phase.is_here()
+    }
+
+    /// Whether a message to a topic may enter its queue.
+    pub(crate) fn has_topic_room(&self, limits: &Limits) -> bool {
+        self.outbound.outbox.direct_bytes() < limits.half_queue()
     }
 
     /// Whether nothing of what it sent is left, but for a line without its end.

@@ -98,7 +98,7 @@ impl Session {
     /// Looks no more if the peer need not read on. While its queue is full the next one may wait for it at
     /// once, and that is no new beginning.
     pub(crate) fn unwatch(&mut self, desk: &mut Desk, memory_is_short: bool) {
-        if self.outbound.outbox.direct_bytes() <= desk.limits.max_queue_bytes / 2 {
+        if self.outbound.outbox.direct_bytes() <= desk.limits.half_queue() {
             self.end_watch(desk, memory_is_short);
         }
     }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::core::acts::answer::asked;
+use crate::core::acts::memory::SHORT_BYTES;
 use crate::core::desk::LINE_EFFORT;
 use crate::core::gate::Gate;
 use crate::core::happening::Happening;
@@ -104,7 +105,6 @@ impl Core {
 
     /// Gives the body back, one level deeper than it came.
     fn ping(&mut self, parcel: &Parcel<'_>, body: &str) -> Result<(), Refusal> {
-        const SHORT_BYTES: usize = 4096;
         if self.is_overloaded() && body.len() > SHORT_BYTES {
             return Err(self.out_of_memory());
         }

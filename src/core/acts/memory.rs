@@ -16,6 +16,9 @@ use crate::wire::message::Refusal;
 /// By so many bytes a half line has to grow in each `stall_timeout` while memory is short.
 const HALF_LINE_GROWTH_MIN: usize = 64 * 1024;
 
+/// An answer of up to so many bytes is given to everybody while memory is short, as is the body of a `ping`.
+pub(super) const SHORT_BYTES: usize = 4096;
+
 impl Core {
     /// All that peers make the daemon keep, by what it is.
     pub(in crate::core) fn kept(&self) -> Kept {
@@ -85,7 +88,6 @@ impl Core {
     /// Whether a connection may be given an answer of so many bytes that helps out of a shortage of memory, or
     /// shows where it comes from.
     pub(super) fn check_answer(&self, key: SessionKey, bytes: usize) -> Result<(), Refusal> {
-        const SHORT_BYTES: usize = 4096;
         if !self.is_overloaded() {
             return Ok(());
         }
@@ -127,7 +129,7 @@ impl Core {
             }
             // What the daemon itself does not read now cannot grow.
             let bytes = session.inbound.frame.partial().len();
-            session.inbound.half_line_seen = (bytes > 0 && !session.is_blocked()).then_some(bytes);
+            session.inbound.half_line_seen = (bytes > 0 && !session.is_blocked()).then_some(bytes as u32);
         }
         let at = self.desk.mono() + self.desk.limits.stall_timeout;
         self.desk.timers.set(at, Timer::Pressure);
@@ -142,7 +144,7 @@ impl Core {
         let mut idle = Vec::new();
         for (key, session) in self.sessions.iter() {
             let bytes = session.inbound.frame.partial().len();
-            let grew = session.inbound.half_line_seen.map(|seen| bytes.saturating_sub(seen));
+            let grew = session.inbound.half_line_seen.map(|seen| bytes.saturating_sub(seen as usize));
             if bytes > 0 && session.phase.is_here() && grew.is_some_and(|grew| grew < HALF_LINE_GROWTH_MIN) {
                 idle.push((bytes, key));
             }

@@ -44,7 +44,7 @@ impl Core {
     /// With more bytes of answers than this a receiver is not read. What is in the first count adds none but
     /// `lagged`, and each line of the receiver's own is preceded by an exact look.
     fn choked_by(&self, class: Class) -> usize {
-        if class.is_answer() { self.choked_at() } else { self.desk.limits.max_queue_bytes / 2 }
+        if class.is_answer() { self.choked_at() } else { self.desk.limits.half_queue() }
     }
 
     /// What was queued for connections that nothing can be written to meets its fate at once.
@@ -94,13 +94,14 @@ impl Core {
                 copy.pop();
             }
             let receivers = is_over.then(|| std::mem::take(&mut receivers));
-            let search = match is_short || is_over {
-                true => self.topics.new_search(),
-                false => std::mem::take(search),
+            let search = match (is_short, is_over) {
+                (true, _) => self.topics.new_search(),
+                (false, true) => search.take_groups(),
+                (false, false) => std::mem::take(search),
             };
-            let (topic, line) = (topic.into(), copy);
+            let (topic, line, ended) = (topic.into(), copy, self.topics.ended());
             let publication =
-                Publication { origin, topic, line, search, receivers, served: 0, deadline: None };
+                Publication { origin, topic, line, search, receivers, served: 0, ended, deadline: None };
             self.desk.after.push(After::Publication(Box::new(publication)));
         }
         self.receivers = receivers;
@@ -113,35 +114,66 @@ impl Core {
                 let before = self.desk.effort.call;
                 let is_over = self.search_some(&of.topic, &mut of.search);
                 if is_over && let (Some(deadline), Some(sender)) = (of.deadline, of.origin.peer()) {
+                    of.search.retain(|key| self.sessions.is_here(key));
                     self.hand_over_late(sender, deadline, &of);
                     return None;
                 }
                 if is_over {
                     let mut receivers = Vec::new();
                     self.pick_subscribers(&of.search, &mut receivers);
-                    (of.receivers, of.search) = (Some(receivers), Search::default());
+                    (of.receivers, of.search) = (Some(receivers), of.search.take_groups());
                 }
                 let effort = self.desk.effort.call - before;
                 self.desk.effort.call = before;
                 self.desk.settles(effort);
                 continue;
             }
-            let all = of.receivers.as_deref().unwrap_or_default();
-            let end = all.len().min(of.served + self.desk.tuning.publish_step);
-            let mut some: Vec<_> = all[of.served..end].to_vec();
-            self.desk.settles(some.len() * RECEIVER_EFFORT);
-            some.retain(|&receiver| self.sessions.is_here(receiver));
-            of.served = end;
-            let is_last = end == all.len();
+            let mut some = self.next_receivers(&mut of);
             match Envelope::scan(&of.line) {
                 Ok(envelope) => self.serve(of.origin, &mut some, &envelope.outgoing()),
                 Err(_) => some.into_iter().for_each(|receiver| self.miss(receiver)),
             }
-            if is_last {
+            if of.receivers.as_ref().is_none_or(|all| of.served == all.len()) {
                 return None;
             }
         }
         Some(of)
+    }
+
+    /// The next receivers of a publication, as many as there is time for. One that has left or unsubscribed since it
+    /// was picked gets it no more; in the groups that it stood for others do.
+    fn next_receivers(&mut self, of: &mut Publication) -> Vec<SessionKey> {
+        let mut some = Vec::new();
+        while let Some(&receiver) = of.receivers.as_ref().and_then(|all| all.get(of.served))
+            && some.len() < self.desk.tuning.publish_step
+            && (self.desk.left() > 0 || some.is_empty())
+        {
+            self.desk.settles(RECEIVER_EFFORT);
+            of.served += 1;
+            if self.still_gets(receiver, of) {
+                some.push(receiver);
+            } else if of.search.len() > 0 {
+                self.pick_instead(receiver, of);
+            }
+        }
+        some
+    }
+
+    fn still_gets(&mut self, receiver: SessionKey, of: &Publication) -> bool {
+        if self.topics.ended() == of.ended {
+            return true;
+        }
+        self.desk.settles(self.topics.of_session(receiver).count());
+        self.topics.subscribed_to(receiver, &of.topic).next().is_some()
+    }
+
+    fn pick_instead(&mut self, lost: SessionKey, of: &mut Publication) {
+        self.desk.settles(of.search.len());
+        let Some(receivers) = &mut of.receivers else { return };
+        let (sessions, limits) = (&self.sessions, &self.desk.limits);
+        let has_room = |key| sessions.get(key).is_some_and(|session| session.has_topic_room(limits));
+        let picked = self.topics.pick_instead(lost, (&of.topic, &of.search), receivers, has_room);
+        receivers.extend(picked);
     }
 
     /// Looks for subscribers for a while, and says whether that is done.
@@ -153,9 +185,8 @@ impl Core {
     }
 
     fn pick_subscribers(&mut self, search: &Search, receivers: &mut Vec<SessionKey>) {
-        let (sessions, half) = (&self.sessions, self.desk.limits.max_queue_bytes / 2);
-        let has_room =
-            |key| sessions.get(key).is_some_and(|session| session.outbound.outbox.direct_bytes() < half);
+        let (sessions, limits) = (&self.sessions, &self.desk.limits);
+        let has_room = |key| sessions.get(key).is_some_and(|session| session.has_topic_room(limits));
         self.topics.pick(search, has_room, receivers);
         // Each is a short copy. The few branches on the way of a plain topic are no effort.
         self.desk.works(receivers.len() / 16);
@@ -196,7 +227,8 @@ impl Core {
         line.pop();
         let (origin, deadline) = (Origin::Peer(parcel.sender), Some(parcel.deadline));
         let (topic, search) = (topic.into(), std::mem::take(search));
-        let publication = Publication { origin, topic, line, search, receivers: None, served: 0, deadline };
+        let publication =
+            Publication { origin, topic, line, search, receivers: None, served: 0, ended: 0, deadline };
         self.desk.after.push(After::Publication(Box::new(publication)));
         Ok(())
     }
@@ -214,8 +246,6 @@ impl Core {
         let mut receivers = std::mem::take(&mut self.receivers);
         receivers.clear();
         self.pick_subscribers(search, &mut receivers);
-        // Some may have left since they were found.
-        receivers.retain(|&receiver| self.sessions.is_here(receiver));
         let done = self.hand_to_subscribers(parcel, topic, &mut receivers);
         self.receivers = receivers;
         done
@@ -239,6 +269,9 @@ impl Core {
         let with_room = receivers.iter().filter(|&&receiver| self.has_topic_room(receiver)).count();
         self.check_request_count(parcel.sender, with_room)?;
         self.leave_to_those_with_room(receivers);
+        if receivers.is_empty() && self.is_overloaded() {
+            return Err(self.out_of_memory());
+        }
         if receivers.is_empty() {
             let error = format!("every subscriber of \"{}\" reads too slowly to get it", excerpt(topic));
             return Err(Refusal::new(Code::Overloaded, error));

@@ -16,7 +16,7 @@ use crate::wire::code::Code;
 use crate::wire::message::{Id, Kind, Refusal, Target, excerpt};
 
 /// What became of a message to its receivers.
-enum Fate {
+enum Routed {
     Delivered,
     Refused(Refusal),
     /// A request of this id is open already.
@@ -87,14 +87,14 @@ impl Core {
     fn route_to_address(&mut self, parcel: &Parcel<'_>, to: &str) {
         let mut receivers = std::mem::take(&mut self.receivers);
         receivers.clear();
-        let fate = match self.find_receivers(parcel, to, &mut receivers) {
-            Err(refusal) => Fate::Refused(refusal),
+        let routed = match self.find_receivers(parcel, to, &mut receivers) {
+            Err(refusal) => Routed::Refused(refusal),
             Ok(reach) => self.hand_over(parcel, &receivers, reach),
         };
         self.receivers = receivers;
         // Most are delivered, and need no more than this look.
-        if !matches!(fate, Fate::Delivered) {
-            self.conclude_undelivered(parcel, fate);
+        if !matches!(routed, Routed::Delivered) {
+            self.conclude_undelivered(parcel, routed);
         }
     }
 
@@ -149,7 +149,7 @@ impl Core {
     }
 
     /// Hands a request or signal to those it reaches, or to none.
-    fn hand_over(&mut self, parcel: &Parcel<'_>, receivers: &[SessionKey], reach: Reach) -> Fate {
+    fn hand_over(&mut self, parcel: &Parcel<'_>, receivers: &[SessionKey], reach: Reach) -> Routed {
         let full = match reach {
             Reach::AnyOf => receivers,
             Reach::Each => {
@@ -160,21 +160,21 @@ impl Core {
         if parcel.is_request() {
             let is_each = reach == Reach::Each;
             if is_each && receivers.iter().any(|&one| self.owes(one, parcel.from, parcel.id)) {
-                return Fate::Doubled;
+                return Routed::Doubled;
             }
             let more = if is_each { receivers.len() } else { 1 };
             if let Err(refusal) = self.check_request_count(parcel.sender, more) {
-                return Fate::Refused(refusal);
+                return Routed::Refused(refusal);
             }
         }
         if self.is_overloaded() {
-            return Fate::Refused(self.out_of_memory());
+            return Routed::Refused(self.out_of_memory());
         }
         if !full.is_empty() {
             let sender = self.sessions.get(parcel.sender);
             return match sender.is_some_and(|session| session.holdings.never_waits) {
-                false => Fate::WaitsFor(full.into()),
-                true => Fate::Refused(Refusal::new(
+                false => Routed::WaitsFor(full.into()),
+                true => Routed::Refused(Refusal::new(
                     Code::Overloaded,
                     "the queue of a receiver is full, and this connection registered with \"overflow\":\"fail\"",
                 )),
@@ -184,16 +184,16 @@ impl Core {
             self.open_request(parcel, receivers);
         }
         self.deliver(Origin::Peer(parcel.sender), Class::Direct, receivers, &parcel.line);
-        Fate::Delivered
+        Routed::Delivered
     }
 
     /// Tells the sender what it has to be told, or makes it wait.
-    fn conclude_undelivered(&mut self, parcel: &Parcel<'_>, fate: Fate) {
-        match fate {
-            Fate::Delivered => {}
-            Fate::Refused(refusal) => self.refuse(parcel, &refusal),
-            Fate::Doubled => self.refuse_double(parcel.sender, parcel.from, parcel.id),
-            Fate::WaitsFor(receivers) => {
+    fn conclude_undelivered(&mut self, parcel: &Parcel<'_>, routed: Routed) {
+        match routed {
+            Routed::Delivered => {}
+            Routed::Refused(refusal) => self.refuse(parcel, &refusal),
+            Routed::Doubled => self.refuse_double(parcel.sender, parcel.from, parcel.id),
+            Routed::WaitsFor(receivers) => {
                 let mut line = Vec::new();
                 parcel.line.write_to(&mut line);
                 line.pop();

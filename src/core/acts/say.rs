@@ -91,10 +91,9 @@ impl Core {
 
     /// Whether a topic message may enter a receiver's queue.
     pub(super) fn has_topic_room(&self, receiver: SessionKey) -> bool {
-        let half = self.desk.limits.max_queue_bytes / 2;
-        let has_room =
-            |session: &crate::core::session::Session| session.outbound.outbox.direct_bytes() < half;
-        !self.is_overloaded() && self.sessions.get(receiver).is_some_and(has_room)
+        let limits = &self.desk.limits;
+        !self.is_overloaded()
+            && self.sessions.get(receiver).is_some_and(|session| session.has_topic_room(limits))
     }
 
     /// Counts a message that found no room.

@@ -6,7 +6,6 @@ use crate::core::after::{After, Stop};
 use crate::core::desk::LINE_EFFORT;
 use crate::core::order::Reason;
 use crate::core::phase::Pause;
-use crate::core::session::Through;
 use crate::core::{Core, SessionKey};
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
@@ -103,9 +102,7 @@ impl Core {
             session.inbound.pauses.end(Pause::Walk);
             session.inbound.walk.take()
         });
-        if let Some(walk) = walk
-            && let Through::RollCall(_) | Through::Nodes(_) | Through::Subscribers { .. } = walk.through
-        {
+        if let Some(walk) = walk {
             self.say_error_reply(key, walk.asked.borrowed(), &ending());
         }
         self.say_signal(key, "shutdown", |_| {});

@@ -21,6 +21,8 @@ pub(crate) struct Topics {
     sessions: SecondaryMap<SessionKey, Vec<Pattern>>,
     groups: HashMap<Arc<str>, Group>,
     count: usize,
+    /// How many subscriptions have ended so far.
+    ended: u64,
 }
 
 /// A pattern, and the group that its messages are shared in.
@@ -61,6 +63,24 @@ pub(crate) struct Search {
 }
 
 impl Search {
+    /// Takes what it has found, if that is of use behind the pick: if there are groups among it.
+    pub(crate) fn take_groups(&mut self) -> Search {
+        match self.found.iter().any(|subscriber| subscriber.group.is_some()) {
+            true => std::mem::take(self),
+            false => Search::default(),
+        }
+    }
+
+    /// Leaves out of what it has found those that are not `here` any more.
+    pub(crate) fn retain(&mut self, is_here: impl Fn(SessionKey) -> bool) {
+        self.found.retain(|subscriber| is_here(subscriber.session));
+    }
+
+    /// How many subscriptions it has found.
+    pub(crate) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     /// The memory that it takes.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.stack.capacity() * size_of::<(BranchKey, usize)>()
@@ -79,7 +99,7 @@ impl Default for Topics {
     fn default() -> Topics {
         let mut branches = SlotMap::with_key();
         let root = branches.insert(Branch::default());
-        Topics { branches, root, sessions: SecondaryMap::new(), groups: HashMap::new(), count: 0 }
+        Topics { branches, root, sessions: SecondaryMap::new(), groups: HashMap::new(), count: 0, ended: 0 }
     }
 }
 
@@ -140,6 +160,20 @@ impl Topics {
         true
     }
 
+    /// How many subscriptions have ended so far: while that is the same, what was found is still there.
+    pub(crate) fn ended(&self) -> u64 {
+        self.ended
+    }
+
+    /// The groups of a session's subscriptions to `topic`, none for a plain one.
+    pub(crate) fn subscribed_to(
+        &self,
+        session: SessionKey,
+        topic: &str,
+    ) -> impl Iterator<Item = Option<&str>> {
+        self.of_session(session).filter(move |(pattern, _)| covers(pattern, topic)).map(|(_, group)| group)
+    }
+
     /// The subscriptions of a session, each with its group, in the order in which they were made.
     pub(crate) fn of_session(&self, session: SessionKey) -> impl Iterator<Item = (&str, Option<&str>)> {
         let own = self.sessions.get(session).into_iter().flatten();
@@ -159,6 +193,7 @@ impl Topics {
         if let Ok(at) = place(list, number, group) {
             list.remove(at);
             self.count -= 1;
+            self.ended += 1;
         }
         if let Some(name) = group
             && let Some(shared) = self.groups.get_mut(name)
@@ -260,16 +295,55 @@ impl Topics {
             {
                 continue;
             }
-            let Some(group) = self.groups.get_mut(name) else { continue };
-            let after = members.partition_point(|member| member.number <= group.last);
-            let in_turn = || members[after..].iter().chain(&members[..after]);
-            if let Some(next) = in_turn().find(|member| has_room(member.session)).or_else(|| in_turn().next())
-            {
-                group.last = next.number;
+            if let Some(next) = self.next_of_group(name, &members, &has_room) {
                 picked.insert(next.number, next.session);
             }
         }
         receivers.extend(picked.into_values());
+    }
+
+    /// The member of a group, of these ordered by number, that is the next in turn and has room; if none has, the
+    /// next in turn.
+    fn next_of_group<'a>(
+        &mut self,
+        name: &str,
+        members: &[&'a Subscriber],
+        has_room: impl Fn(SessionKey) -> bool,
+    ) -> Option<&'a Subscriber> {
+        let group = self.groups.get_mut(name)?;
+        let after = members.partition_point(|member| member.number <= group.last);
+        let in_turn = || members[after..].iter().chain(&members[..after]);
+        let next = in_turn().find(|member| has_room(member.session)).or_else(|| in_turn().next())?;
+        group.last = next.number;
+        Some(next)
+    }
+
+    /// Picks others in the place of a receiver that gets a message to `topic` no more though it was picked: for each
+    /// group that it was found for and that has no member among the `receivers`, the next in turn of those that were
+    /// found and subscribe still.
+    pub(crate) fn pick_instead(
+        &mut self,
+        lost: SessionKey,
+        (topic, search): (&str, &Search),
+        receivers: &[SessionKey],
+        has_room: impl Fn(SessionKey) -> bool,
+    ) -> Vec<SessionKey> {
+        let of_lost = search.found.iter().filter(|subscriber| subscriber.session == lost);
+        let mut picked = Vec::new();
+        for name in of_lost.filter_map(|subscriber| subscriber.group.as_deref()) {
+            let is_member = |subscriber: &&Subscriber| {
+                subscriber.group.as_deref() == Some(name)
+                    && self.subscribed_to(subscriber.session, topic).any(|group| group == Some(name))
+            };
+            let members: Vec<_> = search.found.iter().filter(is_member).collect();
+            let is_served = |member: &&Subscriber| {
+                receivers.contains(&member.session) || picked.contains(&member.session)
+            };
+            if !members.iter().any(is_served) {
+                picked.extend(self.next_of_group(name, &members, &has_room).map(|next| next.session));
+            }
+        }
+        picked
     }
 
     fn find(&self, pattern: &str) -> Option<BranchKey> {
@@ -333,6 +407,13 @@ impl Subscriber {
 
 fn place(list: &[Subscriber], number: u64, group: Option<&str>) -> Result<usize, usize> {
     list.binary_search_by(|subscriber| subscriber.place().cmp(&(number, group)))
+}
+
+/// Whether a pattern matches a topic, as the tree does.
+fn covers(pattern: &str, topic: &str) -> bool {
+    let mut rest = topic.split('.');
+    let all = tokens(pattern).all(|token| rest.next().is_some_and(|theirs| token == "*" || token == theirs));
+    all && rest.next().is_some() == is_rest(pattern)
 }
 
 fn is_rest(pattern: &str) -> bool {
@@ -420,6 +501,7 @@ mod tests {
             assert!(topics.subscribe((a, 1), pattern, None));
             assert!(!topics.subscribe((a, 1), pattern, None), "once is enough");
             assert_eq!(!pick(&mut topics, topic).is_empty(), matches, "{pattern} {topic}");
+            assert_eq!(topics.subscribed_to(a, topic).eq([None]), matches, "{pattern} {topic}");
             assert!(topics.unsubscribe((a, 1), pattern, None));
             assert!(!topics.unsubscribe((a, 1), pattern, None));
             assert_eq!(topics.kept_bytes(), 0, "{pattern}: nothing is left");

@@ -123,3 +123,62 @@ fn who_leaves_does_not_wait_for_what_others_lead_to() {
     }
     assert!(is_closed);
 }
+
+/// A publication to `t` of which not all have been served, in a crowd; gives those as well that were.
+fn published_in_part(bench: &mut Bench) -> (Vec<SessionKey>, SessionKey) {
+    let (subscribers, publisher) = crowd(bench);
+    bench.says(publisher, json!({"message_type": "signal", "topic": "t", "body": 1}));
+    (subscribers, publisher)
+}
+
+#[test]
+fn behind_the_reply_to_unsubscribe_nothing_more_comes() {
+    let mut bench = Bench::tuned(Limits::default(), small());
+    let (subscribers, _) = published_in_part(&mut bench);
+    let (last, before) = (subscribers[subscribers.len() - 1], subscribers[subscribers.len() - 2]);
+    bench.says(last, json!({"message_type": "unsubscribe", "body": {"topic": "t"}}));
+    // One that subscribes in another way, too, still gets it.
+    for line in [
+        json!({"message_type": "subscribe", "body": {"topic": ">"}}),
+        json!({"message_type": "unsubscribe", "body": {"topic": "t"}}),
+    ] {
+        bench.says(before, line);
+    }
+    bench.turns_until_done();
+    let types: Vec<_> = bench.hears(last).iter().map(|line| line["message_type"].clone()).collect();
+    assert_eq!(types, ["unsubscribe_reply"]);
+    let heard = bench.hears(before);
+    assert_eq!(heard.iter().filter(|line| line["message_type"] == "signal").count(), 1, "{heard:?}");
+    assert_eq!(bench.hears(subscribers[0]).len(), 1);
+}
+
+#[test]
+fn in_a_group_another_member_gets_what_one_that_left_was_picked_for() {
+    for leaves in [true, false] {
+        let mut bench = Bench::tuned(Limits::default(), small());
+        let (subscribers, publisher) = crowd(&mut bench);
+        let members: Vec<_> = (0..3).map(|_| bench.connects()).collect();
+        for &member in &members {
+            let body = json!({"topic": "t", "group": "g"});
+            bench.asks(member, json!({"message_type": "subscribe", "body": body}));
+            bench.hears(member);
+        }
+        bench.says(publisher, json!({"message_type": "signal", "topic": "t", "body": 1}));
+        let signals = |line: &&Value| line["message_type"] == "signal";
+        let count = |bench: &mut Bench, member| bench.hears(member).iter().filter(signals).count();
+        let heard =
+            |bench: &mut Bench| -> Vec<_> { members.iter().map(|&member| count(bench, member)).collect() };
+        assert_eq!(heard(&mut bench), [0, 0, 0], "not yet");
+        // The first is the next in turn.
+        match leaves {
+            true => bench.handles(Input::Ended { session: members[0] }),
+            false => bench.says(
+                members[0],
+                json!({"message_type": "unsubscribe", "body": {"topic": "t", "group": "g"}}),
+            ),
+        }
+        bench.turns_until_done();
+        assert_eq!(heard(&mut bench), [0, 1, 0], "leaves: {leaves}");
+        assert_eq!(bench.hears(subscribers[0]).len(), 1);
+    }
+}
