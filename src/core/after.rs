@@ -111,7 +111,7 @@ pub(crate) struct Publication {
 pub(crate) enum Stop {
     /// Senders that wait for room are told, from this one on.
     Held(Vec<SessionKey>, usize),
-    /// Then all who wait for an answer.
+    /// Then all askers whose requests are open.
     Requests(Vec<RequestKey>, usize),
     /// Then monitors are told of every instance.
     Nodes(Vec<(Arc<str>, Vec<Instance>)>, usize),

@@ -15,7 +15,7 @@ slotmap::new_key_type! {
 /// Records of blocks that are kept for the next ones when all blocks are gone.
 const RECORDS_KEPT_MAX: usize = 4096;
 
-/// Lines one behind the other, each put together once. Everybody who holds a block gets all of it: the lines
+/// Lines one behind the other, each put together once. Each outbox that holds a block gets all of it: the lines
 /// in one are for the same receivers, however many of them come.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {

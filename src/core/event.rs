@@ -28,7 +28,7 @@ events! {
     /// A connection was opened. `transport`: `unix` or `tcp`.
     Opened => "opened",
     /// A connection was not opened. `code`: the error that its peer was told; `filter`: the plugin that
-    /// did not want it, where one did not; `count`: how many there were since the last such record.
+    /// did not want it, if one did not; `count`: how many there were since the last such record.
     Refused => "refused",
     /// A connection holds one more node ID. `node_id`.
     Registered => "registered",
@@ -63,7 +63,7 @@ pub enum Level {
     Notice,
     /// Comings and goings.
     Info,
-    /// For who debugs a client.
+    /// For people who debug a client.
     Debug,
 }
 
@@ -89,7 +89,7 @@ pub struct Subject {
     pub number: Option<u64>,
     /// The first of its node IDs.
     pub node_id: Option<Arc<str>>,
-    /// Its user, where the kernel has said.
+    /// Its user, if the kernel has said.
     pub uid: Option<u32>,
     /// The plugin's name.
     pub plugin: Option<String>,

@@ -11,13 +11,13 @@ pub trait Gate {
     /// Looks at one message, as it came but for its `from`.
     fn judge(&mut self, judged: &Judged<'_>) -> Verdict;
 
-    /// What each of those who judge has counted, in their order; for `stats`.
+    /// What each judge has counted, in their order; for `stats`.
     fn counters(&self) -> Vec<Counters> {
         Vec::new()
     }
 }
 
-/// What one of those who judge has counted since it was made.
+/// What one judge has counted since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the protocol")]
 pub struct Counters {
@@ -38,7 +38,7 @@ pub struct Judged<'a> {
     pub number: u64,
     /// The address of that connection: `:7`.
     pub unique_id: &'a str,
-    /// Who that is.
+    /// Its name.
     pub peer: &'a Peer,
     /// The sender's address, as stamped.
     pub from: &'a str,

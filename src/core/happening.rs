@@ -23,7 +23,7 @@ pub struct Party {
     pub number: u64,
     /// `:7`.
     pub unique_id: Arc<str>,
-    /// Who it is.
+    /// The connection.
     pub peer: Peer,
     /// The node IDs that it holds, in the order in which it took them.
     pub node_ids: Vec<Arc<str>>,

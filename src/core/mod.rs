@@ -173,7 +173,7 @@ impl Core {
 
     /// Takes a new connection of an administrator's although there is no room for it, as one of those that are kept
     /// back: it may only send requests to the daemon, ends soon after its last line, and the oldest one ends
-    /// where there are too many. A daemon that ends takes none, as [`Core::open`] does.
+    /// if there are too many. A daemon that ends takes none, as [`Core::open`] does.
     pub fn open_beyond(&mut self, number: u64, peer: Peer, now: Now) -> Result<SessionKey, Vec<u8>> {
         self.desk.set_now(now);
         if self.desk.stopping {

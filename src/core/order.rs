@@ -167,7 +167,7 @@ impl Orders {
     }
 }
 
-/// Why a connection ends; `Display` is the protocol's word, where it has one.
+/// Why a connection ends; `Display` is the protocol's word, if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The node ID was given up, and the connection goes on.

@@ -137,7 +137,7 @@ impl Outbox {
         footprint(&self.bytes, &self.runs)
     }
 
-    /// Gets memory for what is pushed next, where it has none and there is some.
+    /// Gets memory for what is pushed next, if it has none and there is some.
     pub(crate) fn borrow(&mut self, spare: &mut Spare) {
         if self.bytes.capacity() == 0
             && self.runs.capacity() == 0
@@ -516,7 +516,7 @@ mod tests {
         assert!(blocks.kept_bytes() > 0);
         outboxes[1].wrote(all(6).len(), &mut blocks);
         assert_eq!(blocks.kept_bytes(), 0);
-        // Where nobody holds the last block any more, there is a new one.
+        // If none holds the last block any more, there is a new one.
         share(&mut outboxes, &mut blocks, a, false);
         assert_eq!(waiting(&outboxes[0], &blocks), [all(1)]);
     }
@@ -535,7 +535,7 @@ mod tests {
         assert_eq!(slices.len(), (count * line.len()).div_ceil(64 * 1024));
         assert!(slices.iter().all(|slice| slice.len() <= 64 * 1024));
         assert_eq!(slices.concat(), line.repeat(count));
-        // Who has read frees nothing of it; whoever reads more slowly keeps only what he has not read.
+        // A receiver that has read frees nothing of it; a slower one keeps only what it has not read.
         let kept = blocks.kept_bytes();
         outboxes[0].wrote(count * line.len(), &mut blocks);
         assert_eq!(blocks.kept_bytes(), kept);

@@ -1,12 +1,12 @@
 //! Knows who is at the other end of a connection, as the kernel vouches for it.
 //! Never: what they may do.
 
-/// Who opened a connection.
+/// The peer of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// What the connection runs over.
     pub transport: Transport,
-    /// Who it is.
+    /// Its identity.
     pub identity: Identity,
     /// Whether `kill`, `tap` and `reload` are open to it.
     pub administrator: bool,
@@ -48,7 +48,7 @@ pub enum Identity {
     Anonymous,
 }
 
-/// The user a connection counts as: who may share a node ID, and whose connections are counted.
+/// The user a connection counts as: connections of one user may share a node ID, and are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum User {
     /// A uid of this machine.

@@ -135,7 +135,7 @@ impl Post {
     }
 
     /// Says a line of the daemon's own, which `write` writes without its LF; says whether it is on its way.
-    /// What is owed may be due all at once, to one who reads: beyond the second count it is said too, and a
+    /// What is owed may be due all at once, to a peer that reads: beyond the second count it is said too, and a
     /// receiver that reads it too slowly then is ended. A connection that asks without reading is not read,
     /// and none is owed more than it has open, or than happens.
     pub(crate) fn say(

@@ -63,7 +63,7 @@ impl Rows {
         self.places * PLACE_BYTES
     }
 
-    /// A new place at the end of the row of all who wait.
+    /// A new place at the end of the row of all that wait.
     pub(crate) fn next_ticket(&mut self) -> u64 {
         self.tickets += 1;
         self.tickets

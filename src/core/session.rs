@@ -35,7 +35,7 @@ pub(crate) struct Session {
     pub(crate) counted: usize,
 }
 
-/// Who a connection is to others.
+/// What a connection is to others.
 #[derive(Debug)]
 pub(crate) struct Caller {
     /// Its unique number.
@@ -333,7 +333,7 @@ impl Caller {
         self.peer.user()
     }
 
-    /// Writes who this is: `unique_id`, and `uid`, `gid` and `pid` if the kernel has said.
+    /// Writes its identity: `unique_id`, and `uid`, `gid` and `pid` if the kernel has said.
     pub(crate) fn write_identity(&self, object: &mut Object<'_>) {
         object.string("unique_id", &self.unique_id);
         match &self.peer.identity {

@@ -41,7 +41,7 @@ impl Newcomers {
         if self.0.len() < 2 {
             return;
         }
-        // `nix` has no name for it, and gives none where it is told.
+        // `nix` has no name for it, and gives none if it is told.
         let watched = PollFlags::from_bits_retain(libc::POLLRDHUP);
         let mut all: Vec<_> =
             self.0.iter().map(|newcomer| PollFd::new(newcomer.stream.as_fd(), watched)).collect();

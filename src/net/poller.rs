@@ -66,7 +66,7 @@ impl Poller {
     }
 
     /// Watches it also for room to write, or not any more: a Unix socket tells of room at each read of its
-    /// peer, also where it has never been without. Room that there is already is told of.
+    /// peer, also if it has never been without. Room that there is already is told of.
     pub(super) fn await_room(&self, stream: &mut Stream, token: usize, awaited: bool) -> io::Result<()> {
         let interests = if awaited { ALWAYS | Interest::WRITABLE } else { ALWAYS };
         self.poll.registry().reregister(stream.source(), Token(token), interests)

@@ -446,7 +446,7 @@ mod tests {
             UnixStream::connect(self.dir.path().join("socket")).unwrap()
         }
 
-        /// Waits, and gives what is found of connections; nothing where none has changed.
+        /// Waits, and gives what is found of connections; nothing if none has changed.
         fn wait(&mut self) -> Vec<Change<DefaultKey>> {
             let now = self.began.elapsed();
             self.sockets.wait(Some(now + PATIENCE), now).unwrap();

@@ -55,7 +55,7 @@ impl Marks {
     }
 }
 
-/// The first mark from `from` on, where it is likely to be far away.
+/// The first mark from `from` on, if it is likely to be far away.
 fn long_run(bytes: &[u8], from: usize) -> usize {
     let rest = &bytes[from..];
     let run = &rest[..memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len())];

@@ -1,4 +1,4 @@
-//! Knows how requests are opened, and how they end: by answers, by time, by those who leave (PROTOCOL.md
+//! Knows how requests are opened, and how they end: by answers, by time, by leavers (PROTOCOL.md
 //! section 5).
 //! Never: where a request goes.
 

@@ -1,4 +1,4 @@
-//! Knows what the daemon answers to those who ask it (PROTOCOL.md section 7).
+//! Knows what the daemon answers to requests (PROTOCOL.md section 7).
 //! Never: how a long answer is spelled; see `report`.
 
 use std::borrow::Cow;

@@ -299,7 +299,7 @@ impl Core {
         self.say_error(key, None, &Refusal::new(Code::DuplicateField, error), id.as_ref(), |_| {});
     }
 
-    /// Answers a line whose fields are at fault: a request by its reply, where its type can be told.
+    /// Answers a line whose fields are at fault: a request by its reply, if its type can be told.
     fn refuse_fields(&mut self, key: SessionKey, envelope: &Envelope<'_>, refusal: &Refusal) {
         let told = Told::of(envelope);
         let address = self.told_address(key, told.from.as_deref());
@@ -325,7 +325,7 @@ impl Core {
         self.say_error_reply(key, AskedBy { from: &address, id, message_type }, refusal);
     }
 
-    /// Where to tell a sender of a fault: `from` where that is its own, else where it is addressed
+    /// Where to tell a sender of a fault: `from` if that is its own, else where it is addressed
     /// by default.
     fn told_address(&self, key: SessionKey, from: Option<&str>) -> Arc<str> {
         match from {
@@ -334,7 +334,7 @@ impl Core {
         }
     }
 
-    /// Lets a message in: makes sure of who sent it, stamps it, has it judged, and sends it on.
+    /// Lets a message in: makes sure of its sender, stamps it, has it judged, and sends it on.
     fn let_in(
         &mut self,
         key: SessionKey,

@@ -1,5 +1,5 @@
 //! Knows how a message is ruled on, and what is done by the ruling (PROTOCOL.md section 11).
-//! Never: who judges, or why.
+//! Never: the judges, or their reasons.
 
 use crate::core::Core;
 use crate::core::event::{Event, Level};

@@ -1,6 +1,6 @@
 //! Knows how much peers make the daemon keep, and what is done while that is too much (PROTOCOL.md sections 4
 //! and 10, `max_memory_bytes`).
-//! Never: who waits for whom while there is memory.
+//! Never: what waits while there is memory.
 
 use crate::core::after::After;
 use crate::core::budget::{Budget, Kept};
@@ -103,7 +103,7 @@ impl Core {
         self.sessions.get(key).is_some_and(|session| session.caller.peer.administrator)
     }
 
-    /// Memory is short: from now on everybody waits for those who do not read.
+    /// Memory is short: from now on all wait for those that do not read.
     pub(super) fn watch_pressure(&mut self) {
         if self.budget.under_pressure || !self.is_still_overloaded() {
             return;

@@ -15,7 +15,7 @@
 //! | `stop` | tells everybody of the end |
 //! | `leave` | takes connections in and away |
 //! | `report` | spells what the daemon knows |
-//! | `presence` | tells monitors who comes and goes |
+//! | `presence` | tells monitors what comes and goes |
 //! | `answer` | opens requests, and ends them |
 //! | `fates` | tells senders what was not delivered |
 //! | `held`, `share` | read a line that has waited again; pick the instances of a node |

@@ -1,6 +1,6 @@
-//! Knows how messages come to the subscribers of their topics, and copies to those who tap (PROTOCOL.md
+//! Knows how messages come to the subscribers of their topics, and copies to taps (PROTOCOL.md
 //! sections 4, 6 and 7).
-//! Never: who publishes, but for being told what came of a request.
+//! Never: the publisher, but to tell it what came of a request.
 
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl Core {
         published
     }
 
-    /// Brings a signal to all who subscribe: those who have no room miss it. If they are very many, to the rest
+    /// Brings a signal to all subscribers: those without room miss it. If they are very many, to the rest
     /// of them in other turns.
     fn publish_signal(&mut self, origin: Origin, topic: &str, line: &Outgoing<'_>, search: &mut Search) {
         let step = self.desk.tuning.publish_step;
@@ -208,7 +208,7 @@ impl Core {
         });
     }
 
-    /// Hands a request to all who subscribe and have room, in one step: it is open with all of them or not at
+    /// Hands a request to all subscribers that have room, in one step: it is open with all of them or not at
     /// all. They may have to be looked for in other turns.
     fn publish_request(
         &mut self,
@@ -317,7 +317,7 @@ impl Core {
         }
     }
 
-    /// Copies a message to those who tap it.
+    /// Copies a message to its taps.
     pub(super) fn tap(&mut self, parcel: &Parcel<'_>, verdict: &'static str) {
         if !self.watchers.has_taps() {
             return;

@@ -1,4 +1,4 @@
-//! Knows how the service ends: who waits for anything is told, and everybody of the end (PROTOCOL.md section 14).
+//! Knows how the service ends: all that wait for anything are told, and all connections of the end (PROTOCOL.md section 14).
 //! Never: how long what is queued may take.
 
 use crate::core::acts::held::with_held;

@@ -39,7 +39,7 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) name: Arc<str>,
-    /// In the order in which they came; none where the node is gone and remembered.
+    /// In the order in which they came; none if the node is gone and remembered.
     pub(crate) instances: Vec<Instance>,
     pub(crate) delivery: Delivery,
     exclusive: bool,
@@ -48,7 +48,7 @@ pub(crate) struct Node {
     pub(crate) endpoints: Vec<Box<str>>,
     /// An object as it was sent.
     pub(crate) meta: Option<Box<str>>,
-    /// Why it is gone, where it is.
+    /// Why it is gone, if it is.
     pub(crate) status: Status,
     /// Since 1970.
     pub(crate) last_seen: Duration,
@@ -106,7 +106,7 @@ pub(crate) struct Claim<'a> {
 #[derive(Debug)]
 pub(crate) struct Registered {
     pub(crate) node: NodeKey,
-    /// False where the connection held the node ID already.
+    /// False if the connection held the node ID already.
     pub(crate) joined: bool,
     /// Those it was taken from, in the order in which they had come.
     pub(crate) ousted: Vec<Instance>,
@@ -136,7 +136,7 @@ impl Registry {
         self.by_name.get(name).copied()
     }
 
-    /// The node of this key, where it is still the same.
+    /// The node of this key, if it is still the same.
     pub(crate) fn get(&self, key: NodeKey) -> Option<&Node> {
         self.nodes.get(key)
     }
@@ -272,7 +272,7 @@ impl Registry {
         }
     }
 
-    /// Takes a node ID from a connection; false where it does not hold it. `status` is what
+    /// Takes a node ID from a connection; false if it does not hold it. `status` is what
     /// becomes of a node that this was the last instance of.
     pub(crate) fn unregister(
         &mut self,

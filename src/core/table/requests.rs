@@ -52,7 +52,7 @@ struct Request {
 /// A request as its asker has to be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Asked {
-    /// Who asked.
+    /// The asker.
     pub(crate) asker: SessionKey,
     /// Its `from` as stamped, where the answer goes.
     pub(crate) from: Box<str>,
@@ -372,7 +372,7 @@ impl Requests {
     }
 }
 
-/// What an open request counts: one for each receiver, and one where a filter let it come to none.
+/// What an open request counts: one for each receiver, and one if a filter let it come to none.
 fn weight(handed: usize) -> usize {
     handed.max(1)
 }

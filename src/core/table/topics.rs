@@ -206,7 +206,7 @@ impl Topics {
         self.prune(branch);
     }
 
-    /// Begins to look for those who match `topic`.
+    /// Begins to look for those that match `topic`.
     pub(crate) fn begin(&self, search: &mut Search) {
         search.stack.clear();
         search.found.clear();
@@ -255,7 +255,7 @@ impl Topics {
     }
 
     /// Picks the receivers of one message out of what was found for its topic into `receivers`, ordered by
-    /// number: all who subscribe plainly, and of each group without one among them the next in turn that has
+    /// number: all that subscribe plainly, and of each group without one among them the next in turn that has
     /// room, or the next in turn if none has. A connection is picked once.
     pub(crate) fn pick(
         &mut self,
@@ -286,7 +286,7 @@ impl Topics {
             }
         }
         for (name, members) in groups {
-            // One who gets it anyhow counts as his group's; one who misses it does not, while another
+            // A member that gets it anyhow counts for its group; one that misses it does not, while another
             // member has room.
             let mut counting = members.iter().filter(|member| picked.contains_key(&member.number)).peekable();
             if counting.peek().is_some()

@@ -37,7 +37,7 @@ pub(crate) struct Tapped<'a> {
 }
 
 impl Watchers {
-    /// Adds a monitor; false where the connection has it already.
+    /// Adds a monitor; false if the connection has it already.
     pub(crate) fn monitor(&mut self, session: SessionKey, number: u64, pattern: &str) -> bool {
         if pattern.contains('*') {
             return self.patterns.insert((number, pattern.into()), session).is_none();
@@ -46,7 +46,7 @@ impl Watchers {
         self.exact_of.insert((number, pattern.into()))
     }
 
-    /// Ends a monitor; false where there is no such one.
+    /// Ends a monitor; false if there is no such one.
     pub(crate) fn unmonitor(&mut self, number: u64, pattern: &str) -> bool {
         if pattern.contains('*') {
             return self.patterns.remove(&(number, Box::from(pattern))).is_some();
@@ -128,7 +128,7 @@ impl Watchers {
         self.taps.iter().any(|tap| tap.session == session && tap.patterns == *patterns)
     }
 
-    /// Ends the tap with these patterns, or all of the connection where there is none in them.
+    /// Ends the tap with these patterns, or all of the connection if there is none in them.
     /// Gives them.
     pub(crate) fn untap(&mut self, session: SessionKey, patterns: &Patterns<'_>) -> Vec<Patterns<'static>> {
         let ends =
@@ -136,7 +136,7 @@ impl Watchers {
         self.taps.extract_if(.., ends).map(|tap| tap.patterns).collect()
     }
 
-    /// Who taps this message of `sender`'s, each once, in the order of their numbers.
+    /// The taps of this message of `sender`'s, each once, in the order of their numbers.
     pub(crate) fn taps_of(&self, sender: SessionKey, message: Tapped<'_>) -> Vec<SessionKey> {
         let looks_at = |tap: &&Tap| tap.session != sender && message.matches(&tap.patterns);
         let found: BTreeMap<u64, SessionKey> =

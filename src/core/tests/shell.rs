@@ -129,7 +129,7 @@ fn plugins_are_told_what_happens() {
         r#"2 x Subscribed { topic: "w", group: None }"#,
     ];
     assert_eq!(bench.replay(), everything);
-    // It is gone when it has left, even where it still has something to take.
+    // It is gone when it has left, even if it still has something to take.
     bench.handles(Input::Ended { session: b });
     assert_eq!(bench.happenings(), ["2 x Disconnected { reason: Lost }"]);
     assert!(bench.core.connections() == 2 && bench.replay() == everything[..2]);
