@@ -305,7 +305,8 @@ impl World {
             && let Some(session) = self.sessions.get_mut(&number)
             && !session.inbox.is_empty()
         {
-            let here = session.inbox.len();
+            // What is handed in at once may be worked off in one step, which may cost only so much.
+            let here = session.inbox.len().min(self.limits.max_queue_bytes);
             // Cut anywhere: in the middle of a line, behind its LF, behind several.
             let count = match self.random.below(4) {
                 0 => here,
