@@ -89,6 +89,8 @@ impl Pass<'_> {
             Event::StopAsked => self.stop()?,
             Event::Wrote(number, count) => self.wrote(number, count)?,
             Event::Reaped => self.reaped()?,
+            // What came meanwhile is handled first.
+            Event::HeldUp => {}
             Event::Received(..) | Event::Ended(_) | Event::Resumed(_) => {}
         }
         self.settle()

@@ -276,6 +276,8 @@ impl Pass<'_> {
         self.change(number).watch = Some(watch);
         match self.has_to_read(number) {
             None => self.end_watch(number),
+            // It has been watched for longer than that perhaps, and what was seen has decided.
+            Some(_) if self.m.tight => {}
             Some(least) if read < least && self.conn(number).is_some_and(|conn| conn.leaving) => {
                 self.close(number)?;
             }

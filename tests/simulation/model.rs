@@ -54,6 +54,7 @@ pub(crate) enum Event<'a> {
     Ended(u64),
     Broke(u64),
     Resumed(u64),
+    HeldUp,
     TimePassed,
     Measured(u64),
     StopAsked,

@@ -275,7 +275,10 @@ impl Pass<'_> {
             self.favoured = held.called.flatten();
             self.waited_for = held.receivers;
             self.ticket = Some(held.ticket);
-            self.route(held.message, waited)?;
+            match held.deadline.is_some_and(|deadline| deadline <= self.m.now) {
+                true => self.refuse_held(&held.message, "timeout")?,
+                false => self.route(held.message, waited)?,
+            }
             self.ticket = None;
             self.settle()?;
             self.tire();
@@ -380,6 +383,10 @@ impl Pass<'_> {
             }
         }
         let is_request = message.kind == Kind::Request;
+        // A search for subscribers that takes several turns is not begun while memory is short.
+        if is_request && self.is_overloaded(message) && self.choose(2) == 1 {
+            return self.refuse(message, &["overloaded"]);
+        }
         if plain.is_empty() && groups.is_empty() {
             return if is_request { self.refuse(message, &["no_subscribers"]) } else { Ok(()) };
         }

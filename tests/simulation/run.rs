@@ -51,12 +51,8 @@ pub(crate) fn number_from(variable: &str) -> Option<u64> {
 pub(crate) fn run(seed: u64) -> Result<Summary, String> {
     let mut random = Random::new(seed);
     let (limits, tight) = limits(&mut random);
-    let mut tuning = tuning(&mut random);
+    let tuning = tuning(&mut random);
     let actions = number_from("TELEX_SIM_ACTIONS").unwrap_or_else(|| random.between(60, 260) as u64);
-    if tight {
-        // Whether a search for subscribers that takes several turns is begun depends on the memory of that moment.
-        tuning.publish_step = Tuning::default().publish_step;
-    }
     let mut world = World::new(random, limits, tuning.clone(), tight);
     world.is_crowded = world.random.one_in(2);
     let mut done = 0;

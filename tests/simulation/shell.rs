@@ -111,6 +111,8 @@ pub(crate) struct World {
     pub(crate) stopped: bool,
     /// Most messages of this run go to few receivers, and few of these read.
     pub(crate) is_crowded: bool,
+    /// What has come is to be handled before any time is judged to be over.
+    is_held_up: bool,
     /// Whose progress the core has asked for.
     to_measure: VecDeque<SessionKey>,
     /// The last things that happened, for the report of a divergence.
@@ -147,6 +149,7 @@ impl World {
             stalled: 0,
             stopped: false,
             is_crowded: false,
+            is_held_up: false,
             to_measure: VecDeque::new(),
             log: VecDeque::new(),
             traces: std::env::var_os("TELEX_SIM_TRACE").is_some(),
@@ -302,7 +305,8 @@ impl World {
             && let Some(session) = self.sessions.get_mut(&number)
             && !session.inbox.is_empty()
         {
-            let here = session.inbox.len();
+            // What is handed in at once may be worked off in one step, which may cost only so much.
+            let here = session.inbox.len().min(self.limits.max_queue_bytes);
             // Cut anywhere: in the middle of a line, behind its LF, behind several.
             let count = match self.random.below(4) {
                 0 => here,
@@ -391,11 +395,27 @@ impl World {
             return Err("something is due, and the core would not be called for it".to_owned());
         }
         self.note(|| format!("t +{span:?}"));
+        if due && !self.stopped && self.random.one_in(3) {
+            self.catch_up()?;
+        }
         if due || self.random.one_in(4) {
             self.core.handle(Input::TimePassed, self.now, &mut self.doorkeeper);
             self.after(Event::TimePassed)?;
         }
         self.finish_turn()
+    }
+
+    /// The loop was held up, and some of what came meanwhile may be an answer to what seems overdue.
+    fn catch_up(&mut self) -> Checked {
+        self.note(|| "held up".to_owned());
+        self.is_held_up = true;
+        self.core.handle(Input::HeldUp, self.now, &mut self.doorkeeper);
+        self.after(Event::HeldUp)?;
+        for _ in 0..self.random.between(1, 6) {
+            self.turn()?;
+        }
+        self.is_held_up = false;
+        Ok(())
     }
 
     pub(crate) fn time_to_deadline(&mut self) -> Option<Duration> {
@@ -451,9 +471,16 @@ impl World {
             self.look_at_core()?;
             self.drain_effects(observed);
             let paused = in_hand.and_then(|number| self.sessions.get_mut(&number));
-            if self.core.next_deadline().is_some_and(|deadline| deadline <= self.now.mono) {
-                self.core.handle(Input::TimePassed, self.now, &mut self.doorkeeper);
-                events.push(Event::TimePassed);
+            let due = self.core.next_deadline().filter(|deadline| *deadline <= self.now.mono);
+            if let Some(deadline) = due
+                && (deadline.is_zero() || !self.is_held_up)
+            {
+                let (input, event) = match self.is_held_up {
+                    true => (Input::HeldUp, Event::HeldUp),
+                    false => (Input::TimePassed, Event::TimePassed),
+                };
+                self.core.handle(input, self.now, &mut self.doorkeeper);
+                events.push(event);
             } else if let Some(session) = paused
                 && std::mem::take(&mut session.resume)
             {

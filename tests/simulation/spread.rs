@@ -198,7 +198,8 @@ impl World {
         match self.random.below(10) {
             0 => {
                 self.note("turn".to_owned());
-                self.handle(Input::TimePassed)
+                let is_held_up = self.random.one_in(4);
+                self.handle(if is_held_up { Input::HeldUp } else { Input::TimePassed })
             }
             1 | 2 => self.write_dirty(),
             3 => self.measure(),
