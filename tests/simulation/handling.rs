@@ -99,7 +99,7 @@ impl Pass<'_> {
         loop {
             self.settle()?;
             let Some(conn) = self.conn(number) else { return Ok(()) };
-            if conn.leaving {
+            if conn.leaving || !self.m.dying.is_empty() {
                 return Ok(());
             }
             if self.m.is_blocked(conn) {

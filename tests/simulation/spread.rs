@@ -501,7 +501,7 @@ impl World {
     }
 
     fn hang_up(&mut self, number: u64) -> Checked {
-        self.ledger.is_unclean(number);
+        self.ledger.hangs_up(number);
         let Some(peer) = self.peers.get_mut(&number) else { return Ok(()) };
         (peer.eof, peer.broke) = (true, true);
         let session = peer.key;
