@@ -26,8 +26,7 @@ impl Core {
 
     /// Answers `resolve`.
     pub(super) fn report_node(&mut self, parcel: &Parcel<'_>, node_id: &str) -> Result<(), Refusal> {
-        let node = self.registry.find(node_id).and_then(|key| self.registry.get(key));
-        let Some(node) = node.filter(|node| node.is_known()) else {
+        let Some(node) = self.registry.known(node_id) else {
             return Err(Refusal::new(Code::NoSuchNode, format!("no node \"{}\" is known", excerpt(node_id))));
         };
         let mut page = self.page(PAGE_ENTRIES_MAX);

@@ -135,9 +135,14 @@ impl Registry {
         self.here
     }
 
-    /// The node of this name, here or remembered.
+    /// The node of this name, here, remembered, or with its name alone.
     pub(crate) fn find(&self, name: &str) -> Option<NodeKey> {
         self.by_name.get(name).copied()
+    }
+
+    /// The node of this name, if it is here or remembered.
+    pub(crate) fn known(&self, name: &str) -> Option<&Node> {
+        self.find(name).and_then(|key| self.get(key)).filter(|node| node.is_known())
     }
 
     /// The node of this key, where it is still the same.
@@ -505,6 +510,39 @@ mod tests {
         assert!(registry.register(Claim { shared_by_any: true, ..claim("n", c, 2) }, 9).is_ok());
         let replace = Claim { replace: true, shared_by_any: true, ..claim("n", a, 1) };
         assert_eq!(registry.register(replace, 9).err(), Some(Taken::ByOthers));
+    }
+
+    #[test]
+    fn a_departed_connection_keeps_the_name_from_other_users() {
+        let [a, b, c] = sessions();
+        let mut registry = Registry::default();
+        let now = Duration::ZERO;
+        let with_endpoints = Claim { endpoints: Some(vec!["unix:/x".into()]), ..claim("n", a, 1) };
+        let node = registry.register(with_endpoints, 9).expect("new").node;
+        registry.depart(node, a, now);
+        registry.check();
+        assert_eq!(registry.register(claim("n", c, 2), 9).err(), Some(Taken::ByDeparted));
+        assert!(registry.register(Claim { shared_by_any: true, ..claim("n", c, 2) }, 9).is_ok());
+        assert!(registry.unregister(node, c, Status::Lost, now));
+        // What is remembered of it may be forgotten meanwhile; the key of the node stays.
+        registry.forget_gone(usize::MAX);
+        registry.check();
+        assert_eq!(registry.find("n"), Some(node));
+        assert!(registry.get(node).is_some_and(|node| !node.is_known() && node.endpoints.is_empty()));
+        let alone = Claim { exclusive: Some(true), ..claim("n", b, 1) };
+        assert!(registry.register(alone, 9).is_ok(), "its own user's");
+        let late =
+            registry.register_departed(Claim { replace: true, ..claim("n", a, 1) }).expect("the same user's");
+        assert!(!late.joined && late.ousted.is_empty());
+        assert_eq!(registry.register_departed(claim("n", c, 2)).err(), Some(Taken::ByDeparted));
+        assert!(registry.release(node, a) && !registry.release(node, a));
+        assert_eq!(registry.register_departed(claim("n", c, 2)).err(), Some(Taken::ByOthers));
+        registry.unregister(node, b, Status::Lost, now);
+        registry.check();
+        assert_eq!((registry.find("n"), registry.kept_bytes()), (None, 0));
+        let late = registry.register_departed(claim("late", a, 1)).expect("new").node;
+        registry.check();
+        assert!(registry.release(late, a) && registry.find("late").is_none());
     }
 
     #[test]
