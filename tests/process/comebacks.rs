@@ -200,7 +200,7 @@ fn a_service_that_is_killed_while_its_last_lines_wait_can_be_started_again() {
     // Who comes over TCP is another user.
     let mut other = Client::connect(&telexd.addresses[1]);
     assert_eq!(register(&mut other, json!({})), json!("name_taken"));
-    let mut lives = vec![0; LIVES];
+    let mut lives = [0; LIVES];
     while lives.iter().any(|seen| *seen < 3) {
         let message = receiver.message();
         if let Some([life, nth]) = message["body"].as_array().map(Vec::as_slice) {
