@@ -28,6 +28,8 @@ pub(crate) enum After {
     /// A connection is no instance any more: it is to be struck off the requests that it owes answers to,
     /// then its going is told.
     Left(Box<Leaver>),
+    /// A connection is no instance any more, and acts on: its going is to be told.
+    Departed(Box<Leaver>),
     /// The queue of a receiver that takes nothing more: its senders have to be told.
     Undelivered(Box<Undelivered>),
     /// A message to a topic that has many subscribers.
@@ -52,10 +54,12 @@ pub(crate) struct Leaver {
     pub(crate) session: SessionKey,
     pub(crate) number: u64,
     pub(crate) reason: Reason,
-    /// As it was, for its record.
-    pub(crate) about: Subject,
+    /// As it was, for its record; none if that is made already.
+    pub(crate) about: Option<Subject>,
     /// As plugins are told of it.
     pub(crate) party: Option<Party>,
+    /// What it did not take, while its senders are being told.
+    pub(crate) undelivered: Option<Box<Undelivered>>,
     /// The node IDs that it held.
     pub(crate) node_ids: Vec<Arc<str>>,
     /// How many of them monitors have been told of.
@@ -124,16 +128,14 @@ impl After {
     fn kept_bytes(&self) -> usize {
         // A node ID that none holds any more.
         const NAME_BYTES: usize = 64;
-        // A place in a map.
-        const PLACE_BYTES: usize = 32;
         let boxed = match self {
             After::News(_) | After::Settled(_) => 0,
             After::Doomed { why, .. } => why.capacity(),
-            After::Left(leaver) => size_of::<Leaver>() + leaver.node_ids.len() * NAME_BYTES,
-            After::Undelivered(undelivered) => {
-                let each = size_of::<Fate>() + PLACE_BYTES;
-                size_of::<Undelivered>() + undelivered.fates.len() * each
+            After::Left(leaver) | After::Departed(leaver) => {
+                let undelivered = leaver.undelivered.as_deref().map_or(0, Undelivered::kept_bytes);
+                size_of::<Leaver>() + leaver.node_ids.len() * NAME_BYTES + undelivered
             }
+            After::Undelivered(undelivered) => undelivered.kept_bytes(),
             After::Publication(publication) => {
                 let receivers = publication.receivers.as_ref().map_or(0, Vec::capacity);
                 size_of::<Publication>()
@@ -146,6 +148,15 @@ impl After {
             After::Stop(_) => 0,
         };
         size_of::<After>() + boxed
+    }
+}
+
+impl Undelivered {
+    /// About what it takes, without its outbox.
+    fn kept_bytes(&self) -> usize {
+        // A place in a map.
+        const PLACE_BYTES: usize = 32;
+        size_of::<Undelivered>() + self.fates.len() * (size_of::<Fate>() + PLACE_BYTES)
     }
 }
 
@@ -167,7 +178,7 @@ pub(crate) struct Consequences {
     waiting: VecDeque<(u64, SessionKey)>,
     /// Sessions that go on when monitors have been told all.
     pub(crate) behind_news: Vec<SessionKey>,
-    /// Killed sessions, which are closed after one more try to write.
+    /// Killed sessions, to which it is tried once more to write.
     pub(crate) condemned: Vec<SessionKey>,
 }
 
@@ -211,6 +222,14 @@ impl Consequences {
         Some(after)
     }
 
+    /// The first, if it is a connection that leaves.
+    pub(crate) fn first_leaver(&self) -> Option<&Leaver> {
+        match self.queue.front() {
+            Some(After::Left(leaver)) => Some(leaver),
+            _ => None,
+        }
+    }
+
     /// Gives back the rest of what was taken last.
     pub(crate) fn put_back(&mut self, after: After) {
         self.count(&after, 1);
@@ -221,7 +240,9 @@ impl Consequences {
     fn count(&mut self, after: &After, by: isize) {
         self.bytes = self.bytes.wrapping_add_signed(by * after.kept_bytes() as isize);
         match after {
-            After::News(_) | After::Left(_) => self.news = self.news.wrapping_add_signed(by),
+            After::News(_) | After::Left(_) | After::Departed(_) => {
+                self.news = self.news.wrapping_add_signed(by);
+            }
             After::Publication(publication) if publication.origin == Origin::Daemon => {
                 self.own_publications = self.own_publications.wrapping_add_signed(by);
             }
@@ -243,7 +264,8 @@ impl Consequences {
 
     /// Whether connections are leaving, or may be closed.
     pub(crate) fn has_leavers(&self) -> bool {
-        self.closings > 0 || self.news > 0 && self.queue.iter().any(|after| matches!(after, After::Left(_)))
+        let leaves = |after: &After| matches!(after, After::Left(_) | After::Departed(_));
+        self.closings > 0 || self.news > 0 && self.queue.iter().any(leaves)
     }
 
     /// The sessions that wait for what is in the queue.
@@ -262,13 +284,15 @@ impl Consequences {
     pub(crate) fn outboxes(&self) -> impl Iterator<Item = &Outbox> {
         self.queue.iter().filter_map(|after| match after {
             After::Undelivered(undelivered) => Some(&undelivered.outbox),
+            After::Left(leaver) => leaver.undelivered.as_deref().map(|undelivered| &undelivered.outbox),
             _ => None,
         })
     }
 
     /// Panics if the counts are not those of what is in the queue.
     pub(crate) fn check(&self) {
-        let news = self.queue.iter().filter(|after| matches!(after, After::News(_) | After::Left(_))).count();
+        let is_news = |after: &&After| matches!(after, After::News(_) | After::Left(_) | After::Departed(_));
+        let news = self.queue.iter().filter(is_news).count();
         let closings = self.queue.iter().filter(|after| matches!(after, After::Settled(_))).count();
         assert_eq!((news, closings), (self.news, self.closings));
         assert_eq!(self.queue.iter().map(After::kept_bytes).sum::<usize>(), self.bytes, "what is to be done");

@@ -28,11 +28,17 @@ fn check_sessions(core: &Core) {
         let (number, inbound, pauses) = (session.caller.number, &session.inbound, session.inbound.pauses);
         assert_eq!(inbound.walk.is_some(), pauses.contains(Pause::Walk), ":{number}");
         assert_ne!(session.phase, Phase::Gone, ":{number}");
-        if session.phase.is_here() {
+        if session.phase.acts() {
             assert!(!(session.outbound.broken && pauses.contains(Pause::Answers)), ":{number}");
         } else {
             assert!(session.holdings.names.is_empty() && session.holdings.subscriptions == 0, ":{number}");
             assert!(inbound.held.is_none() && session.row.is_none(), ":{number}");
+        }
+        if session.departed {
+            assert!(session.outbound.broken && session.holdings.subscriptions == 0, ":{number}");
+            assert!(session.row.is_none() && !session.is_here(), ":{number}");
+        } else if session.is_here() {
+            assert!(inbound.held.is_none() || !session.outbound.broken, ":{number} has not departed");
         }
         if session.phase == Phase::Owed {
             assert_eq!(core.requests.owed_by(key), 0, ":{number} has left and owes answers");
@@ -50,9 +56,11 @@ fn check_names(core: &Core) {
     }
     let mut instances = 0;
     for (key, node) in core.registry.iter() {
-        for instance in &node.instances {
+        let departed = node.departed().iter().map(|instance| (instance, true));
+        for (instance, departed) in node.instances.iter().map(|instance| (instance, false)).chain(departed) {
             assert_eq!(core.sessions.number_of(instance.session), Some(instance.number), "{}", node.name);
             assert!(held.contains(&(key, instance.number)), ":{} holds no {}", instance.number, node.name);
+            assert_eq!(core.sessions.has_departed(instance.session), departed, ":{}", instance.number);
             instances += 1;
         }
     }

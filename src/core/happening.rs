@@ -46,7 +46,8 @@ pub enum Happening {
     /// And one less; not told of those that end with it.
     #[expect(missing_docs, reason = "the names are those of the protocol")]
     Unsubscribed { topic: Box<str>, group: Option<Box<str>> },
-    /// It is gone, with all its node IDs, which are still named, and all its subscriptions.
+    /// It is gone, with all its node IDs, which are still named, and all its subscriptions: nothing of it is judged any
+    /// more. For its peers it may have been gone before, while lines of it waited.
     #[expect(missing_docs, reason = "the names are those of the protocol")]
     Disconnected { reason: Reason },
 }

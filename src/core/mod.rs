@@ -272,7 +272,7 @@ impl Core {
         self.post.has_dirty()
     }
 
-    /// Whether [`Core::reap`] has anything to close.
+    /// Whether [`Core::reap`] has anything to end.
     pub fn has_condemned(&self) -> bool {
         !self.desk.after.condemned.is_empty()
     }
@@ -323,11 +323,9 @@ impl Core {
         self.settle();
     }
 
-    /// Closes those that were to have one more try to write, which the shell has made by now.
+    /// Ends those that were to have one more try to write, which the shell has made by now.
     pub fn reap(&mut self) {
-        for key in std::mem::take(&mut self.desk.after.condemned) {
-            self.close(key);
-        }
+        self.end_last_tries();
         self.settle();
     }
 
@@ -338,7 +336,9 @@ impl Core {
 
     /// When [`Input::TimePassed`] is wanted at the latest.
     pub fn next_deadline(&mut self) -> Option<Duration> {
-        if !self.desk.after.is_empty() {
+        // What waits for the last try to write goes on with `reap`.
+        let waits = self.desk.after.first_leaver().is_some_and(|leaver| self.is_tried_once_more(leaver));
+        if !self.desk.after.is_empty() && !waits {
             return Some(Duration::ZERO);
         }
         self.next_timer()

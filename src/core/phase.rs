@@ -44,8 +44,8 @@ impl Phase {
         )
     }
 
-    /// Whether others can address it, and it still acts.
-    pub(crate) fn is_here(self) -> bool {
+    /// Whether what its peer sends is handled.
+    pub(crate) fn acts(self) -> bool {
         self < Phase::Leaving
     }
 }

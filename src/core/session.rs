@@ -24,6 +24,9 @@ use crate::wire::json::Object;
 pub(crate) struct Session {
     pub(crate) caller: Caller,
     pub(crate) phase: Phase,
+    /// It is gone for everybody else, and acts on: nothing can be written to it, and of what its peer sent a line has
+    /// had to wait for room. What it held is kept for the `from` of these lines.
+    pub(crate) departed: bool,
     pub(crate) inbound: Inbound,
     pub(crate) outbound: Outbound,
     pub(crate) holdings: Holdings,
@@ -263,6 +266,7 @@ impl Session {
         Session {
             caller: Caller { number, unique_id, peer, address, sender_member: None },
             phase: Phase::default(),
+            departed: false,
             inbound: Inbound { greeted, ..Inbound::default() },
             outbound: Outbound::default(),
             holdings: Holdings::default(),
@@ -272,9 +276,14 @@ impl Session {
         }
     }
 
+    /// Whether others can address it.
+    pub(crate) fn is_here(&self) -> bool {
+        self.phase.acts() && !self.departed
+    }
+
     /// Whether nothing more of what it sent can be handled now.
     pub(crate) fn is_blocked(&self) -> bool {
-        !self.inbound.pauses.is_empty() || !self.phase.is_here()
+        !self.inbound.pauses.is_empty() || !self.phase.acts()
     }
 
     /// Whether a message to a topic may enter its queue.
@@ -287,7 +296,7 @@ impl Session {
         use crate::core::phase::Pause::{Consequences, Room, Walk};
         let pauses = self.inbound.pauses;
         self.inbound.backlog.is_empty()
-            && self.phase.is_here()
+            && self.phase.acts()
             && ![Room, Walk, Consequences].iter().any(|&pause| pauses.contains(pause))
     }
 

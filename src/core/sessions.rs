@@ -3,6 +3,7 @@
 //! Never: what a connection does.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use slotmap::SlotMap;
 
@@ -18,6 +19,9 @@ pub(crate) struct Sessions {
     sessions: SlotMap<SessionKey, Session>,
     by_number: HashMap<u64, SessionKey>,
     users: HashMap<User, usize>,
+    /// Those of them that have departed, and how many of each user.
+    departed: usize,
+    departed_of: HashMap<User, usize>,
     /// What all of them keep, without their outboxes.
     bytes: usize,
 }
@@ -37,13 +41,26 @@ impl Sessions {
         self.bytes -= session.counted;
         self.by_number.remove(&session.caller.number);
         let user = session.caller.user();
-        if let Some(count) = self.users.get_mut(&user) {
-            *count -= 1;
-            if *count == 0 {
-                self.users.remove(&user);
-            }
+        count_off(&mut self.users, user.clone());
+        if session.departed {
+            self.departed -= 1;
+            count_off(&mut self.departed_of, user);
         }
         Some(session)
+    }
+
+    /// A connection is gone for all others from now on, and acts on.
+    pub(crate) fn depart(&mut self, key: SessionKey) {
+        if let Some(session) = self.sessions.get_mut(key).filter(|session| !session.departed) {
+            session.departed = true;
+            self.departed += 1;
+            *self.departed_of.entry(session.caller.user()).or_default() += 1;
+        }
+    }
+
+    /// Whether a connection has departed.
+    pub(crate) fn has_departed(&self, key: SessionKey) -> bool {
+        self.get(key).is_some_and(|session| session.departed)
     }
 
     #[inline]
@@ -60,9 +77,15 @@ impl Sessions {
         self.sessions.len()
     }
 
-    /// How many connections a user has.
-    pub(crate) fn of_user(&self, user: &User) -> usize {
-        self.users.get(user).copied().unwrap_or(0)
+    /// How many connections have departed.
+    pub(crate) fn departed(&self) -> usize {
+        self.departed
+    }
+
+    /// How many connections a user has, and how many of these have departed.
+    pub(crate) fn of_user(&self, user: &User) -> (usize, usize) {
+        let count = |users: &HashMap<User, usize>| users.get(user).copied().unwrap_or(0);
+        (count(&self.users), count(&self.departed_of))
     }
 
     pub(crate) fn number_of(&self, key: SessionKey) -> Option<u64> {
@@ -81,7 +104,7 @@ impl Sessions {
 
     /// Whether others can address this connection.
     pub(crate) fn is_here(&self, key: SessionKey) -> bool {
-        self.get(key).is_some_and(|session| session.phase.is_here())
+        self.get(key).is_some_and(Session::is_here)
     }
 
     /// Every connection, in no order that means anything.
@@ -126,12 +149,26 @@ impl Sessions {
         for (number, &key) in &self.by_number {
             assert_eq!(self.number_of(key), Some(*number));
         }
-        let mut users: HashMap<User, usize> = HashMap::new();
-        for session in self.sessions.values() {
-            *users.entry(session.caller.user()).or_default() += 1;
-        }
-        assert_eq!(users, self.users);
+        let count = |counts: &dyn Fn(&Session) -> bool| {
+            let mut users: HashMap<User, usize> = HashMap::new();
+            for session in self.sessions.values().filter(|session| counts(session)) {
+                *users.entry(session.caller.user()).or_default() += 1;
+            }
+            users
+        };
+        assert_eq!(count(&|_| true), self.users);
+        assert_eq!(count(&|session| session.departed), self.departed_of);
+        assert_eq!(self.departed_of.values().sum::<usize>(), self.departed);
         let bytes: usize = self.sessions.values().map(|session| session.counted).sum();
         assert_eq!(bytes, self.bytes, "what connections keep");
+    }
+}
+
+fn count_off(users: &mut HashMap<User, usize>, user: User) {
+    if let Entry::Occupied(mut count) = users.entry(user) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
     }
 }

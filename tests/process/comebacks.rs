@@ -1,13 +1,16 @@
 //! A program that ends and comes back at once: what it had before is gone before it is heard again, and nothing of
 //! its end is told behind its return.
 
+use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nix::sys::socket::{Shutdown, shutdown};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Starter, Telexd};
+use crate::support::{Client, Starter, Telexd, wait_until};
 
 const TIMES: usize = 500;
 
@@ -161,4 +164,50 @@ fn the_last_of_many_lives_has_the_name() {
         assert_eq!(register(&mut other, json!({"exclusive": true})), Value::Null, "{address}");
         hang_up(other);
     }
+}
+
+/// The lines of a service wait for a receiver that does not read when it is killed. That is an end on both sides.
+#[test]
+fn a_service_that_is_killed_while_its_last_lines_wait_can_be_started_again() {
+    const LIVES: usize = 50;
+    let telexd = on_both(&["max_queue_bytes=64KiB", "max_line_bytes=16KiB", "stall_timeout=1h"]);
+    let [mut receiver, mut filler, mut control] = [telexd.client(), telexd.client(), telexd.client()];
+    let to = receiver.unique_id();
+    let line = format!("{}\n", json!({"message_type": "signal", "to": to, "body": "x".repeat(8000)}));
+    filler.write_until_stuck(line.repeat(200).as_bytes(), Duration::from_millis(300));
+    let mut refused = Vec::new();
+    for life in 0..LIVES {
+        let mut service = Command::new(env!("CARGO_BIN_EXE_telex"))
+            .args(["--address", &telexd.addresses[0], "send", "--from", "worker", &to])
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("telex");
+        let mut stdin = service.stdin.take().expect("its stdin");
+        for nth in 0..3 {
+            writeln!(stdin, "[{life},{nth}]").expect("a line for it");
+        }
+        wait_until("a line that waits", || control.stats()["paused"] == json!(life + 2));
+        service.kill().expect("SIGKILL");
+        service.wait().expect("its end");
+        let mut restart = telexd.client();
+        let code = register(&mut restart, json!({"exclusive": true}));
+        if !code.is_null() {
+            refused.push((life, code));
+        }
+        hang_up(restart);
+    }
+    assert!(refused.is_empty(), "{} of {LIVES}: {refused:?}", refused.len());
+    // Who comes over TCP is another user.
+    let mut other = Client::connect(&telexd.addresses[1]);
+    assert_eq!(register(&mut other, json!({})), json!("name_taken"));
+    let mut lives = [0; LIVES];
+    while lives.iter().any(|seen| *seen < 3) {
+        let message = receiver.message();
+        if let Some([life, nth]) = message["body"].as_array().map(Vec::as_slice) {
+            let seen = &mut lives[life.as_u64().expect("a life") as usize];
+            assert_eq!((nth, &message["from"]), (&json!(*seen), &json!("worker")), "{message}");
+            *seen += 1;
+        }
+    }
+    wait_until("a name that is free", || register(&mut other, json!({})).is_null());
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::handling::matches;
 use crate::lines;
-use crate::model::{Checked, Class, Expect, Msg, Node, Pass, RollCall, Subscription};
+use crate::model::{Checked, Class, Conn, Expect, Msg, Node, Pass, RollCall, Subscription};
 use crate::routing::covers;
 
 /// What `%n` becomes in the simulation.
@@ -29,6 +29,12 @@ impl Pass<'_> {
             "whoami" => self.whoami(message),
             "register" => self.register(message, &body),
             "unregister" => self.unregister(message, &body),
+            // It would end at once.
+            "subscribe" | "monitor" | "tap"
+                if self.conn(message.sender).is_some_and(|conn| conn.departed) =>
+            {
+                Ok(())
+            }
             "subscribe" | "unsubscribe" => self.subscribe(message, &body),
             "monitor" => self.monitor(message, &body),
             "unmonitor" => self.unmonitor(message, &body),
@@ -116,13 +122,15 @@ impl Pass<'_> {
             .flat_map(|node| node.instances.iter().copied())
             .filter(|one| *one != number)
             .collect();
-        let user = conn.user;
-        let foreign = others.iter().any(|&other| self.conn(other).is_some_and(|conn| conn.user != user));
+        let (user, departed) = (conn.user, conn.departed);
+        let may_still_send = |conn: &Conn| conn.departed && conn.names.contains(&name);
+        let foreign = others.iter().any(|&other| self.conn(other).is_some_and(|conn| conn.user != user))
+            || self.m.conns.values().any(|conn| may_still_send(conn) && conn.user != user);
         let replaces = replace == Some(true) && !others.is_empty();
         if foreign {
             codes.push("name_taken");
         }
-        if !others.is_empty() && !replaces {
+        if !others.is_empty() && !replaces && !departed {
             if exclusive == Some(true) || (node.as_ref().is_some_and(|node| node.exclusive) && !holds) {
                 codes.push("name_taken");
             }
@@ -132,6 +140,16 @@ impl Pass<'_> {
         }
         if !codes.is_empty() {
             return self.refuse(message, &codes);
+        }
+        if departed {
+            // It may send from there, and is no instance.
+            let conn = self.change(number);
+            if !holds {
+                conn.names.push(name);
+            }
+            conn.credentials = credentials.unwrap_or(conn.credentials);
+            conn.fails = overflow.unwrap_or(conn.fails);
+            return Ok(());
         }
         let reply = vec![("node_id", name.clone().into()), ("unique_id", format!(":{number}").into())];
         // Whether one who monitors itself hears of it before or behind the reply is not promised.
@@ -218,6 +236,9 @@ impl Pass<'_> {
             return self.refuse(message, &["not_yours", "bad_field"]);
         }
         self.change(number).names.retain(|held| *held != name);
+        if self.conn(number).is_some_and(|conn| conn.departed) {
+            return Ok(());
+        }
         self.float(
             number,
             Expect::Answer { to: message.clone(), address: message.from.clone(), body: Vec::new() },
@@ -522,9 +543,9 @@ impl Pass<'_> {
             body.push(("queue_bytes", queued.into()));
         }
         if let Some(told) = self.own_line(message).and_then(|line| line.body_value("connections"))
-            && told["now"] != self.m.conns.len()
+            && told["now"] != self.m.conns.values().filter(|conn| !conn.departed).count()
         {
-            return Err(format!("there are {} connections, and not {told}", self.m.conns.len()));
+            return Err(format!("there are other connections than {told}: {:?}", self.m.conns));
         }
         self.answer(message, body)
     }
@@ -546,10 +567,7 @@ impl Pass<'_> {
             (Some(node), _) => self.m.nodes.get(&node).map(|node| node.instances.clone()).unwrap_or_default(),
             (None, unique) => {
                 let number = unique.as_deref().and_then(|id| id.strip_prefix(':')?.parse().ok());
-                number
-                    .filter(|number| self.conn(*number).is_some_and(|conn| !conn.leaving))
-                    .into_iter()
-                    .collect()
+                number.filter(|number| self.conn(*number).is_some_and(Conn::is_here)).into_iter().collect()
             }
         };
         if numbers.is_empty() {

@@ -101,7 +101,7 @@ impl Pass<'_> {
         loop {
             self.settle()?;
             let Some(conn) = self.conn(number) else { return Ok(()) };
-            if conn.leaving {
+            if conn.leaving || !self.m.dying.is_empty() {
                 return Ok(());
             }
             if self.m.is_blocked(conn) {
@@ -161,8 +161,10 @@ impl Pass<'_> {
         let too_long = conn.backlog.len() > self.m.limits.max_line_bytes;
         let no_memory = self.m.tight && !conn.backlog.is_empty();
         if too_long && self.next_fits(number, &refused_half("line_too_long")) {
-            self.skip(number);
             self.broken(number, "line_too_long")?;
+            if self.m.conns.contains_key(&number) {
+                self.skip(number);
+            }
         } else if no_memory && self.next_fits(number, &refused_half("overloaded")) {
             self.skip(number);
             self.push(number, Class::Answer, refused_half("overloaded"))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::handling::matches;
-use crate::model::{About, Checked, Class, Expect, Model, Msg, Pass};
+use crate::model::{About, Checked, Class, Conn, Expect, Model, Msg, Pass};
 
 enum Due {
     Request(u64),
@@ -24,11 +24,11 @@ impl Pass<'_> {
                 several => self.choose(several),
             };
             let (number, reason) = self.doomed.remove(at);
-            if self.m.conns.contains_key(&number) {
+            if self.conn(number).is_some_and(Conn::is_here) {
                 // What it has not taken is given up before anybody hears of its end.
                 self.change(number).broke = true;
                 self.give_up(number)?;
-                self.depart(number, reason)?;
+                self.take_away(number, reason)?;
                 self.close(number)?;
             }
         }
@@ -43,7 +43,7 @@ impl Pass<'_> {
         if is_owed {
             self.watch(number);
         }
-        self.depart(number, reason)?;
+        self.take_away(number, reason)?;
         if broke { self.close(number) } else { self.close_if_settled(number) }
     }
 
@@ -59,18 +59,56 @@ impl Pass<'_> {
         }
         self.call_first(number);
         self.give_up(number)?;
-        if leaving { self.close(number) } else { Ok(()) }
+        if leaving { self.close(number) } else { self.depart_if_due(number) }
     }
 
-    /// Takes a connection away from everybody else.
-    pub(crate) fn depart(&mut self, number: u64, reason: &'static str) -> Checked {
+    /// A connection that has ended on both sides, and of which a line waits, is gone for everybody else. Its lines are
+    /// still handled, and come from the names that it had.
+    pub(crate) fn depart_if_due(&mut self, number: u64) -> Checked {
+        let Some(conn) = self.conn(number) else { return Ok(()) };
+        if !conn.broke || conn.held.is_none() || !conn.is_here() {
+            return Ok(());
+        }
+        let names = conn.names.clone();
+        self.change(number).departed = true;
+        names.iter().for_each(|name| self.remove_instance(number, name));
+        self.withdraw(number);
+        names.iter().try_for_each(|name| self.news(name, number, "node_down", Some("lost")))
+    }
+
+    fn withdraw(&mut self, number: u64) {
+        self.call_all(number);
+        let conn = self.change(number);
+        conn.row = None;
+        conn.subscriptions.clear();
+        conn.monitors.clear();
+        conn.taps.clear();
+        conn.roll_call = None;
+    }
+
+    /// Takes a connection away from everybody else; gives the names that it had for them.
+    fn begin_end(&mut self, number: u64) -> Vec<String> {
         if self.drop_held(number).is_some() {
             self.m.untold += 1;
         }
-        self.call_all(number);
+        self.withdraw(number);
         let conn = self.change(number);
         conn.backlog.clear();
-        conn.row = None;
+        let names = std::mem::take(&mut conn.names);
+        if conn.departed {
+            return Vec::new();
+        }
+        names.iter().for_each(|name| self.remove_instance(number, name));
+        names
+    }
+
+    /// The same, and tells of it.
+    fn take_away(&mut self, number: u64, reason: &'static str) -> Checked {
+        let names = self.begin_end(number);
+        self.tell_end(number, names, reason)
+    }
+
+    fn tell_end(&mut self, number: u64, names: Vec<String>, reason: &'static str) -> Checked {
         let mut told = Vec::new();
         let mut askers = Vec::new();
         self.m.requests.retain_mut(|request| {
@@ -86,14 +124,8 @@ impl Pass<'_> {
             !is_over
         });
         self.tell_node_gone(told)?;
-        let conn = self.change(number);
-        let names = std::mem::take(&mut conn.names);
-        conn.subscriptions.clear();
-        conn.monitors.clear();
-        conn.taps.clear();
-        conn.roll_call = None;
         for name in names {
-            self.give_up_name(number, &name, reason)?;
+            self.news(&name, number, "node_down", Some(reason))?;
         }
         for asker in askers {
             self.close_if_settled(asker)?;
@@ -101,8 +133,13 @@ impl Pass<'_> {
         Ok(())
     }
 
-    /// Takes an instance out of its node.
+    /// Takes an instance out of its node, and tells of it.
     pub(crate) fn give_up_name(&mut self, number: u64, name: &str, reason: &'static str) -> Checked {
+        self.remove_instance(number, name);
+        self.news(name, number, "node_down", Some(reason))
+    }
+
+    fn remove_instance(&mut self, number: u64, name: &str) {
         if let Some(node) = self.m.nodes.get_mut(name) {
             let node = Rc::make_mut(node);
             node.instances.retain(|instance| *instance != number);
@@ -111,7 +148,6 @@ impl Pass<'_> {
                 self.m.nodes.remove(name);
             }
         }
-        self.news(name, number, "node_down", Some(reason))
     }
 
     /// Tells the monitors.
@@ -140,6 +176,10 @@ impl Pass<'_> {
             let expect = Expect::Signal { event, body: body.clone() };
             let mut is_due = true;
             let fits = self.next_fits(monitor, &expect);
+            if self.m.stopped && self.m.tight && !fits {
+                // One that does not read may go without: that all are gone is said by `shutdown`.
+                continue;
+            }
             let conn = self.change(monitor);
             // Another monitor of its, whose call is over, has no gap.
             let is_called = conn.roll_call.as_ref().map(|call| call.pattern.clone());
@@ -174,7 +214,9 @@ impl Pass<'_> {
 
     pub(crate) fn close_if_settled(&mut self, number: u64) -> Checked {
         let Some(conn) = self.conn(number) else { return Ok(()) };
-        if conn.leaving
+        // None is closed ahead of what waits for the end of those that were killed.
+        if self.m.dying.is_empty()
+            && conn.leaving
             && conn.queue.is_empty()
             && !self.m.requests.iter().any(|request| request.asker == number)
         {
@@ -200,17 +242,39 @@ impl Pass<'_> {
     pub(crate) fn kill(&mut self, number: u64) -> Checked {
         let expect = Expect::Error { codes: vec!["denied"], about: About::Any, count: None };
         self.push(number, Class::Answer, expect)?;
-        let conn = self.change(number);
-        conn.dying = true;
-        conn.leaving = true;
-        self.depart(number, "killed")
+        self.change(number).leaving = true;
+        let names = self.begin_end(number);
+        self.m.dying.push((number, names));
+        self.go_on_with_kills()
     }
 
     pub(crate) fn reaped(&mut self) -> Checked {
-        let dying: Vec<u64> =
-            self.m.conns.values().filter(|conn| conn.dying).map(|conn| conn.number).collect();
-        for number in dying {
-            self.close(number)?;
+        for (number, _) in self.m.dying.clone() {
+            self.change(number).broke = true;
+        }
+        self.go_on_with_kills()
+    }
+
+    /// Tells of those that were killed, in their order, up to one that may still take something.
+    pub(crate) fn go_on_with_kills(&mut self) -> Checked {
+        if self.m.dying.is_empty() {
+            return Ok(());
+        }
+        while let Some((number, names)) = self.m.dying.first().cloned()
+            && self.conn(number).is_some_and(|conn| conn.broke || conn.queue.is_empty())
+        {
+            self.change(number).broke = true;
+            self.give_up(number)?;
+            self.tell_end(number, names, "killed")?;
+            self.m.dying.remove(0);
+        }
+        let leaving = |conn: &&Rc<Conn>| conn.leaving && self.m.dying.is_empty();
+        let leaving: Vec<u64> = self.m.conns.values().filter(leaving).map(|conn| conn.number).collect();
+        for number in leaving {
+            match self.conn(number).is_some_and(|conn| conn.broke) {
+                true => self.close(number)?,
+                false => self.close_if_settled(number)?,
+            }
         }
         Ok(())
     }

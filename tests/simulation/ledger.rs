@@ -92,6 +92,8 @@ pub(crate) struct Ledger {
     pub(crate) read: u64,
     pub(crate) answered_lists: u64,
     closed: usize,
+    /// Connections that ended on both sides.
+    hung_up: BTreeSet<u64>,
 }
 
 impl Ledger {
@@ -114,6 +116,13 @@ impl Ledger {
         if let Some(reader) = self.readers.get_mut(&number) {
             reader.closed = self.closed;
         }
+    }
+
+    /// It has ended on both sides: it is told to be gone before the last of its lines are handled if these have to
+    /// wait, which may be answers.
+    pub(crate) fn hangs_up(&mut self, number: u64) {
+        self.hung_up.insert(number);
+        self.is_unclean(number);
     }
 
     /// It may not have read all that it was owed, or not have been heard to the end.
@@ -225,13 +234,15 @@ impl Ledger {
         let id = line.text("message_id").unwrap_or_default();
         let mark = lines::field(&line.body, "s").and_then(|raw| serde_json::from_str::<Vec<u64>>(raw).ok());
         let Some(&[sender, sequence]) = mark.as_deref() else { return Err("reads no mark".to_owned()) };
+        let may_wait = self.hung_up.contains(&sender);
         let reader = self.reader(number)?;
         let last = reader.last.entry(sender).or_default();
         if sequence <= *last {
             return Err(format!("reads number {sequence} behind {last}"));
         }
         *last = sequence;
-        if reader.gone.contains(&sender) {
+        // Lines of one that hung up may have had to wait.
+        if reader.gone.contains(&sender) && !may_wait {
             return Err(format!("reads of :{sender}, which is gone"));
         }
         let sent = self.sent.get_mut(&id).ok_or("reads what was never sent")?;
@@ -304,6 +315,7 @@ impl Ledger {
         if let To::Unique(receiver) = to
             && text.starts_with("all that could have answered")
             && self.reader(number)?.gone.contains(&receiver)
+            && !self.hung_up.contains(&receiver)
         {
             return Err(format!("is told of a request's end behind that of :{receiver}"));
         }

@@ -231,13 +231,18 @@ pub(crate) struct Conn {
     pub(crate) leaving: bool,
     pub(crate) watch: Option<Watch>,
     pub(crate) broke: bool,
-    /// Killed: it is closed after one more try to write.
-    pub(crate) dying: bool,
+    /// It is gone for everybody else, and its lines are still handled.
+    pub(crate) departed: bool,
 }
 
 impl Conn {
     pub(crate) fn unique_id(&self) -> String {
         format!(":{}", self.number)
+    }
+
+    /// Whether others can address it.
+    pub(crate) fn is_here(&self) -> bool {
+        !self.leaving && !self.departed
     }
 
     /// What messages are stamped with where they say nothing.
@@ -312,6 +317,9 @@ pub(crate) struct Model {
     pub(crate) nodes: BTreeMap<String, Rc<Node>>,
     pub(crate) requests: Vec<Request>,
     pub(crate) groups: BTreeMap<String, Turns>,
+    /// Killed connections, with the names that they had: it is tried once more to write to them before anything else
+    /// is told.
+    pub(crate) dying: Vec<(u64, Vec<String>)>,
     /// Ids that the daemon assigned, by the serial of the message.
     pub(crate) assigned: BTreeMap<u64, String>,
     pub(crate) serials: u64,
@@ -337,6 +345,7 @@ impl Model {
             nodes: BTreeMap::new(),
             requests: Vec::new(),
             groups: BTreeMap::new(),
+            dying: Vec::new(),
             assigned: BTreeMap::new(),
             serials: 0,
             tickets: 0,
@@ -418,7 +427,7 @@ impl Model {
         if let Some(number) = node.strip_prefix(':') {
             let number = number.parse().ok();
             return number
-                .filter(|number| self.conn(*number).is_some_and(|conn| !conn.leaving))
+                .filter(|number| self.conn(*number).is_some_and(Conn::is_here))
                 .into_iter()
                 .collect();
         }

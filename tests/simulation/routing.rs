@@ -211,7 +211,7 @@ impl Pass<'_> {
         }
         self.change(message.sender).held =
             Some(Held { message: message.clone(), ticket, receivers, called: None, deadline, set });
-        Ok(())
+        self.depart_if_due(message.sender)
     }
 
     /// Takes a held line out of its rows.
@@ -512,6 +512,7 @@ impl Pass<'_> {
             self.say_lagged(number)?;
         }
         self.unwatch(number);
+        self.go_on_with_kills()?;
         self.close_if_settled(number)
     }
 

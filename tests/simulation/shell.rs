@@ -19,7 +19,7 @@ use telex::wire::rewrite::{Changes, rewrite};
 use crate::control::HOST;
 use crate::handling::{Judged, verdict};
 use crate::lines::{self, Seen};
-use crate::model::{self, Checked, Event, Judgement, Model, Observed, Pass};
+use crate::model::{self, Checked, Conn, Event, Judgement, Model, Observed, Pass};
 use crate::random::Random;
 
 /// How a peer reads.
@@ -186,8 +186,13 @@ impl World {
             ),
             None => (Transport::Tcp, Identity::Anonymous),
         };
-        let taken = self.sessions.len();
-        let of_user = self.model().conns.values().filter(|conn| conn.user == user).count();
+        // Those that have departed count only beyond as many again.
+        let count = |most: usize, counts: &dyn Fn(&Conn) -> bool| {
+            let conns: Vec<_> = self.model().conns.values().filter(|conn| counts(conn)).collect();
+            conns.len() - conns.iter().filter(|conn| conn.departed).count().min(most)
+        };
+        let taken = count(self.limits.max_connections, &|_| true);
+        let of_user = count(self.limits.max_connections_per_uid, &|conn| conn.user == user);
         let room = taken < self.limits.max_connections && of_user < self.limits.max_connections_per_uid;
         match self.core.open(number, Peer { transport, identity, administrator }, self.now) {
             Ok(key) => {

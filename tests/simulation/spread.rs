@@ -166,7 +166,10 @@ impl World {
                 Order::Measure(key) => self.to_measure.push_back(key),
                 Order::Close(key) => self.closed(key)?,
                 Order::Note(note) => {
-                    if note.event == Event::Stalled {
+                    // One that is killed when all that it sent has been read need not have heard why.
+                    let is_killed =
+                        note.event == Event::Left && note.fields.contains("\"reason\":\"killed\"");
+                    if note.event == Event::Stalled || is_killed {
                         note.about.number.into_iter().for_each(|number| self.ledger.is_unclean(number));
                     }
                     self.note(format!("# {:?} {}", note.about.number, note.text));
@@ -502,7 +505,7 @@ impl World {
     }
 
     fn hang_up(&mut self, number: u64) -> Checked {
-        self.ledger.is_unclean(number);
+        self.ledger.hangs_up(number);
         let Some(peer) = self.peers.get_mut(&number) else { return Ok(()) };
         (peer.eof, peer.broke) = (true, true);
         let session = peer.key;

@@ -49,6 +49,7 @@ impl Core {
         match ask {
             Ask::Register(register) => return self.register(parcel, *register),
             Ask::Unregister { node_id } => return self.unregister(parcel, &node_id),
+            Ask::Monitor { .. } if self.sessions.has_departed(key) => {}
             Ask::Monitor { pattern } => return self.monitor(parcel, &pattern),
             Ask::Kill { target, reason } => return self.kill(parcel, &target, reason),
             Ask::Reload => {
@@ -78,6 +79,8 @@ impl Core {
                 return Ok(());
             }
             Ask::Ping => return self.ping(parcel, body.unwrap_or("null")),
+            // It would end at once, and none hears of it.
+            Ask::Subscribe(_) | Ask::Tap(_) if self.sessions.has_departed(key) => {}
             Ask::Subscribe(subscription) => self.subscribe(key, &subscription)?,
             Ask::Tap(patterns) => self.begin_tap(key, *patterns)?,
             Ask::Unsubscribe(_) | Ask::Unmonitor { .. } | Ask::Untap(_) => {

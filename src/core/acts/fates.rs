@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use crate::core::after::{After, Fate, Undelivered};
 use crate::core::desk::LINE_EFFORT;
 use crate::core::outbox::{Class, Origin};
+use crate::core::phase::Phase;
 use crate::core::{Core, SessionKey};
 use crate::wire::code::Code;
 use crate::wire::envelope::Envelope;
@@ -18,21 +19,27 @@ impl Core {
     /// Gives up what a receiver has not taken. Each sender is told once of what was no request (the fate of a
     /// request is told by its reply).
     pub(super) fn give_up(&mut self, key: SessionKey) {
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        if session.outbound.outbox.is_empty() {
+        // Of one that is leaving that is done ahead of the rest of its end.
+        if self.sessions.get(key).is_none_or(|session| session.phase == Phase::Leaving) {
             return;
         }
-        let undelivered = Box::new(Undelivered {
+        let Some(undelivered) = self.take_undelivered(key) else { return };
+        let rest = if self.desk.is_free() { self.tell_fates(undelivered) } else { Some(undelivered) };
+        if let Some(rest) = rest {
+            self.desk.after.push(After::Undelivered(rest));
+        }
+    }
+
+    /// Takes what a receiver has not taken, if there is anything.
+    pub(super) fn take_undelivered(&mut self, key: SessionKey) -> Option<Box<Undelivered>> {
+        let session = self.sessions.get_mut(key).filter(|session| !session.outbound.outbox.is_empty())?;
+        Some(Box::new(Undelivered {
             receiver: session.caller.unique_id.clone(),
             outbox: self.post.take_outbox(session),
             fates: Vec::new(),
             places: HashMap::new(),
             told: 0,
-        });
-        let rest = if self.desk.is_free() { self.tell_fates(undelivered) } else { Some(undelivered) };
-        if let Some(rest) = rest {
-            self.desk.after.push(After::Undelivered(rest));
-        }
+        }))
     }
 
     /// Goes through what was not taken, then tells the senders; gives what is left of that when the time is up.

@@ -47,7 +47,7 @@ impl Core {
         }
         let used = self.pump(key, bytes, gate, None);
         if let Some(session) = self.sessions.get_mut(key)
-            && session.phase.is_here()
+            && session.phase.acts()
             && used < bytes.len()
         {
             session.inbound.backlog = Backlog { bytes: bytes[used..].to_vec(), at: 0 };
@@ -123,7 +123,7 @@ impl Core {
         self.settle();
         if !self.desk.after.is_empty()
             && let Some(session) = self.sessions.get_mut(key)
-            && session.phase.is_here()
+            && session.phase.acts()
             && !session.inbound.pauses.contains(Pause::Consequences)
         {
             session.inbound.pauses.begin(Pause::Consequences);
@@ -161,7 +161,7 @@ impl Core {
         let used = self.pump(key, &backlog.bytes[backlog.at..], gate, favoured);
         backlog.at += used;
         self.desk.effort.worked_off += used;
-        let Some(session) = self.sessions.get_mut(key).filter(|session| session.phase.is_here()) else {
+        let Some(session) = self.sessions.get_mut(key).filter(|session| session.phase.acts()) else {
             return;
         };
         if backlog.is_empty() {
@@ -226,7 +226,7 @@ impl Core {
         let most = if self.check_answer(key, 0).is_ok() { HELPING_LINE_BYTES } else { 0 };
         if let Some(session) = self.sessions.get_mut(key)
             && session.inbound.frame.kept_bytes() > most
-            && session.phase.is_here()
+            && session.phase.acts()
         {
             let refused = session.inbound.frame.partial().len();
             self.budget.refused_bytes = self.budget.refused_bytes.max(refused);

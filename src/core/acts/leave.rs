@@ -1,8 +1,6 @@
 //! Knows how connections come and go (PROTOCOL.md sections 4, 5 and 7).
 //! Never: why one leaves; that is handed in.
 
-use std::sync::Arc;
-
 use crate::core::after::{After, Leaver, News};
 use crate::core::desk::LINE_EFFORT;
 use crate::core::event::{Event, Level, Subject};
@@ -25,11 +23,17 @@ impl Core {
     pub(in crate::core) fn admit_connection(&self, peer: &Peer) -> Result<(), Refusal> {
         let limits = &self.desk.limits;
         let (all, mine) = (limits.max_connections, limits.max_connections_per_uid);
+        let user = peer.user();
+        let (of_user, departed_of_user) = self.sessions.of_user(&user);
+        // Those that have departed count only beyond as many again: each still has a descriptor.
+        let counts = |count: usize, departed: usize, most: usize| count - departed.min(most);
+        let in_all = counts(self.sessions.len(), self.sessions.departed(), all);
+        let in_users = counts(of_user, departed_of_user, mine);
         let error = if self.desk.stopping {
             ENDING.to_owned()
-        } else if self.sessions.len() - self.kept_back.len() >= all {
+        } else if in_all.saturating_sub(self.kept_back.len()) >= all {
             format!("there are {all} connections already, which is max_connections")
-        } else if self.sessions.of_user(&peer.user()) - self.kept_back_of(&peer.user()) >= mine {
+        } else if in_users.saturating_sub(self.kept_back_of(&user)) >= mine {
             format!("this user has {mine} connections already, which is max_connections_per_uid")
         } else {
             return Ok(());
@@ -83,12 +87,31 @@ impl Core {
         self.rows.relieve(&mut self.sessions, &mut self.desk, key, is_short);
         self.desk.orders.resume(key);
         self.desk.after.push(After::Settled(key));
+        self.depart_if_due(key);
+    }
+
+    /// A connection that has ended on both sides, and of which a line waits for room, is gone for everybody else. Its
+    /// lines are handled still, as from one that holds what it held.
+    pub(super) fn depart_if_due(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get(key) else { return };
+        if !session.outbound.broken || session.inbound.held.is_none() || !session.is_here() {
+            return;
+        }
+        let mut leaver = self.leaver(key, Reason::Lost);
+        for &node in &session.holdings.names {
+            self.registry.depart(node, key, self.desk.now.wall);
+        }
+        self.sessions.depart(key);
+        self.withdraw(key);
+        if !self.desk.is_free() || !self.tell_going(&mut leaver) {
+            self.desk.after.push(After::Departed(leaver));
+        }
     }
 
     /// Ends a session that reads too slowly: what it has not taken is given up, before any other hears of it.
     pub(super) fn end_now(&mut self, key: SessionKey, reason: Reason, why: &str) {
         let about = self.sessions.subject(key);
-        let Some(session) = self.sessions.get_mut(key).filter(|session| session.phase.is_here()) else {
+        let Some(session) = self.sessions.get_mut(key).filter(|session| session.is_here()) else {
             return;
         };
         // Not even the fates of its messages to itself can be told any more.
@@ -105,21 +128,18 @@ impl Core {
     /// Takes a session away from everybody else. It stays until they have been told and it has got what it is
     /// owed.
     pub(super) fn leave(&mut self, key: SessionKey, reason: Reason) {
-        let (about, party) = (self.sessions.subject(key), self.party_to_tell(key));
-        let Some(session) = self.sessions.get_mut(key) else { return };
-        if !session.phase.is_here() {
+        if !self.sessions.get(key).is_some_and(|session| session.phase.acts()) {
             return;
         }
+        let mut leaver = self.leaver(key, reason);
+        leaver.party = self.party_to_tell(key);
+        let Some(session) = self.sessions.get_mut(key) else { return };
         session.phase.advance(Phase::Leaving);
         session.inbound.backlog = Backlog::default();
         session.inbound.walk = None;
         session.inbound.pauses.end(Pause::Walk);
-        self.desk.works(session.holdings.subscriptions);
-        session.holdings.subscription_bytes = 0;
-        session.holdings.subscriptions = 0;
         session.caller.address = session.caller.unique_id.clone();
-        let number = session.caller.number;
-        let names = std::mem::take(&mut session.holdings.names);
+        let (names, departed) = (std::mem::take(&mut session.holdings.names), session.departed);
         if !session.outbound.outbox.is_empty() {
             session.watch(key, &mut self.desk);
         }
@@ -130,28 +150,75 @@ impl Core {
                 self.rows.pass_on(&mut self.sessions, &mut self.desk, receiver, is_short);
             }
         }
-        let mut node_ids: Vec<Arc<str>> = Vec::new();
-        for node in names {
-            node_ids.extend(self.registry.get(node).map(|node| node.name.clone()));
-            self.registry.unregister(node, key, Status::Lost, self.desk.now.wall);
+        if departed {
+            // That has been told and recorded.
+            (leaver.about, leaver.node_ids) = (None, Vec::new());
         }
-        self.topics.session_left(key, number);
-        self.watchers.session_left(key, number);
-        self.sessions.account(key);
-        self.rows.release(&mut self.sessions, &mut self.desk, key);
-        let leaver =
-            Box::new(Leaver { session: key, number, reason, about, party, node_ids, told: 0, news: None });
+        for node in names {
+            match departed {
+                true => self.registry.release(node, key),
+                false => self.registry.unregister(node, key, Status::Lost, self.desk.now.wall),
+            };
+        }
+        self.withdraw(key);
+        if reason == Reason::Killed {
+            self.desk.after.condemned.push(key);
+        }
         let rest = if self.desk.is_free() { self.tell_leaving(leaver) } else { Some(leaver) };
         if let Some(rest) = rest {
             self.desk.after.push(After::Left(rest));
         }
     }
 
-    /// Strikes a leaver off what it owes answers to, then tells that it is gone; gives what is left of that
-    /// when the time is up.
+    /// A connection as it is now, for those who are to be told of its end.
+    fn leaver(&self, key: SessionKey, reason: Reason) -> Box<Leaver> {
+        let session = self.sessions.get(key);
+        let names = session.map_or(&[][..], |session| &session.holdings.names);
+        let nodes = names.iter().filter_map(|&node| self.registry.get(node));
+        Box::new(Leaver {
+            session: key,
+            number: self.sessions.number_of(key).unwrap_or_default(),
+            reason,
+            about: Some(self.sessions.subject(key)),
+            party: None,
+            undelivered: None,
+            node_ids: nodes.map(|node| node.name.clone()).collect(),
+            told: 0,
+            news: None,
+        })
+    }
+
+    /// Takes from a session what it watches, and lets those go on that wait for it.
+    fn withdraw(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        let number = session.caller.number;
+        self.desk.works(session.holdings.subscriptions);
+        (session.holdings.subscriptions, session.holdings.subscription_bytes) = (0, 0);
+        self.topics.session_left(key, number);
+        self.watchers.session_left(key, number);
+        self.sessions.account(key);
+        self.rows.release(&mut self.sessions, &mut self.desk, key);
+    }
+
+    /// Tells what a leaver has not taken if nothing can be written to it any more, strikes it off what it owes
+    /// answers to, then tells that it is gone; gives what is left of that when the time is up. All that is decided
+    /// behind a kill waits with it for the last try to write.
     pub(super) fn tell_leaving(&mut self, mut leaver: Box<Leaver>) -> Option<Box<Leaver>> {
         let gone = Refusal::new(Code::NodeGone, "all that could have answered have left");
         let key = leaver.session;
+        if self.is_tried_once_more(&leaver) {
+            return Some(leaver);
+        }
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.outbound.broken |= leaver.reason == Reason::Killed;
+            if leaver.undelivered.is_none() && session.outbound.broken {
+                leaver.undelivered = self.take_undelivered(key);
+            }
+        }
+        leaver.undelivered = leaver.undelivered.take().and_then(|undelivered| self.tell_fates(undelivered));
+        if leaver.undelivered.is_some() {
+            return Some(leaver);
+        }
         while self.requests.owed_by(key) > 0 {
             let most = self.desk.left() / LINE_EFFORT;
             if most == 0 {
@@ -165,31 +232,56 @@ impl Core {
                 self.end_request(&asked, replied, &gone);
             }
         }
+        if !self.tell_going(&mut leaver) {
+            return Some(leaver);
+        }
+        let reason = leaver.reason;
+        self.happened_to(leaver.party, || Happening::Disconnected { reason });
+        if let Some(session) = self.sessions.get_mut(key) {
+            session.phase.advance(Phase::Owed);
+        }
+        self.desk.after.push(After::Settled(key));
+        None
+    }
+
+    /// Tells monitors that a connection is no instance any more, and makes the record; false if there is no time for
+    /// all of that now.
+    pub(super) fn tell_going(&mut self, leaver: &mut Leaver) -> bool {
         let Leaver { number, reason, .. } = *leaver;
         while let Some(node_id) = leaver.node_ids.get(leaver.told) {
             let fresh = || News { node_id: node_id.clone(), number, reason: Some(reason), told: 0 };
             let news = leaver.news.take().unwrap_or_else(fresh);
             leaver.news = self.spread(news);
             if leaver.news.is_some() {
-                return Some(leaver);
+                return false;
             }
             leaver.told += 1;
         }
         self.note_left(leaver);
-        if let Some(session) = self.sessions.get_mut(key) {
-            session.phase.advance(Phase::Owed);
-        }
-        match reason {
-            Reason::Killed => self.desk.after.condemned.push(key),
-            _ => self.desk.after.push(After::Settled(key)),
-        }
-        None
+        true
     }
 
-    fn note_left(&mut self, leaver: Box<Leaver>) {
+    /// Whether it is still tried to write to a killed connection what is queued for it.
+    pub(in crate::core) fn is_tried_once_more(&self, leaver: &Leaver) -> bool {
+        let Some(session) = self.sessions.get(leaver.session) else { return false };
+        let outbound = &session.outbound;
+        leaver.reason == Reason::Killed && !outbound.broken && !outbound.outbox.is_empty()
+    }
+
+    /// It has been tried: what killed connections have not taken by now is given up.
+    pub(in crate::core) fn end_last_tries(&mut self) {
+        for key in std::mem::take(&mut self.desk.after.condemned) {
+            if let Some(session) = self.sessions.get_mut(key) {
+                session.outbound.broken = true;
+            }
+        }
+    }
+
+    fn note_left(&mut self, leaver: &mut Leaver) {
         // A connection may hold very many; programs find all of them in the fields.
         const NAMED_MAX: usize = 8;
-        let Leaver { reason, about, party, node_ids, .. } = *leaver;
+        let Some(about) = leaver.about.take() else { return };
+        let Leaver { reason, node_ids, .. } = leaver;
         let level = if node_ids.is_empty() { Level::Debug } else { Level::Info };
         let mut text = format!("left ({reason})");
         if !node_ids.is_empty() {
@@ -202,7 +294,6 @@ impl Core {
         self.desk.orders.note(level, Event::Left, about, text, |fields| {
             fields.string("reason", reason.word()).strings("node_ids", node_ids.iter().map(|name| &**name));
         });
-        self.happened_to(party, || Happening::Disconnected { reason });
     }
 
     /// Closes a session that is gone for all others, if it has got all that it is owed or can be given no more.

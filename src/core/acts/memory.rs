@@ -145,7 +145,7 @@ impl Core {
         for (key, session) in self.sessions.iter() {
             let bytes = session.inbound.frame.partial().len();
             let grew = session.inbound.half_line_seen.map(|seen| bytes.saturating_sub(seen as usize));
-            if bytes > 0 && session.phase.is_here() && grew.is_some_and(|grew| grew < HALF_LINE_GROWTH_MIN) {
+            if bytes > 0 && session.is_here() && grew.is_some_and(|grew| grew < HALF_LINE_GROWTH_MIN) {
                 idle.push((bytes, key));
             }
         }

@@ -126,7 +126,7 @@ impl Core {
 
     /// Keeps a walk that is not over; until it is, nothing more of its session is handled.
     pub(super) fn suspend(&mut self, key: SessionKey, walk: Walk) {
-        if let Some(session) = self.sessions.get_mut(key).filter(|session| session.phase.is_here()) {
+        if let Some(session) = self.sessions.get_mut(key).filter(|session| session.phase.acts()) {
             session.inbound.pauses.begin(Pause::Walk);
             session.inbound.walk = Some(Box::new(walk));
         }

@@ -35,8 +35,13 @@ impl Core {
             meta: body.meta.map(|meta| Some(meta).filter(|meta| *meta != "null").map(Box::from)),
         };
         self.check_room_for(key, &claim)?;
-        let known_max = self.desk.limits.max_known_nodes;
-        let done = self.registry.register(claim, known_max).map_err(|taken| refuse_taken(&name, taken))?;
+        let (has_departed, known_max) = (session.departed, self.desk.limits.max_known_nodes);
+        let done = match has_departed {
+            // It is no instance any more.
+            true => self.registry.register_departed(claim),
+            false => self.registry.register(claim, known_max),
+        };
+        let done = done.map_err(|taken| refuse_taken(&name, taken))?;
         if let Some(session) = self.sessions.get_mut(key) {
             let (outbound, holdings) = (&mut session.outbound, &mut session.holdings);
             outbound.wants_sender = body.credentials.unwrap_or(outbound.wants_sender);
@@ -53,12 +58,14 @@ impl Core {
             reply.string("node_id", &name).string("unique_id", &format!(":{number}"));
         });
         if done.joined {
-            self.tell_up(&name, number);
-            self.call_waiters_of(done.node);
-            let (about, text) = (self.sessions.subject(key), format!("is {name}"));
-            self.desk.orders.note(Level::Info, Event::Registered, about, text, |fields| {
-                fields.string("node_id", &name);
-            });
+            if !has_departed {
+                self.tell_up(&name, number);
+                self.call_waiters_of(done.node);
+                let (about, text) = (self.sessions.subject(key), format!("is {name}"));
+                self.desk.orders.note(Level::Info, Event::Registered, about, text, |fields| {
+                    fields.string("node_id", &name);
+                });
+            }
             self.happened(key, || Happening::Registered { node_id: name.clone() });
         }
         Ok(())
@@ -126,11 +133,12 @@ impl Core {
                         .iter()
                         .filter_map(|&node| self.registry.get(node))
                         .any(|node| *node.name == *node_id),
-                    _ => self
-                        .registry
-                        .find(node_id)
-                        .and_then(|node| self.registry.get(node))
-                        .is_some_and(|node| node.instances.iter().any(|instance| instance.session == key)),
+                    _ => self.registry.find(node_id).and_then(|node| self.registry.get(node)).is_some_and(
+                        |node| {
+                            node.instances.iter().any(|instance| instance.session == key)
+                                || node.has_departed(key)
+                        },
+                    ),
                 }
         };
         // Most are without a port, and need no search for one.
@@ -205,7 +213,11 @@ impl Core {
         let node = self.registry.find(node_id);
         let name = node.and_then(|node| self.registry.get(node)).map(|node| node.name.clone());
         let now = self.desk.now.wall;
-        let given_up = node.filter(|&node| self.registry.unregister(node, key, Status::Down, now));
+        let has_departed = self.sessions.has_departed(key);
+        let given_up = node.filter(|&node| match has_departed {
+            true => self.registry.release(node, key),
+            false => self.registry.unregister(node, key, Status::Down, now),
+        });
         let (Some(node), Some(name)) = (given_up, name) else {
             let error =
                 format!("\"body.node_id\" is \"{}\", which this connection does not hold", excerpt(node_id));
@@ -217,12 +229,14 @@ impl Core {
         }
         self.readdress(key);
         self.say_reply(key, parcel.asked(), |_| {});
-        self.tell_down(&name, number, Reason::Unregistered);
-        self.rows.call_waiters(&mut self.sessions, &mut self.desk, key);
-        let (about, text) = (self.sessions.subject(key), format!("is {node_id} no more"));
-        self.desk.orders.note(Level::Info, Event::Unregistered, about, text, |fields| {
-            fields.string("node_id", node_id);
-        });
+        if !has_departed {
+            self.tell_down(&name, number, Reason::Unregistered);
+            self.rows.call_waiters(&mut self.sessions, &mut self.desk, key);
+            let (about, text) = (self.sessions.subject(key), format!("is {node_id} no more"));
+            self.desk.orders.note(Level::Info, Event::Unregistered, about, text, |fields| {
+                fields.string("node_id", node_id);
+            });
+        }
         let reason = Reason::Unregistered;
         self.happened(key, || Happening::Unregistered { node_id: name, reason });
         Ok(())
@@ -233,6 +247,12 @@ fn refuse_taken(name: &str, taken: Taken) -> Refusal {
     let name = excerpt(name);
     match taken {
         Taken::ByOthers => Refusal::new(Code::NameTaken, format!("\"{name}\" is held by another user")),
+        Taken::ByDeparted => Refusal::new(
+            Code::NameTaken,
+            format!(
+                "\"{name}\" was held by another user, whose last messages still wait for a slow receiver"
+            ),
+        ),
         Taken::Exclusively => {
             Refusal::new(Code::NameTaken, format!("\"{name}\" is held exclusively by another connection"))
         }

@@ -26,8 +26,7 @@ impl Core {
 
     /// Answers `resolve`.
     pub(super) fn report_node(&mut self, parcel: &Parcel<'_>, node_id: &str) -> Result<(), Refusal> {
-        let node = self.registry.find(node_id).and_then(|key| self.registry.get(key));
-        let Some(node) = node else {
+        let Some(node) = self.registry.known(node_id) else {
             return Err(Refusal::new(Code::NoSuchNode, format!("no node \"{}\" is known", excerpt(node_id))));
         };
         let mut page = self.page(PAGE_ENTRIES_MAX);
@@ -72,7 +71,8 @@ impl Core {
         let behind = nodes.after.take();
         for (_, node) in self.registry.nodes_after(behind.as_deref(), literal_prefix(&nodes.pattern)) {
             looked_at += 1 + node.instances.len() / 8;
-            let is_wanted = (nodes.all || !node.instances.is_empty()) && matches(&nodes.pattern, &node.name);
+            let is_told = if nodes.all { node.is_known() } else { !node.instances.is_empty() };
+            let is_wanted = is_told && matches(&nodes.pattern, &node.name);
             if is_wanted && !nodes.page.add(|entry| write_node(entry, node)) {
                 break;
             }
@@ -172,7 +172,9 @@ impl Core {
         let mut report = Object::begin(&mut body);
         report.seconds("uptime", desk.now.mono.saturating_sub(desk.started.mono));
         report.object("connections", |connections| {
-            connections.number("now", self.sessions.len()).number("total", stats.connections_total);
+            connections
+                .number("now", self.sessions.len() - self.sessions.departed())
+                .number("total", stats.connections_total);
             connections.number("refused", stats.connections_refused);
         });
         report.number("nodes", self.registry.here()).number("subscriptions", self.topics.len());

@@ -202,6 +202,7 @@ impl Core {
                 let ticket = parcel.standing.ticket.unwrap_or_else(|| self.rows.next_ticket());
                 let held = Held { line, ticket, receivers, called: None, deadline };
                 self.rows.hold(&mut self.sessions, &mut self.desk, parcel.sender, held, is_new);
+                self.depart_if_due(parcel.sender);
             }
         }
     }

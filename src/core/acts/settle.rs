@@ -56,6 +56,7 @@ impl Core {
                 None
             }
             After::Left(leaver) => self.tell_leaving(leaver).map(After::Left),
+            After::Departed(mut leaver) => (!self.tell_going(&mut leaver)).then_some(After::Departed(leaver)),
             After::Undelivered(undelivered) => self.tell_fates(undelivered).map(After::Undelivered),
             After::Publication(publication) => self.go_on_publishing(publication).map(After::Publication),
             After::Stop(stop) => self.go_on_stopping(stop).map(After::Stop),
@@ -92,7 +93,7 @@ impl Core {
         let is_short = self.is_overloaded();
         let Some(session) = self.sessions.get_mut(key) else { return };
         let Some(why) = session.measured(key, unread, &mut self.desk, is_short) else { return };
-        if !session.phase.is_here() {
+        if !session.phase.acts() {
             return self.close_unread(key);
         }
         let text = format!(
@@ -113,6 +114,7 @@ impl Core {
     pub fn end_drain(&mut self) -> u64 {
         let before = self.desk.stats.delivered;
         let mut slow = Vec::new();
+        self.end_last_tries();
         for (key, session) in self.sessions.iter_mut() {
             if !session.outbound.outbox.is_empty() {
                 session.outbound.broken = true;

@@ -16,8 +16,9 @@ impl Core {
     /// it is there, then its node IDs in the order in which it took them, then its subscriptions in the order
     /// in which it made them.
     pub fn replay(&self, tell: &mut dyn FnMut(Happened)) {
-        for key in self.sessions.in_order() {
-            let Some(who) = self.party(key).filter(|_| self.sessions.is_here(key)) else { continue };
+        let acts = |key: &SessionKey| self.sessions.get(*key).is_some_and(|session| session.phase.acts());
+        for key in self.sessions.in_order().into_iter().filter(acts) {
+            let Some(who) = self.party(key) else { continue };
             let mut tell = |what| tell(Happened { who: who.clone(), what });
             tell(Happening::Connected);
             for node_id in &who.node_ids {

@@ -39,8 +39,10 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) name: Arc<str>,
-    /// In the order in which they came; none if the node is gone and remembered.
+    /// In the order in which they came; none if the node is gone.
     pub(crate) instances: Vec<Instance>,
+    /// Connections that are no instances any more, and may still send from here.
+    departed: Vec<Instance>,
     pub(crate) delivery: Delivery,
     exclusive: bool,
     /// How many messages were shared out, for taking turns.
@@ -117,6 +119,8 @@ pub(crate) struct Registered {
 pub(crate) enum Taken {
     /// By connections of another user.
     ByOthers,
+    /// Such connections have departed, and may still send from it.
+    ByDeparted,
     /// By one that holds it alone.
     Exclusively,
     /// It cannot be had exclusively while there are others.
@@ -131,9 +135,14 @@ impl Registry {
         self.here
     }
 
-    /// The node of this name, here or remembered.
+    /// The node of this name, here, remembered, or with its name alone.
     pub(crate) fn find(&self, name: &str) -> Option<NodeKey> {
         self.by_name.get(name).copied()
+    }
+
+    /// The node of this name, if it is here or remembered.
+    pub(crate) fn known(&self, name: &str) -> Option<&Node> {
+        self.find(name).and_then(|key| self.get(key)).filter(|node| node.is_known())
     }
 
     /// The node of this key, if it is still the same.
@@ -213,6 +222,7 @@ impl Registry {
             name: name.clone(),
             instances: Vec::new(),
             delivery: Delivery::All,
+            departed: Vec::new(),
             exclusive: false,
             turn: 0,
             endpoints: Vec::new(),
@@ -264,12 +274,68 @@ impl Registry {
         looked_at
     }
 
+    /// Forgets a node, but for its name if that may still be sent from.
     fn forget(&mut self, key: NodeKey) {
-        if let Some(node) = self.nodes.remove(key) {
-            self.bytes -= node.footprint();
+        let node = &mut self.nodes[key];
+        self.bytes -= node.footprint();
+        if !node.departed.is_empty() {
+            (node.endpoints, node.meta, node.known) = (Vec::new(), None, None);
+            self.bytes += node.footprint();
+        } else if let Some(node) = self.nodes.remove(key) {
             self.by_name.remove(&node.name);
             self.in_order.remove(&node.name);
         }
+    }
+
+    /// A connection that has departed may send from a node ID, if none of another user's may; it takes it from none.
+    pub(crate) fn register_departed(&mut self, claim: Claim<'_>) -> Result<Registered, Taken> {
+        let found = self.find(claim.name);
+        if let Some(node) = found.and_then(|key| self.nodes.get(key)) {
+            check_departed(node, &claim)?;
+            let mine = |instance: &Instance| instance.user.is_same(&claim.instance.user);
+            if !claim.shared_by_any && !node.instances.iter().all(mine) {
+                return Err(Taken::ByOthers);
+            }
+        }
+        let key = found.unwrap_or_else(|| self.insert(claim.name));
+        let joined = !self.nodes[key].has_departed(claim.instance.session);
+        if joined {
+            self.keep_departed(key, claim.instance);
+        }
+        Ok(Registered { node: key, joined, ousted: Vec::new() })
+    }
+
+    /// A connection is no instance of a node any more, and may still send from it.
+    pub(crate) fn depart(&mut self, key: NodeKey, session: SessionKey, now: Duration) {
+        let instances = self.nodes.get(key).into_iter().flat_map(|node| &node.instances);
+        if let Some(instance) = instances.into_iter().find(|instance| instance.session == session).cloned() {
+            self.keep_departed(key, instance);
+            self.unregister(key, session, Status::Lost, now);
+        }
+    }
+
+    fn keep_departed(&mut self, key: NodeKey, instance: Instance) {
+        let node = &mut self.nodes[key];
+        self.bytes -= node.footprint();
+        node.departed.push(instance);
+        self.bytes += node.footprint();
+    }
+
+    /// A connection that has departed sends nothing more from a node ID; false if it could not.
+    pub(crate) fn release(&mut self, key: NodeKey, session: SessionKey) -> bool {
+        let Some(node) = self.nodes.get_mut(key).filter(|node| node.has_departed(session)) else {
+            return false;
+        };
+        self.bytes -= node.footprint();
+        node.departed.retain(|instance| instance.session != session);
+        if node.departed.is_empty() {
+            node.departed = Vec::new();
+        }
+        self.bytes += node.footprint();
+        if !node.is_known() {
+            self.forget(key);
+        }
+        true
     }
 
     /// Takes a node ID from a connection; false if it does not hold it. `status` is what
@@ -334,9 +400,9 @@ impl Registry {
         assert_eq!(self.nodes.values().filter(|node| !node.instances.is_empty()).count(), self.here);
         for (key, node) in &self.nodes {
             assert_eq!(self.by_name.get(&node.name), Some(&key));
-            assert!(!node.instances.is_empty() || node.known.is_some(), "{} is kept for nothing", node.name);
+            assert!(node.is_known() || !node.departed.is_empty(), "{} is kept for nothing", node.name);
             let is_gone = node.known.is_some_and(|at| self.gone.contains_key(&at));
-            assert_eq!(is_gone, node.instances.is_empty(), "{}", node.name);
+            assert_eq!(is_gone, node.is_known() && node.instances.is_empty(), "{}", node.name);
         }
         assert_eq!(self.nodes.values().filter(|node| node.known.is_some()).count(), self.known.len());
     }
@@ -351,17 +417,33 @@ fn endpoints_bytes(endpoints: &[Box<str>]) -> usize {
 }
 
 impl Node {
+    /// Whether it is here or remembered: else its name alone is kept, for connections that have departed.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.instances.is_empty() || self.known.is_some()
+    }
+
+    /// Whether a connection that has departed may send from it.
+    pub(crate) fn has_departed(&self, session: SessionKey) -> bool {
+        self.departed.iter().any(|instance| instance.session == session)
+    }
+
+    /// Connections that have departed and may send from it.
+    pub(crate) fn departed(&self) -> &[Instance] {
+        &self.departed
+    }
+
     /// About what it takes: its record and texts, and its places in the maps, which are half full at times.
     fn footprint(&self) -> usize {
         const MAP_BYTES: usize = 192;
         let texts = endpoints_bytes(&self.endpoints);
         let meta = self.meta.as_ref().map_or(0, |meta| meta.len() + ALLOCATION_BYTES);
-        let instances = self.instances.capacity() * size_of::<Instance>();
+        let instances = (self.instances.capacity() + self.departed.capacity()) * size_of::<Instance>();
         size_of::<Node>() + MAP_BYTES + self.name.len() + texts + meta + instances
     }
 }
 
 fn check(node: &Node, claim: &Claim<'_>) -> Result<(), Taken> {
+    check_departed(node, claim)?;
     let mine = |instance: &Instance| instance.session == claim.instance.session;
     let mut others = node.instances.iter().filter(|instance| !mine(instance)).peekable();
     if others.peek().is_none() {
@@ -383,6 +465,14 @@ fn check(node: &Node, claim: &Claim<'_>) -> Result<(), Taken> {
     match claim.delivery {
         Some(delivery) if delivery != node.delivery => Err(Taken::Delivery(node.delivery)),
         _ => Ok(()),
+    }
+}
+
+fn check_departed(node: &Node, claim: &Claim<'_>) -> Result<(), Taken> {
+    let mine = |instance: &Instance| instance.user.is_same(&claim.instance.user);
+    match claim.shared_by_any || node.departed.iter().all(mine) {
+        true => Ok(()),
+        false => Err(Taken::ByDeparted),
     }
 }
 
@@ -420,6 +510,39 @@ mod tests {
         assert!(registry.register(Claim { shared_by_any: true, ..claim("n", c, 2) }, 9).is_ok());
         let replace = Claim { replace: true, shared_by_any: true, ..claim("n", a, 1) };
         assert_eq!(registry.register(replace, 9).err(), Some(Taken::ByOthers));
+    }
+
+    #[test]
+    fn a_departed_connection_keeps_the_name_from_other_users() {
+        let [a, b, c] = sessions();
+        let mut registry = Registry::default();
+        let now = Duration::ZERO;
+        let with_endpoints = Claim { endpoints: Some(vec!["unix:/x".into()]), ..claim("n", a, 1) };
+        let node = registry.register(with_endpoints, 9).expect("new").node;
+        registry.depart(node, a, now);
+        registry.check();
+        assert_eq!(registry.register(claim("n", c, 2), 9).err(), Some(Taken::ByDeparted));
+        assert!(registry.register(Claim { shared_by_any: true, ..claim("n", c, 2) }, 9).is_ok());
+        assert!(registry.unregister(node, c, Status::Lost, now));
+        // What is remembered of it may be forgotten meanwhile; the key of the node stays.
+        registry.forget_gone(usize::MAX);
+        registry.check();
+        assert_eq!(registry.find("n"), Some(node));
+        assert!(registry.get(node).is_some_and(|node| !node.is_known() && node.endpoints.is_empty()));
+        let alone = Claim { exclusive: Some(true), ..claim("n", b, 1) };
+        assert!(registry.register(alone, 9).is_ok(), "its own user's");
+        let late =
+            registry.register_departed(Claim { replace: true, ..claim("n", a, 1) }).expect("the same user's");
+        assert!(!late.joined && late.ousted.is_empty());
+        assert_eq!(registry.register_departed(claim("n", c, 2)).err(), Some(Taken::ByDeparted));
+        assert!(registry.release(node, a) && !registry.release(node, a));
+        assert_eq!(registry.register_departed(claim("n", c, 2)).err(), Some(Taken::ByOthers));
+        registry.unregister(node, b, Status::Lost, now);
+        registry.check();
+        assert_eq!((registry.find("n"), registry.kept_bytes()), (None, 0));
+        let late = registry.register_departed(claim("late", a, 1)).expect("new").node;
+        registry.check();
+        assert!(registry.release(late, a) && registry.find("late").is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the core says to its shell, beside what it says to peers (that is in `tests/transcripts`).
 
+mod departed;
 mod memory;
 mod pressure;
 mod shell;

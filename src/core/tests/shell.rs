@@ -135,6 +135,7 @@ fn plugins_are_told_what_happens() {
     assert!(bench.core.connections() == 2 && bench.replay() == everything[..2]);
     bench.hears(b);
     bench.says(a, json!({"message_type": "kill", "body": {"unique_id": ":1"}}));
+    bench.core.reap();
     assert_eq!(bench.happenings(), ["1 unwatched Disconnected { reason: Killed }"]);
     bench.core.tell_happenings(false);
     let c = bench.connects();
