@@ -131,6 +131,8 @@ impl Core {
         if !self.sessions.get(key).is_some_and(|session| session.phase.acts()) {
             return;
         }
+        // What it missed for want of memory would be told when there is some, but it will be closed by then.
+        self.tell_missed_now(key);
         let mut leaver = self.leaver(key, reason);
         leaver.party = self.party_to_tell(key);
         let Some(session) = self.sessions.get_mut(key) else { return };

@@ -143,3 +143,17 @@ fn what_only_administrators_may_do_they_may_do_while_memory_is_short() {
         assert_eq!(told[0]["body"]["code"], "denied", "{message_type}");
     }
 }
+
+#[test]
+fn what_a_subscriber_missed_is_told_before_its_end() {
+    let mut bench = short(0);
+    let (publisher, subscriber) = (bench.connects(), bench.connects());
+    bench.core.desk.limits.max_memory_bytes = usize::MAX;
+    bench.asks(subscriber, json!({"message_type": "subscribe", "body": {"topic": "t"}}));
+    bench.core.desk.limits.max_memory_bytes = 1;
+    bench.says(publisher, json!({"message_type": "signal", "topic": "t"}));
+    bench.hears(subscriber);
+    bench.handles(Input::Ended { session: subscriber });
+    let heard = bench.hears(subscriber);
+    assert_eq!((&heard[0]["body"]["event"], &heard[0]["body"]["count"]), (&json!("lagged"), &json!(1)));
+}
