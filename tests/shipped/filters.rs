@@ -218,7 +218,8 @@ fn rate_has_limits_for_some_users() {
         limit(&format!(", user = {uid}"), 2),
         limit("", 1),
     ];
-    let config = format!("[[plugin]]\npath = \"filter-rate\"\nconfig = {{ limits = [\n{}] }}\n", all.concat());
+    let config =
+        format!("[[plugin]]\npath = \"filter-rate\"\nconfig = {{ limits = [\n{}] }}\n", all.concat());
     let telexd = starter(&["filter-rate"], |_| config.clone()).start();
     let mut client = telexd.node("a");
     let mut passed = || {
@@ -227,7 +228,9 @@ fn rate_has_limits_for_some_users() {
     assert_eq!(passed(), 5);
     assert_eq!(passed(), 0);
     let expected = ["1: user \"no-such-user\"", "2: group \"no-such-group\""].map(|what| {
-        format!("telexd: warning: plugin filter-rate: limit {what} is not on this machine, and matches nobody\n")
+        format!(
+            "telexd: warning: plugin filter-rate: limit {what} is not on this machine, and matches nobody\n"
+        )
     });
     // They are looked up again.
     telexd.reload();

@@ -246,6 +246,13 @@ impl Telexd {
         assert_eq!(status.code(), Some(0), "{}", self.log());
     }
 
+    /// The next line of its stdout behind its greeting; none at its end.
+    pub(crate) fn stdout_line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let count = self.stdout.as_mut().expect("its stdout").read_line(&mut line).expect("UTF-8");
+        (count > 0).then_some(line)
+    }
+
     /// What it has said on stderr so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().expect("the log").clone()
