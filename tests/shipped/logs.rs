@@ -203,8 +203,9 @@ fn log_file_writes_to_stdout() {
     telexd.client().ask_well("reload", Value::Null);
     bustle(&telexd, 50..100);
     telexd.stop();
-    let lines = std::iter::from_fn(|| telexd.stdout_line());
-    let records: Vec<Value> = lines.map(|line| serde_json::from_str(&line).expect("JSON")).collect();
+    let lines = telexd.stdout.take().expect("its stdout").lines();
+    let records: Vec<Value> =
+        lines.map(|line| serde_json::from_str(&line.expect("UTF-8")).expect("JSON")).collect();
     assert_eq!(registered(&records), names(0..100));
     assert_eq!(records.last().map(|record| &record["message"]), Some(&json!("stopped")));
 }
@@ -214,9 +215,11 @@ fn log_file_behind_a_stdout_that_is_not_read_holds_nobody_up_and_counts_what_is_
     let mut telexd = with_stdout(", max_queue_bytes = \"4KiB\"");
     bustle(&telexd, 0..500);
     wait_until_said(&telexd, "cannot write to stdout: nobody has read for 5 s; what comes waits");
+    let mut lines = telexd.stdout.take().expect("its stdout").lines();
     let mut records = Vec::new();
     while lost(&records) == 0 {
-        records.push(serde_json::from_str(&telexd.stdout_line().expect("a line")).expect("JSON"));
+        let line = lines.next().expect("a line").expect("UTF-8");
+        records.push(serde_json::from_str(&line).expect("JSON"));
     }
     assert!(registered(&records).starts_with(&names(0..50)), "{} records", records.len());
     telexd.stop();

@@ -187,7 +187,7 @@ pub(crate) struct Telexd {
     pub(crate) addresses: Vec<String>,
     /// What it has said on stdout.
     pub(crate) greeting: String,
-    stdout: Option<BufReader<ChildStdout>>,
+    pub(crate) stdout: Option<BufReader<ChildStdout>>,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }
@@ -244,13 +244,6 @@ impl Telexd {
         self.signal(Signal::SIGTERM);
         let status = self.wait();
         assert_eq!(status.code(), Some(0), "{}", self.log());
-    }
-
-    /// The next line of its stdout behind its greeting; none at its end.
-    pub(crate) fn stdout_line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        let count = self.stdout.as_mut().expect("its stdout").read_line(&mut line).expect("UTF-8");
-        (count > 0).then_some(line)
     }
 
     /// What it has said on stderr so far.
