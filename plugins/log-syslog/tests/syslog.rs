@@ -362,7 +362,7 @@ fn a_line_that_a_stream_socket_has_half_read_begins_anew_in_the_next() {
 #[test]
 fn a_stream_socket_that_does_not_read_or_accept_holds_nobody_up() {
     let (_dir, path) = path();
-    let syslog = stream(&path);
+    let _syslog = stream(&path);
     for accepts in [true, false] {
         let (log, told) = start(&json!({"path": path, "max_queue_bytes": "64KiB"}));
         let mut others = Vec::new();
