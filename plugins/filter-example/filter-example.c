@@ -1,6 +1,6 @@
 /*
  * filter-example.c: a filter for telexd in one page of C, to begin your own with. README.md says how to
- * build it; telex_plugin.h says all that it may rely on.
+ * build it; telex_plugin.h says all that it may rely on, and telex_json.h reads JSON for it.
  *
  * It looks at requests of the type "heat", such as
  *
@@ -8,7 +8,7 @@
  *
  * and lets nobody ask for more than 25 degrees.
  */
-#include "telex_plugin.h"
+#include "telex_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,25 +30,20 @@ static telex_str text(const char *words) {
     return it;
 }
 
-static int contains(telex_str text, const char *word) {
-    size_t len = strlen(word), at;
-    for (at = 0; at + len <= text.len; at++)
-        if (memcmp(text.data + at, word, len) == 0) return 1;
-    return 0;
-}
-
 static void *create(const telex_host *host, telex_str config) {
-    /* The configuration is JSON: {"strict":true}. This sees only whether the word is there, to keep the
-     * page short; a plugin with real options needs a JSON parser, and tells what it does not know. */
-    int strict = contains(config, "strict");
+    /* The configuration is JSON: {"strict":true}. What is wrong in it is told to the administrator. */
+    static const char *const options[] = {"strict", NULL};
     example *self = malloc(sizeof *self);
     if (self == NULL) {
         host->fail(host, TELEX_STR("there is no memory left"));
         return NULL;
     }
     self->host = host;
-    self->strict = strict;
-    return self;
+    self->strict = 0;
+    if (telex_config_known(host, config, options) && telex_config_bool(host, config, "/strict", &self->strict))
+        return self;
+    free(self);
+    return NULL;
 }
 
 static void destroy(void *instance) {
@@ -85,8 +80,9 @@ static int32_t judge(void *instance, const telex_message *message, const telex_c
                  (int)message->from.len, message->from.data, MOST, number);
         return reject(call, said);
     }
-    snprintf(said, sizeof said, "{\"celsius\":%d}", MOST);
-    if (call->replace(call, TELEX_FIELD_BODY, text(said)) != TELEX_OK) return TELEX_FAULT;
+    /* All else in the body stays as the sender wrote it. */
+    snprintf(said, sizeof said, "%d", MOST);
+    if (telex_replace_at(call, TELEX_STR("/celsius"), text(said)) != TELEX_OK) return TELEX_FAULT;
     return TELEX_REPLACE;
 }
 

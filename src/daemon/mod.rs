@@ -101,6 +101,7 @@ impl Daemon {
         let numbers = listen(&config, &machine.host_name, inherited, &mut sockets)?;
         // One more, for telling a client that there is none for it.
         sockets.keep_back(KEPT_BACK_MAX + 1);
+        sockets.keep_for_files(reload::FILES);
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             host: config.host.clone().unwrap_or_else(|| machine.host_name.clone()),

@@ -13,6 +13,8 @@ use crate::sys::{BackgroundTask, State};
 
 /// A new configuration that takes longer than this is told of.
 const LONG: Duration = Duration::from_secs(10);
+/// How many files are open at once, at most, for a new configuration that changes no library.
+pub(super) const FILES: usize = 4;
 /// Where plugins are, if the configuration does not say.
 const PLUGIN_DIR: &str = "/usr/lib/telexd/plugins";
 
@@ -75,6 +77,7 @@ impl Daemon {
     fn begin_reload(&mut self, now: Now) {
         self.wants_reload = false;
         self.service_manager.tell(State::Reloading);
+        self.sockets.keep_for_files(0);
         let tokens = std::mem::take(&mut self.switch.reloads);
         let (command_line, machine) = (self.command_line.clone(), self.machine.clone());
         let read = move || Config::load_again(&command_line, &machine);
@@ -213,6 +216,7 @@ impl Daemon {
     }
 
     fn answer(&mut self, tokens: &[Token], outcome: Outcome<'_>, now: Now) {
+        self.sockets.keep_for_files(FILES);
         for &token in tokens {
             self.switch.tell(Input::Done { token, outcome }, &mut self.sockets, now);
         }

@@ -12,9 +12,10 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    /// Keeps so many from now on, as far as they can be had.
+    /// Keeps so many from now on, as far as they can be had. Those beyond are given up.
     pub(super) fn keep(&mut self, wanted: usize) {
         self.wanted = wanted;
+        self.kept.truncate(wanted);
     }
 
     /// Gives one up; false if there is none.

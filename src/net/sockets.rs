@@ -40,6 +40,8 @@ pub struct Sockets<K: Key> {
     listeners: Listeners,
     newcomers: Newcomers,
     reserve: Reserve,
+    /// Those for files that are opened beside the loop.
+    for_files: Reserve,
     connections: SecondaryMap<K, Connection>,
     /// The keys of connections that are ready, each once.
     ready: VecDeque<K>,
@@ -89,6 +91,7 @@ impl<K: Key> Sockets<K> {
             listeners: Listeners::default(),
             newcomers: Newcomers::default(),
             reserve: Reserve::default(),
+            for_files: Reserve::default(),
             connections: SecondaryMap::new(),
             ready: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
@@ -193,13 +196,20 @@ impl<K: Key> Sockets<K> {
         self.reserve.keep(descriptors);
     }
 
+    /// Keeps so many file descriptors back for files that are opened beside the loop; 0: those are opened now.
+    pub fn keep_for_files(&mut self, descriptors: usize) {
+        self.for_files.keep(descriptors);
+        // What cannot be had now is got back by `refill`.
+        let _ = self.for_files.refill(self.poller.any_fd());
+    }
+
     /// Gets back the descriptors that are kept back, as far as they have been given up. An error says that there are
     /// not enough: what has been taken is beyond what the process may have.
     pub fn refill(&mut self) -> io::Result<()> {
         if self.reserve.refill(self.poller.any_fd())? {
             self.listeners.descriptor_freed();
         }
-        Ok(())
+        self.for_files.refill(self.poller.any_fd()).map(drop)
     }
 
     /// Whether there are newcomers.

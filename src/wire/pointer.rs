@@ -33,6 +33,16 @@ impl std::error::Error for BadPointer {}
 /// serde_json and in bodies elsewhere, also if only an earlier one leads to a value. One pass, however
 /// long the pointer is.
 pub fn find<'a>(json: &'a str, pointer: &str) -> Result<Option<&'a str>, BadPointer> {
+    Ok(place(json, pointer)?.map(|place| &json[place.range()]))
+}
+
+/// The same text with `value` in the place of what [`find`] finds; all else stays as it is.
+pub fn replace(json: &str, pointer: &str, value: &str) -> Result<Option<String>, BadPointer> {
+    let place = place(json, pointer)?.map(|place| place.range());
+    Ok(place.map(|place| [&json[..place.start], value, &json[place.end..]].concat()))
+}
+
+fn place(json: &str, pointer: &str) -> Result<Option<Span>, BadPointer> {
     if !pointer.is_empty() && !pointer.starts_with('/') {
         return Err(BadPointer::NoSlash);
     }
@@ -43,8 +53,7 @@ pub fn find<'a>(json: &'a str, pointer: &str) -> Result<Option<&'a str>, BadPoin
     let mut cursor = Cursor::new(json.as_bytes());
     cursor.skip_space();
     // What turns out to be no such JSON has no values.
-    let found = seek(&mut cursor, json, pointer, 0).unwrap_or(None);
-    Ok(found.map(|place| &json[place.range()]))
+    Ok(seek(&mut cursor, json, pointer, 0).unwrap_or(None))
 }
 
 /// Passes the value that the cursor stands on, which is inside `depth` others, and gives the place of what
@@ -134,6 +143,20 @@ mod tests {
         ] {
             assert_eq!(find(json, pointer), Ok(value), "{pointer}");
         }
+    }
+
+    #[test]
+    fn what_is_replaced_stands_where_it_was_found() {
+        let json = r#" {"a":[1, {"b" : "x"}],"c":2} "#;
+        for (pointer, new) in [
+            ("/a/1/b", Some(r#" {"a":[1, {"b" : null}],"c":2} "#)),
+            ("/a", Some(r#" {"a":null,"c":2} "#)),
+            ("", Some(" null ")),
+            ("/d", None),
+        ] {
+            assert_eq!(replace(json, pointer, "null").unwrap().as_deref(), new, "{pointer}");
+        }
+        assert_eq!(replace(json, "a", "null"), Err(BadPointer::NoSlash));
     }
 
     #[test]

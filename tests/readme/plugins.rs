@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use super::install_release;
 use super::reader::{Desk, Page};
+use super::{install_release, libraries};
 
 const README: Page = Page { name: "plugins/README.md", text: include_str!("../../plugins/README.md") };
 /// What the page shows as the folder in which the clone is.
@@ -19,6 +19,7 @@ fn the_readme_of_plugins_can_be_followed() {
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
     let clone = folder.join("telex");
     install_release(&clone);
+    libraries::install("telex-fake", &clone.join("target/release"));
     for inside in ["Cargo.toml", "plugins", "src"] {
         symlink(Path::new(env!("CARGO_MANIFEST_DIR")).join(inside), clone.join(inside)).unwrap();
     }

@@ -204,6 +204,43 @@ fn rate_lets_a_burst_pass_then_nothing_then_more() {
     assert_ne!(call(&mut telexd.client(), "report", "nobody", json!(1))["code"], json!("denied"));
 }
 
+/// The first limit with a user that matches counts, and a name that is gone is no reason not to start.
+#[test]
+fn rate_has_limits_for_some_users() {
+    let limit = |of: &str, burst: usize| {
+        format!("  {{ per = \"user\", messages_per_second = 0.001, burst_messages = {burst}{of} }},\n")
+    };
+    let uid = Uid::effective();
+    let all = [
+        limit(", user = \"no-such-user\"", 1),
+        limit(", group = \"no-such-group\"", 1),
+        limit(&format!(", user = [{:?}, 4000000]", me()), 5),
+        limit(&format!(", user = {uid}"), 2),
+        limit("", 1),
+    ];
+    let config =
+        format!("[[plugin]]\npath = \"filter-rate\"\nconfig = {{ limits = [\n{}] }}\n", all.concat());
+    let telexd = starter(&["filter-rate"], |_| config.clone()).start();
+    let mut client = telexd.node("a");
+    let mut passed = || {
+        (0..10).filter(|_| call(&mut client, "report", "nobody", json!(1))["code"] != json!("denied")).count()
+    };
+    assert_eq!(passed(), 5);
+    assert_eq!(passed(), 0);
+    let expected = ["1: user \"no-such-user\"", "2: group \"no-such-group\""].map(|what| {
+        format!(
+            "telexd: warning: plugin filter-rate: limit {what} is not on this machine, and matches nobody\n"
+        )
+    });
+    // They are looked up again.
+    telexd.reload();
+    for line in &expected {
+        wait_until(line, || telexd.log().matches(line.as_str()).count() == 2);
+    }
+    let checked = starter(&["filter-rate"], |_| config).argument("--check").run();
+    assert_eq!((checked.code, checked.err), (Some(0), expected.concat()));
+}
+
 #[test]
 fn rate_drops_in_silence_where_that_is_wanted() {
     const SENT: usize = 200;

@@ -1,8 +1,8 @@
 //! The plugins that take the log, behind a daemon that has much to do.
 
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::unix::net::UnixDatagram;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -167,6 +167,64 @@ fn log_file_at_the_largest_size_of_a_file_is_told_of() {
     telexd.stop();
 }
 
+/// Connections have taken all descriptors that there are, and more would come.
+#[test]
+fn log_file_is_opened_anew_where_no_more_files_can_be_open() {
+    let mut telexd = with_log_file(|dir| dir.join("log"), "").before("ulimit -n 60").start();
+    let (path, old) = (telexd.dir().join("log"), telexd.dir().join("log.1"));
+    let mut first = telexd.client();
+    first.ping();
+    let mut crowd: Vec<_> = (0..100).map(|_| telexd.client()).collect();
+    wait_until("no more is taken", || has(&path, "no more connections are taken"));
+    for round in 0..3 {
+        fs::rename(&path, &old).expect("renamed");
+        telexd.signal(Signal::SIGHUP);
+        wait_until("a new file", || path.exists());
+        wait_until("it is written to", || has(&path, "configuration read again"));
+        // The places that the reload has left are taken, too.
+        crowd.extend((0..20).map(|_| telexd.client()));
+        first.ping();
+        assert!(!has(&old, "cannot be read") && !has(&path, "cannot be read"), "round {round}");
+    }
+    telexd.stop();
+    assert_eq!(records(&path).last().map(|record| &record["message"]), Some(&json!("stopped")));
+}
+
+/// Where this test is root's, stdout is a pipe of another user, which the daemon could not open.
+fn with_stdout(options: &str) -> Telexd {
+    let starter = starter(&["log-file"], |_| log_file(Path::new("-"), options));
+    if nix::unistd::Uid::effective().is_root() { starter.user(65534).start() } else { starter.start() }
+}
+
+#[test]
+fn log_file_writes_to_stdout() {
+    let mut telexd = with_stdout("");
+    bustle(&telexd, 0..50);
+    telexd.client().ask_well("reload", Value::Null);
+    bustle(&telexd, 50..100);
+    telexd.stop();
+    let lines = telexd.stdout.take().expect("its stdout").lines();
+    let records: Vec<Value> =
+        lines.map(|line| serde_json::from_str(&line.expect("UTF-8")).expect("JSON")).collect();
+    assert_eq!(registered(&records), names(0..100));
+    assert_eq!(records.last().map(|record| &record["message"]), Some(&json!("stopped")));
+}
+
+#[test]
+fn log_file_behind_a_stdout_that_is_not_read_holds_nobody_up_and_counts_what_is_lost() {
+    let mut telexd = with_stdout(", max_queue_bytes = \"4KiB\"");
+    bustle(&telexd, 0..500);
+    wait_until_said(&telexd, "cannot write to stdout: nobody has read for 5 s; what comes waits");
+    let mut lines = telexd.stdout.take().expect("its stdout").lines();
+    let mut records = Vec::new();
+    while lost(&records) == 0 {
+        let line = lines.next().expect("a line").expect("UTF-8");
+        records.push(serde_json::from_str(&line).expect("JSON"));
+    }
+    assert!(registered(&records).starts_with(&names(0..50)), "{} records", records.len());
+    telexd.stop();
+}
+
 /// A file system of its own; only root can have one.
 struct Disk(PathBuf);
 
@@ -260,6 +318,26 @@ fn log_syslog_finds_a_socket_that_comes_later_and_one_that_is_replaced() {
     }
     telexd.stop();
     syslog.next_with("stopped");
+}
+
+#[test]
+fn log_syslog_speaks_to_a_stream_socket() {
+    let telexd = starter(&["log-syslog"], |dir| {
+        let path = format!("{{ path = {:?}, facility", dir.join("log"));
+        block_with("log-syslog", "toml", &[("{ facility", &path)])
+    });
+    let syslog = UnixListener::bind(telexd.dir().join("log")).expect("a socket");
+    let mut telexd = telexd.start();
+    bustle(&telexd, 0..50);
+    let (stream, _) = syslog.accept().expect("a connection");
+    telexd.stop();
+    let lines: Vec<String> = BufReader::new(stream).lines().map(|line| line.expect("UTF-8")).collect();
+    let head = format!(" telexd[{}]: :", telexd.process().0);
+    for name in names(0..50) {
+        let line = lines.iter().find(|line| line.ends_with(&format!(" is {name}"))).expect(&name);
+        assert!(line.starts_with("<134>") && line.contains(&head), "{line}");
+    }
+    assert!(lines.last().is_some_and(|line| line.ends_with(": stopped")), "{lines:?}");
 }
 
 /// The real journal has it in `tests/systemd.rs`.

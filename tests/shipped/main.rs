@@ -4,6 +4,7 @@
 #![cfg(feature = "daemon")]
 #![expect(clippy::print_stderr, reason = "the daemon's log")]
 
+mod fake;
 mod filters;
 #[path = "../support/libraries.rs"]
 mod libraries;

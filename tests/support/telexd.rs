@@ -187,7 +187,7 @@ pub(crate) struct Telexd {
     pub(crate) addresses: Vec<String>,
     /// What it has said on stdout.
     pub(crate) greeting: String,
-    stdout: Option<BufReader<ChildStdout>>,
+    pub(crate) stdout: Option<BufReader<ChildStdout>>,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }

@@ -20,12 +20,16 @@
  * - A struct that begins with `size` may grow at its end, which TELEX_MINOR counts. Look at `size` before you
  *   read a field that has come with a minor version after 0; it says so.
  * - Where a function pointer may be null that is said; where it is not, null is refused on loading.
+ *
+ * Beside this page are telex_json.h, which reads the configuration and values of messages, and telex_fake.h, a fake
+ * daemon for the tests of plugins.
  */
 #ifndef TELEX_PLUGIN_H
 #define TELEX_PLUGIN_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -36,7 +40,7 @@ extern "C" {
 /* Of this page. A descriptor with another one is refused. */
 #define TELEX_ABI 1u
 /* What has been added to this page since it had that number. */
-#define TELEX_MINOR 1u
+#define TELEX_MINOR 2u
 
 /* Text or JSON: UTF-8, no NUL at its end, `data` and `len` bytes behind it. Something that is not there has
  * `data` null; an empty text has not. Each function says what it makes of one that is not there. */
@@ -51,6 +55,12 @@ typedef struct telex_str {
 #else
 #define TELEX_STR(literal) ((telex_str){"" literal, sizeof(literal) - 1})
 #endif
+
+/* Whether two texts are the same. One that is not there is the same as another such one, and as no other. */
+static inline int telex_str_eq(telex_str a, telex_str b) {
+    if (!a.data || !b.data) return a.data == b.data;
+    return a.len == b.len && memcmp(a.data, b.data, a.len) == 0;
+}
 
 /* What a function gives back. Every other value is a fault of who gave it. */
 enum {
@@ -160,11 +170,18 @@ typedef struct telex_descriptor {
  *         TELEX_MAGIC, TELEX_ABI, sizeof(telex_descriptor), TELEX_MINOR, ...};
  */
 #if defined(__GNUC__)
-#define TELEX_EXPORT __attribute__((visibility("default")))
+#define TELEX_VISIBLE_ __attribute__((visibility("default")))
 #else
-#define TELEX_EXPORT
+#define TELEX_VISIBLE_
 #endif
+#ifdef __cplusplus
+/* A constant would be its file's own there. */
+#define TELEX_EXPORT extern "C" TELEX_VISIBLE_
+TELEX_EXPORT const telex_descriptor telex_plugin;
+#else
+#define TELEX_EXPORT TELEX_VISIBLE_
 extern TELEX_EXPORT const telex_descriptor telex_plugin;
+#endif
 
 /* ---- Who and what ---------------------------------------------------------------------------------- */
 
@@ -241,7 +258,7 @@ struct telex_call {
      * a request that is no request any more, is a fault. */
     int32_t (*replace)(const telex_call *call, int32_t field, telex_str value);
     /* Finds a value in the body by JSON Pointer (RFC 6901), "" being the whole. It is JSON as it stands in
-     * the line, and lives as long as the message: `replace` does not change it. Of a key that is there
+     * the line (telex_json.h reads that), and lives as long as the message: `replace` does not change it. Of a key that is there
      * twice the last one counts. TELEX_NOT_FOUND, also of a message without a body; TELEX_BAD_VALUE for
      * what is no pointer, or is not there; then `found` stays as it is. Of an event: TELEX_NOT_NOW. */
     int32_t (*value)(const telex_call *call, telex_str pointer, telex_str *found);
@@ -251,7 +268,21 @@ struct telex_call {
      * filtered. At most 16 in one call, and 4 MiB before they are sent, which is when all is judged that was
      * read from a connection in one go: then TELEX_TOO_MANY. */
     int32_t (*emit)(const telex_call *call, telex_str to, telex_str topic, telex_str body);
+    /* Changes one value of the body, the one that `value` finds: `json`, a JSON value, takes its place, and all
+     * else stays as it is. Goes with TELEX_REPLACE, as `replace` does, and goes on from what this call has
+     * replaced already: two values are replaced by two calls. TELEX_NOT_FOUND: there is no such value, and
+     * none is added, or no body. TELEX_BAD_VALUE: `pointer` is no pointer, `json` is no JSON value, or the
+     * body that was put in the place of the message's is none. TELEX_TOO_MANY: the body would be longer than
+     * a line may be. Of an event: TELEX_NOT_NOW. Whenever it is not TELEX_OK, nothing has changed. Minor
+     * version 2: telex_replace_at looks whether it is there. */
+    int32_t (*replace_at)(const telex_call *call, telex_str pointer, telex_str json);
 };
+
+/* `call->replace_at`, or TELEX_FAULT if the daemon is older than that. */
+static inline int32_t telex_replace_at(const telex_call *call, telex_str pointer, telex_str json) {
+    if (call->size < offsetof(telex_call, replace_at) + sizeof call->replace_at) return TELEX_FAULT;
+    return call->replace_at(call, pointer, json);
+}
 
 /* ---- "telex.log/1" --------------------------------------------------------------------------------- */
 

@@ -301,7 +301,8 @@ impl Kind {
         }
     }
 
-    fn from_number(number: u32) -> Option<Kind> {
+    /// The kind of a number in `telex_event.kind`.
+    pub fn from_number(number: u32) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.number() == number)
     }
 }

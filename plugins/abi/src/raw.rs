@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_void};
 
 pub const MAGIC: u32 = 0x584c_4554;
 pub const ABI: u32 = 1;
-pub const MINOR: u32 = 1;
+pub const MINOR: u32 = 2;
 
 pub const OK: i32 = 0;
 pub const PASS: i32 = 0;
@@ -159,6 +159,7 @@ pub struct Call {
     pub replace: unsafe extern "C" fn(call: *const Call, field: i32, value: Str) -> i32,
     pub value: unsafe extern "C" fn(call: *const Call, pointer: Str, found: *mut Str) -> i32,
     pub emit: unsafe extern "C" fn(call: *const Call, to: Str, topic: Str, body: Str) -> i32,
+    pub replace_at: unsafe extern "C" fn(call: *const Call, pointer: Str, json: Str) -> i32,
 }
 
 /// `telex_record`.

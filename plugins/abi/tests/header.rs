@@ -86,7 +86,10 @@ fn facts() -> Facts {
             in_reply_to
         }
     );
-    layout!(facts, "telex_call" = raw::Call { size, reserved, context, reason, replace, value, emit });
+    layout!(
+        facts,
+        "telex_call" = raw::Call { size, reserved, context, reason, replace, value, emit, replace_at }
+    );
     layout!(
         facts,
         "telex_record" = raw::Record { size, level, time, event, connection, node_id, uid, message, fields }
@@ -103,6 +106,7 @@ fn facts() -> Facts {
         facts,
         MAGIC,
         ABI,
+        MINOR,
         OK,
         PASS,
         DROP,

@@ -9,8 +9,8 @@ use std::time::Instant;
 use filter_acl::attempt::{Said, Sender};
 use filter_acl::config;
 use filter_acl::door::Door;
-use filter_acl::users::Machine;
 use telex_plugin::{Category, Transport, Verdict};
+use telex_users::Machine;
 
 const ROUNDS: u32 = 10_000;
 /// Of so many tries the best counts: a machine has other things to do, too.

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use filter_acl::attempt::{Attempt, Sender};
 use filter_acl::config;
 use filter_acl::pattern::ANY;
-use filter_acl::users::Machine;
 use filter_acl::verb::Verb;
 use nix::unistd::User;
 use serde_json::Value;
 use telex_plugin::Transport;
+use telex_users::Machine;
 
 const USAGE: &str = "usage: explain TELEXD.TOML [WHO=VALUE]... VERB WHAT [TYPE]
 

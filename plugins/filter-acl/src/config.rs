@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 use telex_plugin::Transport;
+use telex_users::{Groups, Users, uids};
 
 use crate::pattern::Pattern;
 use crate::policy::{Policy, Rule, Who};
-use crate::users::Users;
 use crate::verb::{Verb, message_type, node_pattern};
 
 /// What the plugin is told to do.
@@ -29,10 +29,8 @@ pub struct Unknown {
     pub rule: usize,
     /// Whether the rule allows something.
     pub allows: bool,
-    /// `user` or `group`.
-    pub key: &'static str,
     /// The name.
-    pub name: String,
+    pub name: telex_users::Unknown,
 }
 
 /// Reads a configuration; or says what is wrong with it, where, and what would be right.
@@ -65,12 +63,7 @@ pub fn read(json: &str, users: &dyn Users) -> Result<Config, String> {
             let mut read = |(number, rule)| {
                 let (read, names) = read_rule(rule, users).map_err(|why| format!("rule {number}: {why}"))?;
                 let allows = read.allows;
-                unknown.extend(names.into_iter().map(|(key, name)| Unknown {
-                    rule: number,
-                    allows,
-                    key,
-                    name,
-                }));
+                unknown.extend(names.into_iter().map(|name| Unknown { rule: number, allows, name }));
                 Ok::<Rule, String>(read)
             };
             (1..).zip(rules).map(&mut read).collect::<Result<_, _>>()?
@@ -96,10 +89,7 @@ pub fn read(json: &str, users: &dyn Users) -> Result<Config, String> {
     Ok(Config { policy, learn_file: learn_file.filter(|_| learns), unknown })
 }
 
-/// Names that the machine does not have, each with its key.
-type Names = Vec<(&'static str, String)>;
-
-fn read_rule(rule: &Value, users: &dyn Users) -> Result<(Rule, Names), String> {
+fn read_rule(rule: &Value, users: &dyn Users) -> Result<(Rule, Vec<telex_users::Unknown>), String> {
     let Value::Object(rule) = rule else { return Err(format!("it is {rule}; it must be a table")) };
     for key in rule.keys() {
         if !["allow", "deny", "user", "group", "uid", "transport", "node", "type"].contains(&key.as_str()) {
@@ -155,7 +145,10 @@ fn read_what(effect: &str, verbs: &Value) -> Result<Vec<(Verb, Vec<Pattern>)>, S
 }
 
 /// Users and groups are those of Unix sockets, unless the rule says that its users are those of TCP.
-fn read_who(rule: &Map<String, Value>, users: &dyn Users) -> Result<(Vec<Who>, Names), String> {
+fn read_who(
+    rule: &Map<String, Value>,
+    users: &dyn Users,
+) -> Result<(Vec<Who>, Vec<telex_users::Unknown>), String> {
     let (mut who, mut unknown) = (Vec::new(), Vec::new());
     let transport = match rule.get("transport").map(Value::as_str) {
         None => None,
@@ -175,22 +168,11 @@ fn read_who(rule: &Map<String, Value>, users: &dyn Users) -> Result<(Vec<Who>, N
         Some(names) if transport == Some(Transport::Tcp) => {
             who.push(Who::User(each("user", names, |name| Ok(name.to_owned()))?));
         }
-        Some(names) => {
-            let uids = each("user", names, |name| Ok(known("user", name, users.uid(name)?, &mut unknown)))?;
-            who.push(Who::Uid(uids.into_iter().flatten().collect()));
-        }
+        Some(names) => who.push(Who::Uid(uids(names, users, &mut unknown)?)),
         None => {}
     }
     if let Some(names) = rule.get("group") {
-        let groups = each("group", names, |name| Ok(known("group", name, users.group(name)?, &mut unknown)))?;
-        let groups: Vec<_> = groups.into_iter().flatten().collect();
-        let mut gids: Vec<u32> = groups.iter().map(|group| group.gid).collect();
-        let mut members: Vec<u32> = groups.into_iter().flat_map(|group| group.uids).collect();
-        for list in [&mut gids, &mut members] {
-            list.sort_unstable();
-            list.dedup();
-        }
-        who.push(Who::Group { gids, members });
+        who.push(Who::Group(Groups::read(names, users, &mut unknown)?));
     }
     if let Some(uids) = rule.get("uid") {
         let uid = |value: &Value| {
@@ -205,14 +187,6 @@ fn read_who(rule: &Map<String, Value>, users: &dyn Users) -> Result<(Vec<Who>, N
         who.push(Who::Node(each("node", patterns, node_pattern)?));
     }
     Ok((who, unknown))
-}
-
-/// What was found under a name; if it was not, that is noted.
-fn known<T>(key: &'static str, name: &str, found: Option<T>, unknown: &mut Names) -> Option<T> {
-    if found.is_none() {
-        unknown.push((key, name.to_owned()));
-    }
-    found
 }
 
 /// A list, or one item in its place.

@@ -58,9 +58,9 @@ impl Door {
     /// The users and groups of rules that this machine does not have, for the log. It is an error where a rule
     /// was to deny something: that is not denied.
     pub fn unknown(&self) -> Vec<(Level, String)> {
-        let tell = |Unknown { rule, allows, key, name }: &Unknown| {
+        let tell = |Unknown { rule, allows, name }: &Unknown| {
             let level = if *allows { Level::Warning } else { Level::Error };
-            (level, format!("rule {rule}: {key} {name:?} is not on this machine, and matches nobody"))
+            (level, format!("rule {rule}: {name}"))
         };
         self.unknown.iter().map(tell).collect()
     }

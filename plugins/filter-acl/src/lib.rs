@@ -13,16 +13,15 @@ pub mod pattern;
 pub mod policy;
 #[cfg(test)]
 mod stage;
-pub mod users;
 pub mod verb;
 
 use telex_plugin::{
     Call, Event, Events, Filter, Heard, Host, Interest, Kind, Level, Message, Plugin, Verdict,
 };
+use telex_users::Machine;
 
 use crate::attempt::{Said, Sender};
 use crate::door::Door;
-use crate::users::Machine;
 
 /// The plugin.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use telex_plugin::Transport;
+use telex_users::Groups;
 
 use crate::attempt::{Attempt, Sender};
 use crate::pattern::{Glob, Pattern};
@@ -30,12 +31,7 @@ pub enum Who {
     /// Its user id, over a Unix socket.
     Uid(Vec<u32>),
     /// Its group: it connected with one of these group ids, or its user is one of the members.
-    Group {
-        /// In order.
-        gids: Vec<u32>,
-        /// In order.
-        members: Vec<u32>,
-    },
+    Group(Groups),
     /// Its authenticated name, over TCP.
     User(Vec<String>),
     /// A node ID that it holds.
@@ -47,10 +43,7 @@ impl Who {
         match self {
             Who::Over(transport) => sender.transport == *transport,
             Who::Uid(uids) => sender.uid.is_some_and(|uid| uids.contains(&uid)),
-            Who::Group { gids, members } => {
-                sender.gid.is_some_and(|gid| gids.binary_search(&gid).is_ok())
-                    || sender.uid.is_some_and(|uid| members.binary_search(&uid).is_ok())
-            }
+            Who::Group(groups) => groups.hold(sender.uid, sender.gid),
             Who::User(names) => sender.user.is_some_and(|user| names.iter().any(|name| name == user)),
             Who::Node(patterns) => {
                 (sender.holds)(&|node_id| patterns.iter().any(|pattern| pattern.covers(node_id)))
@@ -62,8 +55,8 @@ impl Who {
     fn covers(&self, other: &Who) -> bool {
         match (self, other) {
             (Who::Uid(mine), Who::Uid(theirs)) => is_subset(theirs, mine),
-            (Who::Group { gids, members }, Who::Group { gids: their_gids, members: their_members }) => {
-                is_subset(their_gids, gids) && is_subset(their_members, members)
+            (Who::Group(mine), Who::Group(theirs)) => {
+                is_subset(&theirs.gids, &mine.gids) && is_subset(&theirs.members, &mine.members)
             }
             (Who::User(mine), Who::User(theirs)) => is_subset(theirs, mine),
             (Who::Node(mine), Who::Node(theirs)) => {
@@ -83,7 +76,7 @@ impl Rule {
     fn matches_nobody(&self) -> bool {
         self.who.iter().any(|condition| match condition {
             Who::Uid(uids) => uids.is_empty(),
-            Who::Group { gids, .. } => gids.is_empty(),
+            Who::Group(groups) => groups.gids.is_empty(),
             _ => false,
         })
     }

@@ -70,6 +70,25 @@ fn what_is_too_warm_becomes_25_degrees() {
 }
 
 #[test]
+fn all_else_stays_as_it_is() {
+    let body = Some(r#"{ "room":"k\u00fcche", "celsius" : 25 , "x":[1]}"#.to_owned());
+    let replaced = Some(Verdict::Replace(Replacement { body, ..Replacement::default() }));
+    let warm = r#"{ "room":"k\u00fcche", "celsius" : 31.5 , "x":[1]}"#;
+    assert_eq!(judged(&mut start("{}"), warm), replaced);
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_by_name() {
+    let refused = |config| FakeDaemon::start(testing::load(library()).expect("a plugin"), config).err();
+    let strict = "strict: \"yes\" is not right; it takes true or false";
+    assert_eq!(refused(r#"{"strict":"yes"}"#).as_deref(), Some(strict));
+    assert_eq!(
+        refused(r#"{"strikt":true}"#).as_deref(),
+        Some("there is no option \"strikt\"; there are strict")
+    );
+}
+
+#[test]
 fn what_is_too_warm_is_refused_where_it_is_strict() {
     let mut daemon = start(r#"{"strict":true}"#);
     let expected = rejected("alice may ask for 25 degrees at most, and asked for 30");

@@ -7,8 +7,17 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 use serde_json::Value;
 use telex_plugin::Interest;
+use telex_users::{Groups, Unknown, Users, uids};
 
 use crate::bucket::Rate;
+
+/// What the plugin is told to do.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) limits: Vec<Limit>,
+    /// What the log is to be told of names in limits that this machine does not have.
+    pub(crate) warnings: Vec<String>,
+}
 
 /// One limit, as it is meant.
 #[derive(Debug)]
@@ -17,9 +26,31 @@ pub(crate) struct Limit {
     pub(crate) per: Per,
     pub(crate) counts: Kinds,
     pub(crate) patterns: Interest,
+    pub(crate) who: Who,
     /// Of messages and of bytes; of one at least.
     pub(crate) rates: [Option<Rate>; 2],
     pub(crate) action: Action,
+}
+
+/// Whom a limit is for.
+#[derive(Debug, Default)]
+pub(crate) struct Who {
+    /// User ids; none asks for nothing.
+    uids: Option<Vec<u32>>,
+    groups: Option<Groups>,
+}
+
+impl Who {
+    /// Whether the limit is for this peer.
+    pub(crate) fn holds(&self, uid: Option<u32>, gid: Option<u32>) -> bool {
+        self.uids.as_ref().is_none_or(|uids| uid.is_some_and(|uid| uids.contains(&uid)))
+            && self.groups.as_ref().is_none_or(|groups| groups.hold(uid, gid))
+    }
+
+    /// Whether the limit is for some and not for everybody.
+    pub(crate) fn is_named(&self) -> bool {
+        self.uids.is_some() || self.groups.is_some()
+    }
 }
 
 /// Who has a bucket.
@@ -144,7 +175,7 @@ fn size(text: &str) -> Option<u64> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Config {
+struct Options {
     #[serde(default)]
     limits: Vec<Value>,
 }
@@ -167,22 +198,36 @@ struct Written {
     to: Option<String>,
     topic: Option<String>,
     from: Option<String>,
+    user: Option<Value>,
+    group: Option<Value>,
 }
 
-/// Reads the configuration of the plugin.
-pub(crate) fn read(config: &str) -> Result<Vec<Limit>, String> {
-    let config: Config = serde_json::from_str(config).map_err(|error| error.to_string())?;
-    if config.limits.is_empty() {
+/// Reads the configuration of the plugin, with the users and groups of this machine. Looking those up may block.
+pub(crate) fn read(config: &str, users: &dyn Users) -> Result<Config, String> {
+    let options: Options = serde_json::from_str(config).map_err(|error| error.to_string())?;
+    if options.limits.is_empty() {
         return Err(
             "there are no limits; limits = [{ per = \"user\", messages_per_second = 100 }] would be one"
                 .into(),
         );
     }
-    let limits = config.limits.into_iter().zip(1..);
-    limits.map(|(limit, n)| read_limit(limit, n).map_err(|error| format!("limit {n}: {error}"))).collect()
+    let mut config = Config { limits: Vec::new(), warnings: Vec::new() };
+    for (limit, n) in options.limits.into_iter().zip(1..) {
+        let mut unknown = Vec::new();
+        let limit =
+            read_limit(limit, n, users, &mut unknown).map_err(|error| format!("limit {n}: {error}"))?;
+        config.limits.push(limit);
+        config.warnings.extend(unknown.iter().map(|name| format!("limit {n}: {name}")));
+    }
+    Ok(config)
 }
 
-fn read_limit(value: Value, n: usize) -> Result<Limit, String> {
+fn read_limit(
+    value: Value,
+    n: usize,
+    users: &dyn Users,
+    unknown: &mut Vec<Unknown>,
+) -> Result<Limit, String> {
     let written: Written = serde_path_to_error::deserialize(value).map_err(|error| error.to_string())?;
     let messages = (written.messages_per_second.map(|it| it.0), written.burst_messages.map(|it| it.0));
     let bytes = (written.bytes_per_second.map(|it| it.0), written.burst_bytes.map(|it| it.0));
@@ -193,7 +238,12 @@ fn read_limit(value: Value, n: usize) -> Result<Limit, String> {
     if message_type.as_ref().is_some_and(|it| it.ends_with("_reply")) && !written.counts.has(Kinds::REPLIES) {
         return Err("is for replies, which it does not count; counts = [\"replies\"] does".into());
     }
+    let who = Who {
+        uids: written.user.map(|value| uids(&value, users, unknown)).transpose()?,
+        groups: written.group.map(|value| Groups::read(&value, users, unknown)).transpose()?,
+    };
     Ok(Limit {
+        who,
         name: written.name.unwrap_or_else(|| n.to_string()),
         per: written.per,
         counts: written.counts,
@@ -214,14 +264,21 @@ fn rate((per_second, burst): (Option<f64>, Option<f64>), unit: &str) -> Result<O
 
 #[cfg(test)]
 mod tests {
+    use telex_users::Machine;
+
     use super::*;
+
+    fn read(config: &str) -> Result<Config, String> {
+        super::read(config, &Machine::here())
+    }
 
     #[test]
     fn what_is_not_said_has_a_default() {
-        let limits = read(
+        let config = read(
             r#"{"limits":[{"per":"node","bytes_per_second":"64KiB"},{"per":"user","messages_per_second":0.5}]}"#,
         );
-        let limits = limits.unwrap();
+        let Config { limits, warnings } = config.unwrap();
+        assert_eq!(warnings, [""; 0]);
         assert_eq!(limits[1].name, "2");
         assert_eq!(limits[0].counts, Kinds::default());
         assert_eq!(limits[0].action, Action::Reject);
@@ -284,6 +341,14 @@ mod tests {
                 "limit 2: to: invalid type: integer `7`, expected a string",
             ),
             (
+                r#"{"per":"user","messages_per_second":1,"user":true}"#,
+                "limit 2: \"user\" is true; it must be a name or a number, or a list of them",
+            ),
+            (
+                r#"{"per":"user","messages_per_second":1,"group":[]}"#,
+                "limit 2: \"group\" is empty; a key that is left out asks for nothing",
+            ),
+            (
                 r#"{"per":"user","messages_per_second":1,"message_type":"*_reply"}"#,
                 "limit 2: is for replies, which it does not count",
             ),
@@ -294,6 +359,21 @@ mod tests {
         }
         assert!(read("{}").unwrap_err().starts_with("there are no limits; limits = [{"));
         assert!(read(r#"{"limit":[]}"#).unwrap_err().starts_with("unknown field `limit`, expected `limits`"));
+    }
+
+    #[test]
+    fn a_name_that_is_unknown_is_told_with_its_place() {
+        let limit = r#"{"per":"user","messages_per_second":1"#;
+        let config = format!(
+            r#"{{"limits":[{limit},"user":["root","no-such-user"]}},{limit},"group":"no-such-group"}}]}}"#
+        );
+        assert_eq!(
+            read(&config).unwrap().warnings,
+            [
+                "limit 1: user \"no-such-user\" is not on this machine, and matches nobody",
+                "limit 2: group \"no-such-group\" is not on this machine, and matches nobody",
+            ]
+        );
     }
 
     #[test]

@@ -8,10 +8,11 @@ mod limit;
 use std::time::Instant;
 
 use telex_plugin::{
-    Call, Category, Event, Events, Filter, Heard, Host, Interest, Kind, Message, Plugin, Verdict,
+    Call, Category, Event, Events, Filter, Heard, Host, Interest, Kind, Level, Message, Plugin, Verdict,
 };
+use telex_users::Machine;
 
-use crate::config::{Action, Kinds};
+use crate::config::{Action, Config, Kinds};
 use crate::limit::{Limits, Sent, User};
 
 /// The plugin.
@@ -22,8 +23,10 @@ pub struct Rate {
 }
 
 impl Plugin for Rate {
-    fn create(_: Host, config: &str) -> Result<Rate, String> {
-        Ok(Rate { limits: Limits::new(config::read(config)?), began: Instant::now() })
+    fn create(host: Host, config: &str) -> Result<Rate, String> {
+        let Config { limits, warnings } = config::read(config, &Machine::here())?;
+        warnings.iter().for_each(|warning| host.log(Level::Warning, warning));
+        Ok(Rate { limits: Limits::new(limits), began: Instant::now() })
     }
 }
 
@@ -52,9 +55,10 @@ impl Events for Rate {
         Heard::Yes
     }
 
-    /// Wants [`Kind::Reloaded`] so that nobody's bucket is filled by a reload that changes nothing here.
+    /// Wants [`Kind::Reloaded`] so that nobody's bucket is filled by a reload that changes nothing here. Names are
+    /// looked up again, for which a new instance is made.
     fn wants(&self) -> &'static [Kind] {
-        &[Kind::Disconnected, Kind::Reloaded]
+        if self.limits.has_names() { &[Kind::Disconnected] } else { &[Kind::Disconnected, Kind::Reloaded] }
     }
 }
 
@@ -79,6 +83,7 @@ fn sent<'a>(message: &'a Message<'_>) -> Sent<'a> {
             (None, Some(name)) => User::Name(name),
             (None, None) => User::Nobody,
         },
+        gid: sender.gid(),
     }
 }
 

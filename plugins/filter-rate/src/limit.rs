@@ -21,6 +21,7 @@ pub(crate) struct Sent<'a> {
     pub(crate) bytes: u64,
     pub(crate) connection: u64,
     pub(crate) user: User<'a>,
+    pub(crate) gid: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,8 +62,9 @@ impl Limits {
         self.limits.iter().map(|(limit, _)| limit.patterns.clone()).collect()
     }
 
-    /// Takes what a message costs from the buckets of all limits that it falls under, or else from none.
-    /// The limit that has no room for longest is the one that is told of.
+    /// Takes what a message costs from the buckets of all limits that it falls under, or else from none. One that
+    /// names its users or groups is the last of them. The limit that has no room for longest is the one that is told
+    /// of.
     pub(crate) fn take(&mut self, sent: &Sent<'_>, now: u64) -> Result<(), Refusal<'_>> {
         self.taken.clear();
         let mut refused: Option<(u64, usize, &str, Rate)> = None;
@@ -82,6 +84,9 @@ impl Limits {
                 }
             }
             self.taken.push((at, who, full_at));
+            if limit.who.is_named() {
+                break;
+            }
         }
         if let Some((wait, at, unit, rate)) = refused {
             return Err(Refusal { limit: &self.limits[at].0, unit, rate, wait });
@@ -90,6 +95,11 @@ impl Limits {
             self.limits[at].1.set(who, full_at);
         }
         Ok(())
+    }
+
+    /// Whether users or groups have been looked up.
+    pub(crate) fn has_names(&self) -> bool {
+        self.limits.iter().any(|(limit, _)| limit.who.is_named())
     }
 
     /// Forgets what belonged to a connection alone. Nodes and users may come back, and do not find their
@@ -108,7 +118,9 @@ impl Limits {
 impl Limit {
     fn covers(&self, sent: &Sent<'_>) -> bool {
         let fits = |pattern: &Option<String>, text| pattern.as_ref().is_none_or(|it| matches(it, text));
+        let uid = if let User::Uid(uid) = sent.user { Some(uid) } else { None };
         self.counts.has(sent.kind)
+            && self.who.holds(uid, sent.gid)
             && fits(&self.patterns.message_type, sent.message_type)
             && fits(&self.patterns.to, sent.to)
             && fits(&self.patterns.topic, sent.topic)
@@ -150,13 +162,16 @@ impl fmt::Display for Refusal<'_> {
 
 #[cfg(test)]
 mod tests {
+    use telex_users::Machine;
+
     use super::*;
     use crate::config;
 
     const MS: u64 = 1_000_000;
 
     fn limits(limits: &str) -> Limits {
-        Limits::new(config::read(&format!(r#"{{"limits":[{limits}]}}"#)).unwrap())
+        let config = format!(r#"{{"limits":[{limits}]}}"#);
+        Limits::new(config::read(&config, &Machine::here()).unwrap().limits)
     }
 
     fn sent() -> Sent<'static> {
@@ -169,6 +184,7 @@ mod tests {
             bytes: 100,
             connection: 1,
             user: User::Uid(1000),
+            gid: Some(1000),
         }
     }
 
@@ -274,6 +290,33 @@ mod tests {
             let is_passed = [sent(), news].map(|sent| passed(&mut limits(&limit), sent) == 10);
             assert_eq!(is_passed, is_free, "{pattern}");
             assert_ne!(limits(&limit).interests(), [Interest::default()]);
+        }
+    }
+
+    #[test]
+    fn of_the_limits_that_name_users_or_groups_the_first_that_matches_counts_and_none_behind_it() {
+        let mut limits = limits(
+            r#"{"per":"node","messages_per_second":1,"burst_messages":6},
+               {"per":"user","messages_per_second":1,"burst_messages":4,"user":["root",2000]},
+               {"per":"user","messages_per_second":1,"burst_messages":3,"group":[0,3000]},
+               {"per":"user","messages_per_second":1,"burst_messages":5,"group":3000,"user":2001},
+               {"per":"user","messages_per_second":1,"burst_messages":2}"#,
+        );
+        let of = |user, gid, from| Sent { user, gid, from, ..sent() };
+        for (sent, expected) in [
+            (of(User::Uid(0), Some(0), "a"), 4),
+            (of(User::Uid(2000), Some(1), "b"), 4),
+            (of(User::Uid(2001), Some(3000), "c"), 3),
+            (of(User::Uid(2002), Some(0), "d"), 3),
+            (of(User::Uid(2003), Some(1), "e"), 2),
+            // Users and groups are those of Unix sockets.
+            (of(User::Name("root"), None, "f"), 2),
+            (of(User::Nobody, None, "g"), 2),
+            // What stands before it bounds them, too.
+            (of(User::Uid(2004), Some(3000), "c"), 3),
+            (of(User::Uid(2005), Some(3000), "c"), 0),
+        ] {
+            assert_eq!(passed(&mut limits, sent), expected, "{sent:?}");
         }
     }
 

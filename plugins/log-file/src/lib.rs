@@ -2,15 +2,20 @@
 
 mod file;
 mod line;
+mod stdout;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use telex_log::{Format, Logger, MaxLevel, MaxQueueBytes, Queue, Tell, Way, check_append, options};
+use telex_log::{Format, Logger, MaxLevel, MaxQueueBytes, Queue, Sink, Tell, Way, check_append, options};
 use telex_plugin::Level;
 
 use crate::file::LineFile;
+use crate::stdout::Stdout;
+
+/// The `path` of the daemon's stdout.
+const STDOUT: &str = "-";
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -53,9 +58,11 @@ struct Wanted {
 impl Wanted {
     fn read(config: &str) -> Result<Wanted, String> {
         let Options { path, format, mode, level, max_queue_bytes } = options(config)?;
-        if !path.is_absolute() {
+        if !path.is_absolute() && path != Path::new(STDOUT) {
             let path = path.display();
-            return Err(format!("path: \"{path}\" is no absolute path, such as \"/var/log/telexd.log\""));
+            return Err(format!(
+                "path: \"{path}\" is no absolute path, such as \"/var/log/telexd.log\", nor \"-\" for stdout"
+            ));
         }
         let octal = u32::from_str_radix(&mode, 8).ok().filter(|mode| *mode <= 0o777);
         let mode = octal.ok_or_else(|| format!("mode: \"{mode}\" is no mode from \"0000\" to \"0777\""))?;
@@ -66,12 +73,17 @@ impl Wanted {
         Ok(Wanted { path, mode, format, level, max_queue_bytes: max_queue_bytes.0 })
     }
 
-    fn cannot_open(&self, error: &io::Error) -> String {
-        format!("cannot open {}: {error}", self.path.display())
+    fn is_stdout(&self) -> bool {
+        self.path == Path::new(STDOUT)
     }
 
-    fn log_to(self, file: LineFile, tell: Tell) -> Result<Logger, String> {
-        let queue = Queue::start("log-file", self.max_queue_bytes, self.format, file, tell)?;
+    fn cannot_open(&self, error: &io::Error) -> String {
+        let name = if self.is_stdout() { "stdout".to_owned() } else { self.path.display().to_string() };
+        format!("cannot open {name}: {error}")
+    }
+
+    fn log_to(self, sink: impl Sink, tell: Tell) -> Result<Logger, String> {
+        let queue = Queue::start("log-file", self.max_queue_bytes, self.format, sink, tell)?;
         Ok(Logger::new(self.level, Way::Queue(queue)))
     }
 }
@@ -79,6 +91,10 @@ impl Wanted {
 /// Opens the file; `tell` is told when writing fails, and when it works again.
 pub fn start(config: &str, tell: Tell) -> Result<Logger, String> {
     let wanted = Wanted::read(config)?;
+    if wanted.is_stdout() {
+        let stdout = Stdout::open().map_err(|error| wanted.cannot_open(&error))?;
+        return wanted.log_to(stdout, tell);
+    }
     let file = LineFile::open(&wanted.path, wanted.mode).map_err(|error| wanted.cannot_open(&error))?;
     wanted.log_to(file, tell)
 }
@@ -86,7 +102,9 @@ pub fn start(config: &str, tell: Tell) -> Result<Logger, String> {
 /// The same without opening the file; `tell` is told what that leaves open.
 pub fn check(config: &str, tell: Tell) -> Result<Logger, String> {
     let wanted = Wanted::read(config)?;
-    if let Some(unknown) = check_append(&wanted.path).map_err(|error| wanted.cannot_open(&error))? {
+    if !wanted.is_stdout()
+        && let Some(unknown) = check_append(&wanted.path).map_err(|error| wanted.cannot_open(&error))?
+    {
         tell(Level::Warning, &unknown);
     }
     let file = LineFile::unopened(&wanted.path, wanted.mode);

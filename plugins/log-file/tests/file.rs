@@ -139,7 +139,11 @@ fn a_wrong_configuration_is_refused_with_what_would_be_right() {
     let dir = tempfile::tempdir().unwrap();
     let (here, gone) = (dir.path(), dir.path().join("gone/log"));
     let wrong = [
-        (json!({}), "path: \"\" is no absolute path, such as \"/var/log/telexd.log\"".to_owned()),
+        (
+            json!({}),
+            "path: \"\" is no absolute path, such as \"/var/log/telexd.log\", nor \"-\" for stdout"
+                .to_owned(),
+        ),
         (json!({"path": "log"}), "path: \"log\" is no absolute path".to_owned()),
         (json!({"path": here}), format!("cannot open {}: Is a directory", here.display())),
         (json!({"path": gone}), format!("cannot open {}: No such file or directory", gone.display())),

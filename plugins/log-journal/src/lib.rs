@@ -6,7 +6,7 @@ mod native;
 use std::path::PathBuf;
 
 use serde::Deserialize;
-use telex_log::{LocalSocket, Logger, MaxLevel, MaxQueueBytes, Tell, Way, options};
+use telex_log::{LocalSocket, Logger, MaxLevel, MaxQueueBytes, Stream, Tell, Way, options};
 
 pub use crate::native::MESSAGE_IDS;
 
@@ -34,7 +34,15 @@ impl Default for Options {
 pub fn start(config: &str, tell: Tell) -> Result<Logger, String> {
     let Options { path, identifier, level, max_queue_bytes } = options(config)?;
     let format = Box::new(native::format(identifier));
-    let socket = LocalSocket::start("log-journal", &path, max_queue_bytes.0, format, datagram::send, tell)?;
+    let socket = LocalSocket::start(
+        "log-journal",
+        &path,
+        max_queue_bytes.0,
+        format,
+        datagram::send,
+        Stream::Refuses,
+        tell,
+    )?;
     Ok(Logger::new(level, Way::Socket(socket)))
 }
 

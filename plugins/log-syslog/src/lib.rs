@@ -8,7 +8,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use telex_log::{LocalSocket, Logger, MaxLevel, MaxQueueBytes, Queue, Tell, Way, options};
+use telex_log::{LocalSocket, Logger, MaxLevel, MaxQueueBytes, Queue, Stream, Tell, Way, options};
 
 use crate::message::Origin;
 use crate::server::{Server, Transport};
@@ -49,7 +49,7 @@ pub fn start(config: &str, tell: Tell) -> Result<Logger, String> {
         (path, None) => {
             let path = path.as_deref().unwrap_or(Path::new("/dev/log"));
             let format = Box::new(origin.rfc_3164());
-            Way::Socket(LocalSocket::start(THREAD, path, max_queue_bytes, format, send, tell)?)
+            Way::Socket(LocalSocket::start(THREAD, path, max_queue_bytes, format, send, Stream::Takes, tell)?)
         }
         (None, Some(address)) => {
             let server = Server::new(address)?;
@@ -60,8 +60,9 @@ pub fn start(config: &str, tell: Tell) -> Result<Logger, String> {
     Ok(Logger::new(options.level, way))
 }
 
+/// Sends a datagram, which needs no line end.
 fn send(socket: &UnixDatagram, path: &Path, message: &[u8]) -> io::Result<()> {
-    socket.send_to(message, path).map(|_| ())
+    socket.send_to(message.strip_suffix(b"\n").unwrap_or(message), path).map(|_| ())
 }
 
 // It opens no file, and needs none at its other end.

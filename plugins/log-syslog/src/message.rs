@@ -35,7 +35,8 @@ impl Origin {
         Ok(Origin { facility: known, tag: tag.to_owned() })
     }
 
-    /// For the socket of this machine, whose daemons know this form only, and the host themselves.
+    /// For the socket of this machine, whose daemons know this form only, and the host themselves. A line end stands
+    /// behind each record, which a stream socket needs.
     pub(crate) fn rfc_3164(self) -> impl Fn(&Record<'_>, &mut Vec<u8>) + Send + Sync + 'static {
         let formatter = Formatter3164 {
             facility: self.facility,
@@ -48,6 +49,7 @@ impl Origin {
             // Writing to a Vec cannot fail.
             let _ = formatter.format(out, severity(record.level), Line(record));
             cut(out, begin);
+            out.push(b'\n');
         }
     }
 
@@ -117,7 +119,7 @@ mod tests {
         // <28>Oct 31 12:00:00 telexd[123]: :7 is slow
         assert!(text.starts_with("<28>"), "daemon is 3, warning is 4: {text}");
         assert_eq!(text.find(" telexd["), Some("<28>Oct 31 12:00:00".len()), "{text}");
-        assert!(text.ends_with(&format!(" telexd[{}]: :7 is slow", std::process::id())), "{text}");
+        assert!(text.ends_with(&format!(" telexd[{}]: :7 is slow\n", std::process::id())), "{text}");
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! The plugin against a socket in place of `/dev/log`, and servers of UDP and TCP, without the daemon.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::net::UnixDatagram;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::mpsc::Receiver;
 use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use serde_json::{Value, json};
 use telex_log::Logger;
 use telex_log::testing::{
@@ -274,6 +278,118 @@ fn a_server_of_udp_may_go_away_and_come_back() {
     });
     last = write_for(Duration::from_millis(1));
     wait_until("all is received again", || datagram(&server).as_ref() == Some(&last));
+}
+
+/// A stream socket in place of `/dev/log`.
+fn stream(path: &Path) -> UnixListener {
+    let _ = fs::remove_file(path);
+    UnixListener::bind(path).unwrap()
+}
+
+/// The next connection to it.
+fn accepted(listener: &UnixListener) -> BufReader<UnixStream> {
+    listener.set_nonblocking(true).unwrap();
+    let mut accepted = None;
+    wait_until("it connects", || {
+        accepted = listener.accept().ok();
+        accepted.is_some()
+    });
+    let (stream, _) = accepted.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    BufReader::new(stream)
+}
+
+/// So many records, each on a line.
+fn lines(stream: &mut BufReader<UnixStream>, count: usize) -> Vec<String> {
+    let line = |_| {
+        let mut line = String::new();
+        stream.read_line(&mut line).unwrap();
+        message(line.strip_suffix('\n').unwrap())
+    };
+    (0..count).map(line).collect()
+}
+
+#[test]
+fn a_stream_socket_gets_lines_and_may_be_restarted_and_become_another_kind() {
+    let (_dir, path) = path();
+    let syslog = stream(&path);
+    let (mut log, told) = start(&json!({"path": path}));
+    write(&mut log, 0..3);
+    let mut connection = accepted(&syslog);
+    assert_eq!(lines(&mut connection, 3), messages(0..3));
+    log.record(&record("is a\n<24>Oct 31 12:00:00 su[1]: root")).unwrap();
+    log.flush();
+    assert_eq!(lines(&mut connection, 1), ["is a\u{fffd}<24>Oct 31 12:00:00 su[1]: root"]);
+    drop((syslog, connection));
+    write(&mut log, 3..6);
+    let trouble = told.recv_timeout(PATIENCE).unwrap();
+    assert!(trouble.contains("Broken pipe"), "{trouble}");
+    let syslog = stream(&path);
+    let mut connection = accepted(&syslog);
+    write(&mut log, 6..9);
+    assert_eq!(lines(&mut connection, 6), messages(3..9));
+    drop((syslog, connection));
+    let syslog = DevLog(bind(&path));
+    write(&mut log, 9..12);
+    assert_eq!(syslog.messages(3), messages(9..12));
+    drop(syslog);
+    let syslog = stream(&path);
+    write(&mut log, 12..15);
+    assert_eq!(lines(&mut accepted(&syslog), 3), messages(12..15));
+}
+
+#[test]
+fn a_line_that_a_stream_socket_has_half_read_begins_anew_in_the_next() {
+    let (_dir, path) = path();
+    let syslog = stream(&path);
+    let (mut log, _told) = start(&json!({"path": path, "max_queue_bytes": "8MiB"}));
+    // More than the buffers of a connection hold.
+    let long = "x".repeat(8000);
+    for _ in 0..200 {
+        log.record(&record(&long)).unwrap();
+    }
+    log.flush();
+    let mut first = accepted(&syslog);
+    let whole = lines(&mut first, 3).len();
+    drop(first);
+    let mut second = accepted(&syslog);
+    let mut line = String::new();
+    second.read_line(&mut line).unwrap();
+    assert_eq!((whole, message(line.strip_suffix('\n').unwrap())), (3, long));
+}
+
+#[test]
+fn a_stream_socket_that_does_not_read_or_accept_holds_nobody_up() {
+    let (_dir, path) = path();
+    let _syslog = stream(&path);
+    for accepts in [true, false] {
+        let (log, told) = start(&json!({"path": path, "max_queue_bytes": "64KiB"}));
+        let mut others = Vec::new();
+        if !accepts {
+            let address = UnixAddr::new(&path).unwrap();
+            // All who may wait to be accepted do.
+            while let Some(other) = waits(&address) {
+                others.push(other);
+            }
+        }
+        without_waiting(move || {
+            let mut log = log;
+            for number in 0..20_000 {
+                log.record(&record(&format!("record {number}"))).unwrap();
+                log.flush();
+            }
+            drop(log);
+        });
+        assert!(told.iter().last().unwrap().contains("records lost, which"), "accepts: {accepts}");
+    }
+}
+
+/// A connection that waits to be accepted; none if there is no room for one.
+fn waits(address: &UnixAddr) -> Option<OwnedFd> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let own = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+    connect(own.as_raw_fd(), address).ok().map(|()| own)
 }
 
 /// What comes over a connection.

@@ -14,7 +14,7 @@ pub mod testing;
 
 pub use access::check_append;
 pub use line::Line;
-pub use local::LocalSocket;
+pub use local::{LocalSocket, Stream};
 pub use logger::{Logger, Way};
 pub use options::{MaxLevel, MaxQueueBytes, options};
 pub use queue::{Batch, Format, Queue, STEP, Sink, Tell};

@@ -38,6 +38,11 @@ pub trait Sink: Send + 'static {
 
     /// Opens anew where it writes to.
     fn reopen(&mut self, batch: &mut Batch) -> io::Result<()>;
+
+    /// What is odd about where it writes to, for the log. Called before records are written, with the time.
+    fn look(&mut self, _now: SystemTime) -> Option<String> {
+        None
+    }
 }
 
 /// Records in the order in which they came, of which some have been written.
@@ -306,6 +311,13 @@ fn write_all(shared: &Shared, sink: &mut impl Sink, tell: Tell) {
         let (is_asked, end) = shared.next(&mut batch, pause);
         if is_idle {
             last_progress = Instant::now();
+            if !batch.is_empty()
+                && !reopens
+                && !is_asked
+                && let Some(odd) = sink.look(SystemTime::now())
+            {
+                (health.tell)(Level::Warning, &odd);
+            }
         }
         reopens |= is_asked;
         let done = match reopens {

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use telex_log::testing::{PATIENCE, record, tell, wait_until};
 use telex_log::{Batch, Queue, STEP, Sink};
@@ -29,6 +29,8 @@ struct Played {
     does: Does,
     written: Vec<u8>,
     reopened: usize,
+    /// What is odd about it.
+    odd: Option<String>,
 }
 
 #[derive(Clone)]
@@ -36,7 +38,7 @@ struct Fake(Arc<Mutex<Played>>);
 
 impl Fake {
     fn new(does: Does) -> Fake {
-        Fake(Arc::new(Mutex::new(Played { does, written: Vec::new(), reopened: 0 })))
+        Fake(Arc::new(Mutex::new(Played { does, written: Vec::new(), reopened: 0, odd: None })))
     }
 
     fn does(&self, does: Does) {
@@ -96,6 +98,10 @@ impl Sink for Fake {
         played.reopened += 1;
         batch.restart_record();
         Ok(())
+    }
+
+    fn look(&mut self, _: SystemTime) -> Option<String> {
+        self.0.lock().unwrap().odd.take()
     }
 }
 
@@ -169,6 +175,19 @@ fn who_does_not_read_is_told_of() {
     assert_eq!(trouble, "error: cannot write to the fake: nobody has read for 5 s; what comes waits");
     fake.does(Does::TakeAll);
     assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "notice: the fake is written to again");
+}
+
+#[test]
+fn what_is_odd_is_told_when_there_is_a_record_to_write() {
+    let fake = Fake::new(Does::TakeAll);
+    let (mut queue, told) = fake.queue(1 << 20);
+    fake.0.lock().unwrap().odd = Some("it has been moved".to_owned());
+    queue.flush();
+    assert!(told.recv_timeout(Duration::from_millis(200)).is_err(), "nothing is to be written");
+    add(&mut queue, 0..1);
+    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), "warning: it has been moved");
+    drop(queue);
+    assert_eq!(fake.lines(), records(0..1));
 }
 
 #[test]

@@ -8,6 +8,7 @@ use telex_plugin::raw::{self, Str};
 use super::text::{right_text, text_of};
 use crate::core::Emission;
 use crate::wire::pointer;
+use crate::wire::rewrite::one_value;
 
 /// Signals that one call may emit.
 const EMITTED_MAX: usize = 16;
@@ -74,6 +75,7 @@ impl Call {
             replace: call_replace,
             value: call_value,
             emit: call_emit,
+            replace_at: call_replace_at,
         };
         let state = State {
             phase: Cell::new(Phase::Idle),
@@ -153,6 +155,25 @@ impl State {
         raw::OK
     }
 
+    /// Changes one value of the body that the message has, or that it has been given before.
+    fn replace_at(&self, body: &str, pointer: &str, json: &str) -> i32 {
+        let mut replaced = self.replaced.borrow_mut();
+        let (Some(body), Some(json)) = (one_value(replaced.body.as_deref().unwrap_or(body)), one_value(json))
+        else {
+            return raw::BAD_VALUE;
+        };
+        match pointer::replace(body, pointer, json) {
+            Ok(Some(new)) if new.len() > self.max_line_bytes.get() => raw::TOO_MANY,
+            Ok(Some(new)) => {
+                replaced.body = Some(new);
+                self.has_said.set(true);
+                raw::OK
+            }
+            Ok(None) => raw::NOT_FOUND,
+            Err(_) => raw::BAD_VALUE,
+        }
+    }
+
     fn emit(&self, to: Option<&str>, topic: Option<&str>, body: Option<&str>) -> i32 {
         if matches!(self.phase.get(), Phase::Idle) {
             return raw::NOT_NOW;
@@ -214,6 +235,18 @@ unsafe extern "C" fn call_value(call: *const raw::Call, pointer: Str, found: *mu
         }
         Ok(None) => raw::NOT_FOUND,
         Err(_) => raw::BAD_VALUE,
+    }
+}
+
+unsafe extern "C" fn call_replace_at(call: *const raw::Call, pointer: Str, json: Str) -> i32 {
+    // SAFETY: as the header promises.
+    let (state, pointer, json) = unsafe { (state(call), right_text(pointer), right_text(json)) };
+    let Phase::Filter { body, .. } = state.phase.get() else { return raw::NOT_NOW };
+    let (Some(pointer), Some(json)) = (pointer, json) else { return raw::BAD_VALUE };
+    // SAFETY: the body lives as long as the call is under way.
+    match unsafe { right_text(body) } {
+        Some(body) => state.replace_at(body, pointer, json),
+        None => raw::NOT_FOUND,
     }
 }
 

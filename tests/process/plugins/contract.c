@@ -113,6 +113,34 @@ static int32_t judge(void *instance, const telex_message *message, const telex_c
         return TELEX_PASS;
     }
 
+    if (is(type, "replace_at_twice")) {
+        telex_replace_at(call, TELEX_STR("/a/1"), TELEX_STR("{\n\"new\": \"\\u0001\"}"));
+        telex_replace_at(call, TELEX_STR("/a/1/new"), TELEX_STR(" 2 "));
+        return telex_replace_at(call, TELEX_STR("/b"), TELEX_STR("null")) ? TELEX_FAULT : TELEX_REPLACE;
+    }
+    if (is(type, "replace_at_after_replace")) {
+        call->replace(call, TELEX_FIELD_BODY, TELEX_STR("{\"a\":1}"));
+        return telex_replace_at(call, TELEX_STR("/a"), TELEX_STR("2")) ? TELEX_FAULT : TELEX_REPLACE;
+    }
+    if (is(type, "replace_at_wrongly")) {
+        memset(text, 'x', sizeof text);
+        text[0] = text[sizeof text - 1] = '"';
+        telex_str long_text = {text, sizeof text};
+        long_reason.len = (size_t)snprintf(
+            text, sizeof text, "%d %d %d %d %d %d", telex_replace_at(call, TELEX_STR("/a"), long_text),
+            telex_replace_at(call, TELEX_STR("/c"), TELEX_STR("1")),
+            telex_replace_at(call, TELEX_STR("a"), TELEX_STR("1")),
+            telex_replace_at(call, TELEX_STR("/a"), TELEX_STR("1,2")),
+            telex_replace_at(call, TELEX_STR("/a"), NOTHING), telex_replace_at(call, NOTHING, TELEX_STR("1")));
+        return refuse(call, long_reason);
+    }
+    if (is(type, "replace_at_in_junk")) {
+        call->replace(call, TELEX_FIELD_BODY, TELEX_STR("{\"a\":1"));
+        if (telex_replace_at(call, TELEX_STR("/a"), TELEX_STR("2")) != TELEX_BAD_VALUE)
+            return TELEX_FAULT;
+        return refuse(call, TELEX_STR("junk"));
+    }
+
     if (is(type, "emit_lines"))
         return call->emit(call, message->from, NOTHING, TELEX_STR("\n{\n\"a\":\r\n1}\n")) ? TELEX_FAULT
                                                                                          : TELEX_DROP;
@@ -152,7 +180,8 @@ static int32_t event(void *instance, const telex_event *event, const telex_call 
                                  (int)event->node_id.len, event->node_id.data ? event->node_id.data : "",
                                  (int)event->reason.len, event->reason.data ? event->reason.data : "");
     self->host->log(self->host, TELEX_NOTICE, said);
-    if (call->value(call, TELEX_STR(""), &found) != TELEX_NOT_NOW)
+    if (call->value(call, TELEX_STR(""), &found) != TELEX_NOT_NOW
+        || telex_replace_at(call, TELEX_STR(""), TELEX_STR("1")) != TELEX_NOT_NOW)
         return TELEX_FAULT;
     if (event->kind != TELEX_CONNECTED || !strstr(self->config, "refuse"))
         return TELEX_OK;

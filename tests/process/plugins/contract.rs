@@ -68,6 +68,7 @@ fn a_refused_message_has_its_reason() {
         ("a_long_reason", "", &long),
         ("a_strange_reason", "", "one\ntwo\r\u{1}\""),
         ("emit_nothing", "", "thrice refused"),
+        ("replace_at_in_junk", "{}", "junk"),
     ] {
         let answer = sent(&mut a, message_type, body);
         assert_eq!(answer["body"]["code"], json!("denied"), "{message_type} {body}: {answer}");
@@ -85,6 +86,12 @@ fn what_is_replaced_and_what_is_not() {
         ("replace_twice", "7", json!(2)),
         ("replace_and_forget", "7", json!(7)),
         ("replace_with_lines", "7", json!({"a": 1})),
+        (
+            "replace_at_twice",
+            r#"{"a":[0,1],"b":"x","c":0}"#,
+            json!({"a": [0, {"new": 2}], "b": null, "c": 0}),
+        ),
+        ("replace_at_after_replace", "7", json!({"a": 2})),
     ] {
         let message = sent(&mut a, message_type, body);
         assert_eq!(message["message_type"], json!(message_type), "{message}");
@@ -93,9 +100,18 @@ fn what_is_replaced_and_what_is_not() {
         a.send(&json!({"message_type": format!("{message_type}_reply"), "to": "a", "body": body}));
         assert_eq!(a.message()["body"]["in_reply_to"], json!("q"));
     }
-    assert_eq!(a.stats()["plugins"][0]["replace"], json!(4));
+    assert_eq!(a.stats()["plugins"][0]["replace"], json!(6));
     let signal = sent(&mut a, "emit_lines", "0");
     assert_eq!((&signal["from"], &signal["body"]), (&Value::Null, &json!({"a": 1})));
+}
+
+#[test]
+fn what_cannot_be_replaced_is_told_at_once() {
+    let telexd = starter(&[""]).set("max_line_bytes=4096").start();
+    let mut a = telexd.node("a");
+    for (body, told) in [(r#"{"a":1}"#, "-5 -3 -4 -4 -4 -4"), ("", "-3 -3 -3 -3 -4 -4")] {
+        assert_eq!(sent(&mut a, "replace_at_wrongly", body)["body"]["error"], json!(told), "{body}");
+    }
 }
 
 #[test]

@@ -48,6 +48,7 @@ pub(super) fn new(state: &RefCell<State>) -> Box<raw::Call> {
         replace,
         value: find_value,
         emit,
+        replace_at,
     })
 }
 
@@ -101,6 +102,26 @@ unsafe extern "C" fn find_value(call: *const raw::Call, pointer: Str, found: *mu
             Ok(None) => raw::NOT_FOUND,
             Err(_) => raw::BAD_VALUE,
         },
+    }
+}
+
+unsafe extern "C" fn replace_at(call: *const raw::Call, pointer: Str, json: Str) -> i32 {
+    // SAFETY: as the header demands; the body lives as long as the call is under way.
+    let (mut state, pointer, json) = unsafe { (state(call), owned(pointer), owned(json)) };
+    let Some(Phase::Filter { body, .. }) = state.phase else { return raw::NOT_NOW };
+    let (Some(pointer), Some(json)) = (pointer, json) else { return raw::BAD_VALUE };
+    // SAFETY: the same.
+    let Some(body) = state.replaced.body.clone().or(unsafe { owned(body) }) else { return raw::NOT_FOUND };
+    let (Some(body), Some(json)) = (value(&body), value(&json)) else { return raw::BAD_VALUE };
+    match find(body, &pointer) {
+        Ok(Some(found)) => {
+            let start = found.as_ptr() as usize - body.as_ptr() as usize;
+            let new = [&body[..start], json, &body[start + found.len()..]].concat();
+            state.replaced.body = Some(new);
+            raw::OK
+        }
+        Ok(None) => raw::NOT_FOUND,
+        Err(_) => raw::BAD_VALUE,
     }
 }
 

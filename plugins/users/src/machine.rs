@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 
-use nix::unistd::{Group, User};
+use nix::errno::Errno;
+use nix::unistd::{Gid, Group, User};
 
 /// The users and groups that rules name.
 pub trait Users {
@@ -12,6 +13,9 @@ pub trait Users {
 
     /// The group of a name, where there is one.
     fn group(&self, group: &str) -> Result<Option<Members>, String>;
+
+    /// The group of an id, which need not have a name.
+    fn group_of(&self, gid: u32) -> Result<Members, String>;
 }
 
 /// A group: its id, and the users whose group it is.
@@ -57,25 +61,37 @@ impl Machine {
     pub fn names(&self) -> HashMap<u32, String> {
         self.accounts.iter().rev().map(|account| (account.uid, account.name.clone())).collect()
     }
+
+    /// Those whose group it is by `/etc/passwd`, and those whom its own line names.
+    fn members(&self, gid: u32, named: &[String]) -> Result<Members, String> {
+        let mut uids: Vec<u32> =
+            self.accounts.iter().filter(|account| account.gid == gid).map(|account| account.uid).collect();
+        for member in named {
+            uids.extend(self.uid(member)?);
+        }
+        Ok(Members { gid, uids })
+    }
 }
 
 impl Users for Machine {
     fn uid(&self, user: &str) -> Result<Option<u32>, String> {
-        let found = User::from_name(user).map_err(|error| format!("cannot be looked up: {error}"))?;
+        let found = User::from_name(user).map_err(cannot_look_up)?;
         Ok(found.map(|user| user.uid.as_raw()))
     }
 
     fn group(&self, group: &str) -> Result<Option<Members>, String> {
-        let found = Group::from_name(group).map_err(|error| format!("cannot be looked up: {error}"))?;
-        let Some(group) = found else { return Ok(None) };
-        let gid = group.gid.as_raw();
-        let mut uids: Vec<u32> =
-            self.accounts.iter().filter(|account| account.gid == gid).map(|account| account.uid).collect();
-        for member in &group.mem {
-            uids.extend(self.uid(member)?);
-        }
-        Ok(Some(Members { gid, uids }))
+        let found = Group::from_name(group).map_err(cannot_look_up)?;
+        found.map(|group| self.members(group.gid.as_raw(), &group.mem)).transpose()
     }
+
+    fn group_of(&self, gid: u32) -> Result<Members, String> {
+        let found = Group::from_gid(Gid::from_raw(gid)).map_err(cannot_look_up)?;
+        self.members(gid, &found.map(|group| group.mem).unwrap_or_default())
+    }
+}
+
+fn cannot_look_up(error: Errno) -> String {
+    format!("cannot be looked up: {error}")
 }
 
 #[cfg(test)]
@@ -91,7 +107,9 @@ mod tests {
         let group = machine.group("root").expect("a lookup").expect("a group");
         assert_eq!(group.gid, 0);
         assert!(group.uids.contains(&0), "whose primary group it is: {group:?}");
+        assert_eq!(machine.group_of(0), Ok(group));
         assert_eq!(machine.group("no such group"), Ok(None));
+        assert_eq!(machine.group_of(4_000_000_000), Ok(Members { gid: 4_000_000_000, uids: vec![] }));
     }
 
     #[test]
