@@ -1,6 +1,9 @@
 //! Holds the simulation to its word: faults are planted into copies of the core, one each, and it
 //! has to find every one of them. A few minutes on two cores, most of it for compiling.
 
+#[path = "support/needs.rs"]
+mod needs;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,6 +21,9 @@ const FAULTS: [&str; 6] = [
 
 #[test]
 fn the_simulation_finds_planted_faults() {
+    if !needs::programs(&["git"]) {
+        return;
+    }
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
     let mut unnoticed = Vec::new();
