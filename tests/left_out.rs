@@ -52,7 +52,7 @@ fn if_nothing_may_be_left_out_what_is_missing_is_a_failure() {
 
 /// Runs `tests/all` on a machine that has one of the programs and stands for the user; gives what was installed, too.
 fn run_all(user: u32) -> (Output, String) {
-    let machine = machine(&["bash", "cat", "dirname", "git", "grep", "mktemp", "rm", "sh", "tee"]);
+    let machine = machine(&["bash", "cat", "dirname", "grep", "mktemp", "rm", "sh", "tee"]);
     let script = |name: &str, text: &str| {
         let path = machine.path().join(name);
         fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
@@ -60,6 +60,7 @@ fn run_all(user: u32) -> (Output, String) {
     };
     let installed = machine.path().join("installed");
     script("id", &format!("echo {user}"));
+    script("git", "");
     script("apt-get", &format!("echo \"$*\" >>{}", installed.display()));
     script(
         "cargo",
