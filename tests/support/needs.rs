@@ -47,7 +47,7 @@ pub(crate) fn that(is_so: bool, what: &str) -> bool {
 }
 
 /// The program and its package, if it is missing.
-fn missing<'a>(name: &'a str) -> Option<(&'a str, &'static str)> {
+fn missing(name: &str) -> Option<(&str, &'static str)> {
     let entry = PROGRAMS.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     let entry = entry.unwrap_or_else(|| panic!("programs.txt does not list {name}")).trim_start();
     let (package, check) = entry.split_once(' ').unwrap_or((entry, ""));
