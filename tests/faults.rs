@@ -4,6 +4,9 @@
 //!
 //! `TELEX_SIM_FIRST` and `TELEX_SIM_SEEDS` count here too.
 
+#[path = "support/needs.rs"]
+mod needs;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,6 +28,9 @@ const SIMULATIONS: [&str; 2] = ["the_core_keeps_its_promises", "spread_work_keep
 
 #[test]
 fn the_simulation_finds_planted_faults() {
+    if !needs::programs(&["git"]) {
+        return;
+    }
     let started = Instant::now();
     let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults");
     let faults = faults();

@@ -10,7 +10,7 @@
 use std::process::Command;
 
 use serde_json::Value;
-use support::Starter;
+use support::{Starter, needs};
 
 #[path = "support/mod.rs"]
 #[expect(dead_code, unused_imports, reason = "other tests use the rest")]
@@ -34,11 +34,10 @@ const REFERENCE: &str = "TELEX_TEST_REFERENCE";
 
 #[test]
 fn a_message_costs_what_it_did() {
-    if !cfg!(debug_assertions) {
-        return println!("skipped: what is expected is that of the profile `test`");
+    // What is expected is that of this profile.
+    if !needs::that(cfg!(debug_assertions), "the profile `test`") || !needs::programs(&["valgrind"]) {
+        return;
     }
-    let found = Command::new("valgrind").arg("--version").output();
-    assert!(found.is_ok(), "valgrind is not there: apt-get install valgrind");
     let message = for_each_message(instructions_of_telexd);
     let reference = for_each_message(instructions_of_reference);
     let ratio = message / reference;

@@ -1,15 +1,14 @@
 //! Runs the units as README.md has them installed, on a real systemd: in a throw-away Debian that
-//! `systemd-box` boots. It stands beside the repository in `../shared/tools`, or where
-//! `TELEX_SYSTEMD_BOX` says; without it, or without root, the tests say so and do nothing.
+//! `tests/systemd-box` boots.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 #[path = "support/libraries.rs"]
 mod libraries;
+#[path = "support/needs.rs"]
+mod needs;
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 /// What every script begins with.
@@ -39,24 +38,12 @@ said() { journalctl -u telexd -p "$1" -o cat | grep -qF -- "$2"; }
 cd /root/telex
 "##;
 
-struct Box {
-    tool: PathBuf,
-}
+/// A system to be booted.
+struct Box;
 
 impl Box {
     fn find() -> Option<Box> {
-        let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tools/systemd-box");
-        let tool = std::env::var_os("TELEX_SYSTEMD_BOX").map_or_else(beside, PathBuf::from);
-        let missing = if !tool.exists() {
-            format!("there is no {}", tool.display())
-        } else if fs::metadata("/proc/self").expect("/proc").uid() != 0 {
-            format!("{} needs root", tool.display())
-        } else {
-            return Some(Box { tool });
-        };
-        // Past the test harness, which shows nothing of a test that passes.
-        let _ = writeln!(std::io::stderr(), "skipped, for {missing}");
-        None
+        (needs::root() && needs::programs(&["mmdebstrap"])).then_some(Box)
     }
 
     /// Runs a script in a fresh system, behind what README.md has its reader do to install.
@@ -71,7 +58,7 @@ impl Box {
         fs::write(&path, format!("{HEAD}\n{}\n{script}\necho 'all of it was done'\n", installation()))
             .unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let mut command = Command::new(&self.tool);
+        let mut command = Command::new(root.join("tests/systemd-box"));
         for (from, to) in [
             (Path::new(env!("CARGO_BIN_EXE_telexd")), "target/release/telexd"),
             (Path::new(env!("CARGO_BIN_EXE_telex")), "target/release/telex"),

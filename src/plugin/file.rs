@@ -194,6 +194,10 @@ impl Version {
 }
 
 #[cfg(test)]
+#[path = "../../tests/support/needs.rs"]
+mod needs;
+
+#[cfg(test)]
 mod tests {
     use std::fs;
     use std::io::Read;
@@ -254,19 +258,24 @@ mod tests {
         let fifo = dir.path().join("fifo");
         nix::unistd::mkfifo(&fifo, Mode::S_IRWXU).unwrap();
         assert!(told(&fifo).ends_with("is no regular file"));
-        if own_uid() == 0 {
-            chown(&path, Some(1234), None).unwrap();
-            assert!(told(&path).contains("belongs to another user"));
-            assert!(PluginFile::open(vec![path.clone()], 1234).is_ok());
-            // The owner of a sticky folder may put another file in the place of anybody's.
-            chown(&path, Some(0), None).unwrap();
-            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
-            assert!(PluginFile::open(vec![path.clone()], 0).is_ok());
-            chown(dir.path(), Some(1234), None).unwrap();
-            assert!(told(&path).contains("belongs to another user"));
-        } else {
-            println!("skipped: only root can give a file away");
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_refused() {
+        if !needs::root() {
+            return;
         }
+        let dir = dir();
+        let path = write(&dir.path().join("x.so"), 0o644);
+        chown(&path, Some(1234), None).unwrap();
+        assert!(told(&path).contains("belongs to another user"));
+        assert!(PluginFile::open(vec![path.clone()], 1234).is_ok());
+        // The owner of a sticky folder may put another file in the place of anybody's.
+        chown(&path, Some(0), None).unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        assert!(PluginFile::open(vec![path.clone()], 0).is_ok());
+        chown(dir.path(), Some(1234), None).unwrap();
+        assert!(told(&path).contains("belongs to another user"));
     }
 
     #[test]

@@ -5,15 +5,16 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Starter, Telexd, wait_until};
+use crate::support::{Client, Starter, Telexd, needs, wait_until};
 
 #[test]
 fn ten_thousand_idle_connections_and_two_that_talk() {
     const CROWD: usize = 10_000;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit of open files");
     // Both processes need one for each connection; this one runs other tests beside.
-    if hard < CROWD as u64 + 2000 {
-        return println!("skipped: it takes {CROWD} connections, and the hard limit of open files is {hard}");
+    let needed = CROWD as u64 + 2000;
+    if !needs::that(hard >= needed, &format!("a hard limit of {needed} open files")) {
+        return;
     }
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("a higher limit");
     let telexd = Telexd::with(&["log_level=warning"]);

@@ -4,7 +4,7 @@
 //! `real_lines`.
 
 #![cfg(feature = "daemon")]
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures, skipped tests and the daemon's log")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures and the daemon's log")]
 
 mod bad_peers;
 mod comebacks;
@@ -25,4 +25,6 @@ mod stop;
 mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
+mod unmapped;
 mod ways;
+mod web;

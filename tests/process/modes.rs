@@ -4,9 +4,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use nix::unistd::Uid;
-
-use crate::support::Starter;
+use crate::support::{Starter, needs};
 
 fn mode(path: &Path) -> String {
     let found = fs::metadata(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -44,8 +42,8 @@ fn what_was_open_to_others_is_closed() {
 /// In a mount namespace, so that the machine's own directories are left alone.
 #[test]
 fn the_directories_of_root_are_open_to_no_other_writer() {
-    if !Uid::effective().is_root() {
-        return println!("skipped: it takes root to have root's directories");
+    if !needs::root() {
+        return;
     }
     let mount = "umask 0; set -- unshare -m sh -c \
                  'mount -t tmpfs none /run && mount -t tmpfs none /var/lib && exec \"$@\"' sh \"$@\"";

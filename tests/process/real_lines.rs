@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{ChildClient, PATIENCE, Part, Telexd, digest, missed};
+use crate::support::{ChildClient, PATIENCE, Part, Telexd, digest, missed, needs};
 
 const LINES: usize = 100_000;
 
@@ -34,18 +34,12 @@ fn real_lines() -> Vec<String> {
 
 #[test]
 fn real_lines_reach_two_subscribers_one_of_them_suspended() {
-    let has = |program: &str| {
-        let looked =
-            Command::new("sh").args(["-c", &format!("command -v {program}")]).stdout(Stdio::null()).status();
-        looked.is_ok_and(|status| status.success())
-    };
+    if !needs::programs(&["nc"]) {
+        return;
+    }
     let telexd = Telexd::with(&["max_line_bytes=256KiB", "max_queue_bytes=1MiB"]);
     let socket = telexd.addresses[0].trim_start_matches("unix:").to_owned();
-    let pipe = match (has("nc"), has("socat")) {
-        (true, _) => format!("cat | nc -N -U {socket}"),
-        (_, true) => format!("cat | socat -u - UNIX-CONNECT:{socket}"),
-        _ => return println!("skipped: there is neither nc nor socat here"),
-    };
+    let pipe = format!("cat | nc -N -U {socket}");
     let lines = real_lines();
     let published: Vec<_> = lines.iter().map(|line| digest(line)).collect();
     let mut steady = ChildClient::start(Part::Subscriber("steady"), &telexd.addresses[0]);

@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
-use nix::unistd::Uid;
 
-use crate::support::{Client, Starter};
+use crate::support::{Client, Starter, needs};
 
 /// A user that owns nothing.
 const NOBODY: u32 = 65_534;
@@ -123,8 +122,8 @@ fn as_nobody(first: &str) -> String {
 /// As `telex` and the snippets of README.md have it.
 #[test]
 fn without_a_runtime_directory_the_usual_one_is_taken() {
-    if !Uid::effective().is_root() {
-        return println!("skipped: it takes root to make a directory in /run");
+    if !needs::root() {
+        return;
     }
     let start = |first: &str| {
         let starter = Starter::new().listen_by_itself();
@@ -153,8 +152,8 @@ fn without_a_runtime_directory_the_usual_one_is_taken() {
 
 #[test]
 fn it_serves_without_proc() {
-    if !Uid::effective().is_root() {
-        return println!("skipped: it takes root to hide /proc");
+    if !needs::root() {
+        return;
     }
     let hide = "set -- unshare -m sh -c 'mount -t tmpfs none /proc; exec \"$@\"' sh \"$@\"";
     let mut telexd = Starter::new().before(hide).start();

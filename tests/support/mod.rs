@@ -3,6 +3,7 @@
 
 mod child;
 mod client;
+pub(crate) mod needs;
 mod process;
 mod telexd;
 

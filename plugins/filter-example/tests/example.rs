@@ -1,6 +1,9 @@
 //! The plugin, as the compiler of the README's command makes it, does what the README says.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+#[path = "../../../tests/support/needs.rs"]
+mod needs;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -132,7 +135,7 @@ fn instances_know_nothing_of_each_other() {
 /// All of the above once more, where valgrind is there to see what it does with its memory.
 #[test]
 fn valgrind_finds_nothing() {
-    if Command::new("valgrind").arg("--version").output().is_err() {
+    if !needs::programs(&["valgrind"]) {
         return;
     }
     let ran = Command::new("valgrind")
