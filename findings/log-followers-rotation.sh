@@ -48,7 +48,7 @@ for deb in debs/*.deb; do dpkg-deb -x "$deb" root; done
 
 libraries=$work/root/usr/lib/x86_64-linux-gnu
 export LD_LIBRARY_PATH=$libraries:$work/root/lib/x86_64-linux-gnu PERL5LIB=$work/root/usr/share/perl5
-echo "perl $perl_version, node $(node --version)"
+echo "perl $perl_version, node $(node --version), npm's tail $(cd npm && node -p 'require("tail/package.json").version')"
 root/usr/bin/tail --version | head -1
 root/bin/busybox 2>&1 | head -1 || true
 root/usr/sbin/logrotate --version 2>&1 | head -1
