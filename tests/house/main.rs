@@ -297,6 +297,7 @@ fn the_top_level_is_the_one_agreed_on() {
         "LICENSE",
         "README.md",
         "etc",
+        "findings",
         "plugins",
         "src",
         "systemd",

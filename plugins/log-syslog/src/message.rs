@@ -5,7 +5,7 @@ use syslog::{Facility, Formatter3164, Formatter5424, LogFormat, Severity};
 use telex_log::Line;
 use telex_plugin::{Level, Record};
 
-/// Where receivers of syslog cut at the latest, as far as they are left at their defaults.
+/// Where rsyslog cuts, as far as it is left at its defaults.
 const MESSAGE_BYTES_MAX: usize = 8 << 10;
 
 /// The longest APP-NAME of RFC 5424.
