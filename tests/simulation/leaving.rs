@@ -37,6 +37,8 @@ impl Pass<'_> {
 
     /// The peer has ended it: what it is still owed is delivered.
     pub(crate) fn leave(&mut self, number: u64, reason: &'static str) -> Checked {
+        // It may have missed something for want of memory.
+        self.say_lagged(number)?;
         let Some(conn) = self.conn(number) else { return Ok(()) };
         let (broke, is_owed) = (conn.broke, !conn.queue.is_empty());
         self.change(number).leaving = true;
