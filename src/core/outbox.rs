@@ -327,29 +327,33 @@ impl Outbox {
         self.count(class, again);
     }
 
-    /// Takes up to `most` lines from the front; `lost` is told of each (without its LF): whose it is, its
-    /// class, and the line. Says how many there were. The queue has been rewound before.
+    /// Takes lines from the front until that has cost `most` units of effort; `lost` is told of each (without its
+    /// LF): whose it is, its class, and the line, and gives what that costs. Says how many there were, and what they
+    /// cost. The queue has been rewound before.
     pub(crate) fn take_lines(
         &mut self,
         blocks: &mut Blocks,
         most: usize,
-        mut lost: impl FnMut(Origin, Class, &[u8]),
-    ) -> usize {
-        let mut lines = 0;
-        while lines < most
+        mut lost: impl FnMut(Origin, Class, &[u8]) -> usize,
+    ) -> (usize, usize) {
+        let (mut lines, mut effort) = (0, 0);
+        while effort < most
             && let Some(front) = self.runs.front()
         {
             let start = self.head - if front.part.is_none() { self.written } else { 0 };
             let bytes = &self.bytes_of(front, start, blocks)[self.written..];
             let mut taken = 0;
-            for line in bytes.split_inclusive(|&byte| byte == b'\n').take(most - lines) {
-                lost(front.origin, front.class, line.strip_suffix(b"\n").unwrap_or(line));
+            for line in bytes.split_inclusive(|&byte| byte == b'\n') {
+                effort += lost(front.origin, front.class, line.strip_suffix(b"\n").unwrap_or(line));
                 taken += line.len();
                 lines += 1;
+                if effort >= most {
+                    break;
+                }
             }
             self.wrote(taken, blocks);
         }
-        lines
+        (lines, effort)
     }
 
     /// All bytes of a run; `start` is where its own ones begin.

@@ -272,20 +272,21 @@ impl Post {
         outbox
     }
 
-    /// Goes through up to `most` lines of an outbox that was taken; `lost` is told of each. Says how many there
-    /// were. When it is empty its memory is free.
+    /// Goes through lines of an outbox that was taken until that has cost `most` units of effort; `lost` is told of
+    /// each, and gives what that costs. Says how many there were, and what they cost. When the outbox is empty its
+    /// memory is free.
     pub(crate) fn take_lost(
         &mut self,
         outbox: &mut Outbox,
         most: usize,
-        lost: impl FnMut(Origin, Class, &[u8]),
-    ) -> usize {
-        let lines = outbox.take_lines(&mut self.blocks, most, lost);
+        lost: impl FnMut(Origin, Class, &[u8]) -> usize,
+    ) -> (usize, usize) {
+        let taken = outbox.take_lines(&mut self.blocks, most, lost);
         if outbox.is_empty() {
             self.bytes -= outbox.footprint();
             *outbox = Outbox::default();
         }
-        lines
+        taken
     }
 
     /// Panics if sums, marks or blocks do not fit the outboxes: those of sessions, and those that were `taken`.

@@ -51,6 +51,11 @@ fn lets_in(row: &Row, Standing { ticket, favoured }: Standing) -> bool {
 }
 
 impl Rows {
+    /// Whether nothing waits for room anywhere.
+    pub(crate) fn are_empty(&self) -> bool {
+        self.places == 0
+    }
+
     /// How many senders wait.
     pub(crate) fn paused(&self) -> usize {
         self.paused

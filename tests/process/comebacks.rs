@@ -91,6 +91,24 @@ fn it_is_free_however_busy_the_daemon_is_and_whatever_was_said_last() {
 }
 
 #[test]
+fn it_is_free_also_if_many_have_to_be_told_of_what_was_said_last() {
+    let telexd = on_both(&[]);
+    let mut monitors: Vec<_> = (0..200).map(|_| telexd.client()).collect();
+    for monitor in &mut monitors {
+        monitor.ask("monitor", json!({"node_id": "*"}));
+    }
+    let names: String = (0..60)
+        .map(|n| format!("{}\n", json!({"message_type": "register", "from": format!("n{n}")})))
+        .collect();
+    for _ in 0..10 {
+        let mut client = telexd.client();
+        assert_eq!(register(&mut client, json!({"exclusive": true})), Value::Null);
+        client.write(names.as_bytes());
+        hang_up(client);
+    }
+}
+
+#[test]
 fn a_name_that_comes_back_may_be_delivered_to_otherwise() {
     come_back(&on_both(&[]), |client, n| {
         let delivery = ["all", "one"][n % 2];

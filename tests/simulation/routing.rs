@@ -89,7 +89,7 @@ impl Pass<'_> {
         {
             return self.refuse(message, &["too_many_requests"]);
         }
-        waits_for.extend(receivers.iter().copied().find(|&receiver| !self.has_room(receiver)));
+        waits_for.extend(receivers.iter().copied().filter(|&receiver| !self.has_room(receiver)));
         if !waits_for.is_empty() {
             if self.conn(message.sender).is_some_and(|conn| conn.fails) {
                 return self.refuse(message, &["overloaded"]);

@@ -59,8 +59,9 @@ static inline telex_event telex_fake_event_of(uint32_t kind) {
 }
 
 /* Has it judge a line that ends with a NUL and that `sender` has sent; null: alice. Without `from` it is stamped.
- * TELEX_PASS, TELEX_DROP, TELEX_REJECT, TELEX_REPLACE or TELEX_FAULT, as telexd would take it: what cannot go on as it
- * was replaced is a fault. TELEX_NOT_FOUND: the filter has no interest in it. Of `sender`, `unique_id` is not read:
+ * TELEX_PASS, TELEX_DROP, TELEX_REJECT, TELEX_REPLACE or TELEX_FAULT: what is no JSON where it was replaced is a fault.
+ * telexd looks further, and faults also a field that a message must not have, such as a topic with a wildcard in it.
+ * TELEX_NOT_FOUND: the filter has no interest in it. Of `sender`, `unique_id` is not read:
  * it follows from `connection`. */
 int32_t telex_fake_judge(telex_fake *fake, const telex_peer *sender, const char *line);
 /* The reason that was given with the last TELEX_REJECT, of a message or a connection. */

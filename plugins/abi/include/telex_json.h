@@ -274,19 +274,32 @@ static inline int32_t telex_value_text(const telex_call *call, telex_str pointer
  * stays as it is. Else it gives 0 and has told `host->fail` which option is wrong and what would be right:
  * `most: "x" is not right; it takes an integer from 0 to 100`. */
 
+/* How much of a value is shown: all of it, or no more than 80 bytes and not within a character. */
+static inline int telex_shown_(telex_str value) {
+    int shown = value.len < 80 ? (int)value.len : 80;
+    while (shown > 0 && shown < (int)value.len && (value.data[shown] & 0xc0) == 0x80) shown--;
+    return shown;
+}
+
 static inline int telex_config_wrong_(const telex_host *host, const char *pointer, telex_str value, const char *right) {
     char said[400];
-    int shown = value.len < 80 ? (int)value.len : 80;
-    /* Not within a character. */
-    while (shown > 0 && shown < (int)value.len && (value.data[shown] & 0xc0) == 0x80) shown--;
+    int shown = telex_shown_(value);
     snprintf(said, sizeof said, "%.100s: %.*s%s is not right; it takes %.150s", pointer + (*pointer == '/'), shown,
              value.data, shown < (int)value.len ? "..." : "", right);
     host->fail(host, telex_between_(said, said + strlen(said)));
     return 0;
 }
 
-static inline int telex_config_find_(telex_str config, const char *pointer, telex_str *value) {
-    return telex_json_find(config, telex_between_(pointer, pointer + strlen(pointer)), value) == TELEX_OK;
+/* 1 if the option is there, 0 if it is not, and -1, which has been told, if `pointer` is none. */
+static inline int telex_config_find_(const telex_host *host, telex_str config, const char *pointer,
+                                     telex_str *value) {
+    int32_t found = telex_json_find(config, telex_between_(pointer, pointer + strlen(pointer)), value);
+    if (found == TELEX_BAD_VALUE) {
+        telex_config_wrong_(host, pointer, telex_between_(pointer, pointer + strlen(pointer)),
+                            "a JSON Pointer, such as /most");
+        return -1;
+    }
+    return found == TELEX_OK;
 }
 
 /* A string, as telex_json_text has it. */
@@ -294,7 +307,8 @@ static inline int telex_config_text(const telex_host *host, telex_str config, co
                                     size_t size, telex_str *text) {
     telex_str value;
     char right[60];
-    if (!telex_config_find_(config, pointer, &value)) return 1;
+    int is_there = telex_config_find_(host, config, pointer, &value);
+    if (is_there < 1) return is_there == 0;
     if (telex_json_text(value, buffer, size, text) == TELEX_OK) return 1;
     snprintf(right, sizeof right, "a string of at most %llu bytes", (unsigned long long)(size ? size - 1 : 0));
     return telex_config_wrong_(host, pointer, value, right);
@@ -306,7 +320,8 @@ static inline int telex_config_integer(const telex_host *host, telex_str config,
     telex_str value;
     int64_t found;
     char right[80];
-    if (!telex_config_find_(config, pointer, &value)) return 1;
+    int is_there = telex_config_find_(host, config, pointer, &value);
+    if (is_there < 1) return is_there == 0;
     if (telex_json_integer(value, &found) == TELEX_OK && found >= least && found <= most) {
         *number = found;
         return 1;
@@ -318,7 +333,8 @@ static inline int telex_config_integer(const telex_host *host, telex_str config,
 /* `true` or `false`. */
 static inline int telex_config_bool(const telex_host *host, telex_str config, const char *pointer, int *is_true) {
     telex_str value;
-    if (!telex_config_find_(config, pointer, &value) || telex_json_bool(value, is_true) == TELEX_OK) return 1;
+    int is_there = telex_config_find_(host, config, pointer, &value);
+    if (is_there < 1 || telex_json_bool(value, is_true) == TELEX_OK) return is_there >= 0;
     return telex_config_wrong_(host, pointer, value, "true or false");
 }
 
@@ -329,8 +345,8 @@ static inline int telex_config_texts(const telex_host *host, telex_str config, c
     telex_str value, key, item;
     char right[120];
     size_t at = 0, used = 0, n = 0;
-    int is_right;
-    if (!telex_config_find_(config, pointer, &value)) return 1;
+    int is_right, is_there = telex_config_find_(host, config, pointer, &value);
+    if (is_there < 1) return is_there == 0;
     is_right = value.data[0] == '[';
     while (is_right && telex_json_next(value, &at, &key, &item)) {
         is_right = n < most && telex_json_text(item, buffer + used, size - used, &texts[n]) == TELEX_OK;
@@ -352,10 +368,12 @@ static inline int telex_config_known(const telex_host *host, telex_str config, c
     char said[400];
     while (telex_json_next(config, &at, &key, &value)) {
         size_t used;
+        if (!key.data) continue;
         for (n = 0; known[n]; n++)
             if (telex_is_key_(key, known[n], known[n] + strlen(known[n]))) break;
         if (known[n]) continue;
-        snprintf(said, sizeof said, "there is no option %.*s; there are", key.len < 80 ? (int)key.len : 80, key.data);
+        snprintf(said, sizeof said, "there is no option %.*s%s; there are%s", telex_shown_(key), key.data,
+                 telex_shown_(key) < (int)key.len ? "..." : "", known[0] ? "" : " none");
         for (n = 0; known[n]; n++) {
             used = strlen(said);
             snprintf(said + used, sizeof said - used, "%s %.40s", n ? "," : "", known[n]);

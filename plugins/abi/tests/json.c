@@ -70,6 +70,11 @@ static void reads_a_configuration(void) {
     CHECK(!strcmp(failed, "there is no option \"deep\"; there are name, most, strict, rooms, a/b"));
     CHECK(telex_config_known(&host, TELEX_STR("{\"n\\u0061me\":1,\"strict\":2}"), known));
     CHECK(telex_config_known(&host, TELEX_STR("{}"), known) && telex_config_known(&host, none, known));
+    CHECK(telex_config_known(&host, TELEX_STR("[1]"), known));
+    CHECK(!telex_config_known(&host, TELEX_STR("{\"x\":1}"), known + 5));
+    CHECK(!strcmp(failed, "there is no option \"x\"; there are none"));
+    CHECK(!telex_config_integer(&host, config, "most", -7, 1, &most) && most == 1);
+    CHECK(!strcmp(failed, "most: most is not right; it takes a JSON Pointer, such as /most"));
     CHECK(telex_config_bool(&host, none, "/strict", &strict));
 }
 

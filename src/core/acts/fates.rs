@@ -15,6 +15,9 @@ use crate::wire::message::{Id, Refusal, Told};
 /// What it costs to find out whose a line is.
 const LOOK_EFFORT: usize = 2;
 
+/// So many bytes of a line that is read are a unit of effort.
+const READ_PER_UNIT: usize = 128;
+
 impl Core {
     /// Gives up what a receiver has not taken. Each sender is told once of what was no request (the fate of a
     /// request is told by its reply).
@@ -45,19 +48,21 @@ impl Core {
     /// Goes through what was not taken, then tells the senders; gives what is left of that when the time is up.
     pub(super) fn tell_fates(&mut self, mut of: Box<Undelivered>) -> Option<Box<Undelivered>> {
         while !of.outbox.is_empty() {
-            let most = self.desk.left() / LOOK_EFFORT;
+            let most = self.desk.left();
             if most == 0 {
                 return Some(of);
             }
             let Undelivered { outbox, fates, places, .. } = &mut *of;
             let mut delivered = 0;
-            let lines = self.post.take_lost(outbox, most, |origin, class, line| {
+            let (lines, effort) = self.post.take_lost(outbox, most, |origin, class, line| {
                 delivered += u64::from(origin != Origin::Daemon);
-                if let (Some(sender), Class::Direct | Class::Reply) = (origin.peer(), class) {
-                    add_fate(fates, places, sender, line);
-                }
+                let (Some(sender), Class::Direct | Class::Reply) = (origin.peer(), class) else {
+                    return LOOK_EFFORT;
+                };
+                add_fate(fates, places, sender, line);
+                LOOK_EFFORT + line.len() / READ_PER_UNIT
             });
-            self.desk.settles(lines * LOOK_EFFORT);
+            self.desk.settles(effort);
             self.desk.stats.lines_out -= lines as u64;
             self.desk.stats.delivered -= delivered;
         }

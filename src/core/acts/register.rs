@@ -58,6 +58,9 @@ impl Core {
             reply.string("node_id", &name).string("unique_id", &format!(":{number}"));
         });
         if done.joined {
+            // The others were looked at.
+            let instances = self.registry.get(done.node).map_or(0, |node| node.instances.len());
+            self.desk.works(instances / 8);
             if !has_departed {
                 self.tell_up(&name, number);
                 self.call_waiters_of(done.node);
@@ -104,6 +107,9 @@ impl Core {
 
     /// A node that shares its messages out has one more instance, with room.
     fn call_waiters_of(&mut self, node: NodeKey) {
+        if self.rows.are_empty() {
+            return;
+        }
         let node = self.registry.get(node).filter(|node| node.delivery == Delivery::One);
         let instances: Vec<_> = node.into_iter().flat_map(|node| &node.instances).cloned().collect();
         for instance in instances {

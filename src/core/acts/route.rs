@@ -150,12 +150,10 @@ impl Core {
 
     /// Hands a request or signal to those it reaches, or to none.
     fn hand_over(&mut self, parcel: &Parcel<'_>, receivers: &[SessionKey], reach: Reach) -> Routed {
-        let full = match reach {
-            Reach::AnyOf => receivers,
-            Reach::Each => {
-                let full = receivers.iter().find(|&&receiver| !self.has_room_for(receiver, parcel));
-                full.map_or(&[][..], std::slice::from_ref)
-            }
+        // All of them, so that the time of those that read too little runs for all at once.
+        let full: Box<[SessionKey]> = match reach {
+            Reach::AnyOf => receivers.into(),
+            Reach::Each => receivers.iter().copied().filter(|&one| !self.has_room_for(one, parcel)).collect(),
         };
         if parcel.is_request() {
             let is_each = reach == Reach::Each;
@@ -173,7 +171,7 @@ impl Core {
         if !full.is_empty() {
             let sender = self.sessions.get(parcel.sender);
             return match sender.is_some_and(|session| session.holdings.never_waits) {
-                false => Routed::WaitsFor(full.into()),
+                false => Routed::WaitsFor(full),
                 true => Routed::Refused(Refusal::new(
                     Code::Overloaded,
                     "the queue of a receiver is full, and this connection registered with \"overflow\":\"fail\"",

@@ -27,10 +27,11 @@ fn lost(outbox: &mut Outbox, blocks: &mut Blocks) -> Vec<(Option<SessionKey>, St
     let mut all = Vec::new();
     outbox.rewind(blocks);
     // A line at a time, as little as one step may do.
-    while outbox.take_lines(blocks, 1, |origin, _, line| {
+    let mut take = |origin: Origin, _, line: &[u8]| {
         all.push((origin.peer(), String::from_utf8_lossy(line).into_owned()));
-    }) > 0
-    {
+        1
+    };
+    while outbox.take_lines(blocks, 1, &mut take) == (1, 1) {
         outbox.check();
     }
     assert_eq!((outbox.direct, outbox.answers), (0, 0));

@@ -443,7 +443,11 @@ impl Node {
 }
 
 fn check(node: &Node, claim: &Claim<'_>) -> Result<(), Taken> {
-    check_departed(node, claim)?;
+    check_instances(node, claim)?;
+    check_departed(node, claim)
+}
+
+fn check_instances(node: &Node, claim: &Claim<'_>) -> Result<(), Taken> {
     let mine = |instance: &Instance| instance.session == claim.instance.session;
     let mut others = node.instances.iter().filter(|instance| !mine(instance)).peekable();
     if others.peek().is_none() {

@@ -1,7 +1,7 @@
 //! Knows who subscribes to what, and picks who gets a topic's message (PROTOCOL.md section 6).
 //! Never: what is sent, or what becomes of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use slotmap::{SecondaryMap, SlotMap};
@@ -72,7 +72,7 @@ impl Search {
     }
 
     /// Leaves out of what it has found those that are not `here` any more.
-    pub(crate) fn retain(&mut self, is_here: impl Fn(SessionKey) -> bool) {
+    pub(crate) fn retain(&mut self, mut is_here: impl FnMut(SessionKey) -> bool) {
         self.found.retain(|subscriber| is_here(subscriber.session));
     }
 
@@ -329,21 +329,31 @@ impl Topics {
         has_room: impl Fn(SessionKey) -> bool,
     ) -> Vec<SessionKey> {
         let of_lost = search.found.iter().filter(|subscriber| subscriber.session == lost);
-        let mut picked = Vec::new();
-        for name in of_lost.filter_map(|subscriber| subscriber.group.as_deref()) {
-            let is_member = |subscriber: &&Subscriber| {
-                subscriber.group.as_deref() == Some(name)
-                    && self.subscribed_to(subscriber.session, topic).any(|group| group == Some(name))
-            };
-            let members: Vec<_> = search.found.iter().filter(is_member).collect();
-            let is_served = |member: &&Subscriber| {
-                receivers.contains(&member.session) || picked.contains(&member.session)
-            };
-            if !members.iter().any(is_served) {
-                picked.extend(self.next_of_group(name, &members, &has_room).map(|next| next.session));
+        let mut members: BTreeMap<&str, Vec<&Subscriber>> =
+            of_lost.filter_map(|subscriber| Some((subscriber.group.as_deref()?, Vec::new()))).collect();
+        for subscriber in search.found.iter().filter(|subscriber| subscriber.session != lost) {
+            if let Some(members) = subscriber.group.as_deref().and_then(|group| members.get_mut(group)) {
+                members.push(subscriber);
             }
         }
-        picked
+        let mut picked: HashSet<_> = receivers.iter().copied().collect();
+        picked.remove(&lost);
+        let mut fresh = Vec::new();
+        for (name, mut members) in members {
+            if members.iter().any(|member| picked.contains(&member.session)) {
+                continue;
+            }
+            // Few have ended meanwhile, so only the one that is picked is looked at.
+            while let Some(next) = self.next_of_group(name, &members, &has_room) {
+                if self.subscribed_to(next.session, topic).any(|group| group == Some(name)) {
+                    picked.insert(next.session);
+                    fresh.push(next.session);
+                    break;
+                }
+                members.retain(|member| member.session != next.session);
+            }
+        }
+        fresh
     }
 
     fn find(&self, pattern: &str) -> Option<BranchKey> {

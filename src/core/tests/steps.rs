@@ -251,6 +251,19 @@ fn a_request_against_many_patterns_takes_turns() {
     let body = json!({"in_reply_to": 1});
     bench.asks(subscriber, json!({"message_type": "ask_reply", "to": ":2", "body": body}));
     assert_eq!(bench.hears(asker)[0]["message_type"], "ask_reply");
+    // One that unsubscribes while they are looked for gets it no more.
+    let other = bench.connects();
+    bench.asks(other, json!({"message_type": "subscribe", "body": {"topic": ">"}}));
+    bench.hears(other);
+    let again = json!({"message_id": 3, "message_type": "ask", "topic": topic, "timeout_ms": 5000});
+    bench.says(asker, again);
+    bench.says(other, json!({"message_type": "unsubscribe", "body": {"topic": ">"}}));
+    bench.turns_until_done();
+    assert_eq!(bench.hears(other).len(), 1, "the reply alone");
+    assert_eq!(bench.hears(subscriber).len(), 1);
+    let body = json!({"in_reply_to": 3});
+    bench.asks(subscriber, json!({"message_type": "ask_reply", "to": ":2", "body": body}));
+    bench.hears(asker);
     // All that would have got it leave while they are looked for.
     bench.says(asker, line);
     // Subscriptions end in one step: a connection has no more than max_subscriptions.

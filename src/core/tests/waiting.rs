@@ -48,3 +48,20 @@ fn a_request_that_waits_on_for_another_instance_keeps_its_time() {
         assert_eq!(told[0]["body"]["in_reply_to"], "q");
     }
 }
+
+#[test]
+fn the_time_of_all_instances_that_read_nothing_runs_at_once() {
+    let limits = Limits { max_line_bytes: 1024, max_queue_bytes: 8192, ..Limits::default() };
+    let mut bench = Bench::with(limits);
+    let sender = bench.connects();
+    let instances: Vec<_> = (0..4).map(|_| bench.connects()).collect();
+    for &instance in &instances {
+        bench.registers(instance, "n");
+    }
+    let signal = json!({"message_type": "signal", "to": "n", "body": "x".repeat(900)});
+    while bench.core.wants_bytes(sender) {
+        bench.says(sender, signal.clone());
+    }
+    let is_watched = |instance| bench.core.sessions.get(instance).is_some_and(|session| session.is_watched());
+    assert!(instances.into_iter().all(is_watched));
+}
