@@ -30,6 +30,7 @@
 //! | | `plugin` | plugins: how they are loaded, called and replaced |
 //! | | `sys` | signals, the service manager, credentials, descriptors, the real clocks, threads beside the loop |
 //! | | `config` | the file and the command line as plain data |
+//! | | [`hub`] | the core inside a program of another's, without sockets |
 //! | daemon | `daemon` | the order of the steps of a turn |
 //! | programs | `bin/telexd`, `bin/telex` | the user's words, and the exit status |
 //!
@@ -58,6 +59,7 @@ pub mod core;
 pub mod daemon;
 #[doc(hidden)]
 pub mod duration;
+pub mod hub;
 pub mod limits;
 pub mod name;
 #[cfg(feature = "daemon")]

@@ -34,7 +34,7 @@ const FLOORS: &[&[&str]] = &[
     &["name", "topic", "address", "clock", "duration", "plugin_settings", "protocol"],
     &["wire"],
     &["core", "client"],
-    &["net", "store", "plugin", "sys", "config"],
+    &["net", "store", "plugin", "sys", "config", "hub"],
     &["daemon"],
 ];
 
