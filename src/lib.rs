@@ -23,6 +23,7 @@
 //! | | `plugin_settings` | what a configuration says of a plugin |
 //! | | [`protocol`] | the protocol as a page for people |
 //! | wire | [`wire`] | bytes into lines, lines into fields, and back |
+//! | spread | [`cluster`] | how requests are spread over servers, on any wire |
 //! | core | `core` | the whole service as a state machine: facts in, orders and bytes out |
 //! | | [`client`] | the client's side of a connection, and blocking sockets around it |
 //! | edges | `net` | sockets and readiness |
@@ -49,6 +50,7 @@ pub mod address;
 pub mod client;
 #[doc(hidden)]
 pub mod clock;
+pub mod cluster;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod config;
