@@ -112,6 +112,31 @@ impl Stream {
         }
     }
 
+    /// The same socket once more, for another thread.
+    pub(super) fn try_clone(&self) -> io::Result<Stream> {
+        match self {
+            Stream::Unix(stream) => stream.try_clone().map(Stream::Unix),
+            Stream::Tcp(stream) => stream.try_clone().map(Stream::Tcp),
+        }
+    }
+
+    /// Whether small writes leave at once; of TCP alone.
+    pub(super) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        match self {
+            Stream::Unix(_) => Ok(()),
+            Stream::Tcp(stream) => stream.set_nodelay(nodelay),
+        }
+    }
+
+    /// Ends the connection for all that hold it, whatever they wait for.
+    pub(super) fn shut_down(&self) {
+        // It may have ended by itself.
+        drop(match self {
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Both),
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Both),
+        });
+    }
+
     /// Tells a TCP peer that nothing more comes; false if this is no TCP, or the connection is over.
     pub(super) fn end_of_tcp(&self) -> bool {
         matches!(self, Stream::Tcp(stream) if stream.shutdown(Shutdown::Write).is_ok())
