@@ -6,7 +6,8 @@
 //! crates that only they need.
 //!
 //! What this documentation shows is for clients: [`client`], [`protocol`], the words they are written in
-//! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]). All else is
+//! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]); [`cluster`], for
+//! clients of several switches; and [`hub`], for programs that are a switch themselves. All else is
 //! public only for the programs and tests of this package, and changes as they need it.
 //!
 //! # The rooms

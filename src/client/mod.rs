@@ -35,7 +35,7 @@ mod link;
 mod message;
 mod refused;
 mod session;
-mod switches;
+pub mod switches;
 mod unsendable;
 
 pub use blocking::Client;
@@ -46,7 +46,7 @@ pub use kept::KEPT_BYTES_MAX;
 pub use message::Message;
 pub use refused::Refused;
 pub use session::{Event, LINE_BYTES_MAX, Session, Ticket, To};
-pub use switches::{Answer, Ask, CallError, Outcome, Request, SendError, Switches};
+pub use switches::Switches;
 pub use unsendable::Unsendable;
 
 pub use crate::wire::control::{Delivery, Overflow, Register};

@@ -2,6 +2,7 @@
 //! Never: how requests are spread, or what is said over a socket.
 
 mod ask;
+mod sending;
 mod wire;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use crate::cluster::{Call, Cluster, Error, ErrorKind, Event, RequestId, Settings
 use wire::{News, Wire};
 
 pub use ask::{Answer, Ask, CallError, Outcome, Request, SendError};
+pub use sending::Sending;
 
 type Callback = Box<dyn FnOnce(Result<Option<Answer>, Error>) + Send>;
 type Change = Box<dyn FnOnce(&mut Cluster<Wire>, Duration) + Send>;
@@ -38,7 +40,7 @@ enum Told {
 /// `node_gone` and `timeout` it may have been. A `timeout` of `None` is an hour here, the protocol's longest.
 ///
 /// ```no_run
-/// use telex::client::{Ask, Switches};
+/// use telex::client::switches::{Ask, Switches};
 /// use telex::cluster::{Balance, Message, Settings};
 ///
 /// let settings = Settings::of("unix:/run/telexd/telex.sock*2,tcp:127.0.0.1:4040")?;
@@ -102,6 +104,24 @@ impl Switches {
         self.submit(request, Box::new(|outcome| callback(flat(outcome))));
     }
 
+    /// Sends a request; the future that it gives is what comes of it. It is sent whether that is awaited or not, and
+    /// any executor will do.
+    ///
+    /// ```no_run
+    /// use telex::client::switches::{Ask, Switches};
+    /// use telex::cluster::Message;
+    ///
+    /// async fn celsius(switches: &Switches) -> Option<f64> {
+    ///     let reply = switches.send_async(Message::new(Ask::new("thermometer", "read", ""))).await;
+    ///     reply.ok()??.body_value()["c"].as_f64()
+    /// }
+    /// ```
+    pub fn send_async(&self, request: Request) -> Sending {
+        let (ending, sending) = sending::sending();
+        self.send_then(request, |outcome| ending.end(outcome));
+        sending
+    }
+
     /// Sends requests all at once and waits for all of them. Gives one outcome for each, in their order.
     pub fn send_bulk(&self, requests: impl IntoIterator<Item = Request>) -> Vec<Outcome> {
         let waits = requests.into_iter().map(|request| self.begin(request)).collect::<Vec<_>>();
@@ -111,7 +131,7 @@ impl Switches {
     /// Makes a typed call and waits for its reply.
     ///
     /// ```no_run
-    /// use telex::client::{Answer, Ask, Switches};
+    /// use telex::client::switches::{Answer, Ask, Switches};
     /// use telex::cluster::{Call, Settings};
     ///
     /// struct Temperature;

@@ -3,7 +3,7 @@
 //!
 //! A [`Cluster`] is pure: it sends through a [`Connector`], gets facts from it, and is told the time with each call.
 //! So it runs on any wire and any loop, and its time-outs are tested without waiting. The one over telex
-//! switches, with threads and sockets, is [`Switches`](crate::client::Switches).
+//! switches, with threads and sockets, is [`client::switches`](crate::client::switches).
 //!
 //! # Theory
 //!

@@ -17,6 +17,23 @@ pub enum TimeoutOf {
     Silence,
 }
 
+impl TimeoutOf {
+    /// The meaning of a word: `request` or `silence`; `None` for any other.
+    ///
+    /// ```
+    /// use telex::cluster::TimeoutOf;
+    ///
+    /// assert_eq!(TimeoutOf::of("silence"), Some(TimeoutOf::Silence));
+    /// ```
+    pub fn of(word: &str) -> Option<TimeoutOf> {
+        match word {
+            "request" => Some(TimeoutOf::Request),
+            "silence" => Some(TimeoutOf::Silence),
+            _ => None,
+        }
+    }
+}
+
 /// The settings of a cluster. Two clusters that name the same server share nothing.
 ///
 /// ```

@@ -85,6 +85,18 @@ fn a_unique_id_twice_is_an_error() {
 }
 
 #[test]
+fn what_happens_is_told_to_the_logger() {
+    let mut bench = Bench::new();
+    bench.joins("page", "n");
+    bench.hub.unregister("page");
+    let records = bench.records.lock().unwrap();
+    let about: Vec<&str> = records.iter().filter_map(|(_, text)| text.strip_prefix("page ")).collect();
+    assert!(about[0].starts_with("connected"), "{records:?}");
+    assert!(about.iter().any(|text| text.starts_with("left (lost): n")), "{records:?}");
+    assert!(records.iter().any(|(level, _)| *level == Level::Info), "{records:?}");
+}
+
+#[test]
 fn what_is_no_registration_is_refused() {
     let mut bench = Bench::new();
     for (message, why) in [

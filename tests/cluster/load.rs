@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::spawn;
 use std::time::{Duration, Instant};
 
-use telex::client::{SendError, Switches};
+use telex::client::switches::{SendError, Switches};
 use telex::cluster::Settings;
 
 use super::support::{PATIENCE, Starter, Telexd};

@@ -12,12 +12,14 @@ mod worker;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::pin::pin;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use support::{PATIENCE, Starter, Telexd, wait_until};
-use telex::client::{Ask, Outcome, Request, SendError, Switches};
+use telex::client::switches::{Ask, Outcome, Request, SendError, Switches};
 use telex::cluster::{ErrorKind, Message, Settings};
 use worker::Worker;
 
@@ -149,6 +151,42 @@ fn callbacks_are_told_everything_and_must_not_wait() {
     drop(switches);
     // The handle in the callback went with it.
     assert_eq!(next(), Err(ErrorKind::Disconnected));
+}
+
+/// Awaits on this thread, as the smallest of executors does.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park_timeout(PATIENCE),
+        }
+    }
+}
+
+#[test]
+fn futures_are_ready_when_the_answer_is_there() {
+    let telexd = Telexd::start();
+    let worker = Worker::start(&telexd.addresses[0]);
+    let switches = Switches::new(settings(&[&telexd])).expect("a cluster");
+    let both = async {
+        let first = switches.send_async(tagged(1));
+        (tag_of(switches.send_async(tagged(2)).await), tag_of(first.await))
+    };
+    assert_eq!(block_on(both), (2, 1));
+    // One that nobody awaits is sent, too.
+    drop(switches.send_async(tagged(3)));
+    wait_until("the third", || worker.counts().len() == 3);
+    let last = switches.send_async(ask(r#"{"silent":true}"#));
+    drop(switches);
+    assert_eq!(kind_of(block_on(last)), ErrorKind::Disconnected);
 }
 
 #[test]

@@ -24,7 +24,7 @@ impl Ask {
     /// A signal to the node `to`, which is not answered.
     ///
     /// ```
-    /// use telex::client::Ask;
+    /// use telex::client::switches::Ask;
     ///
     /// let here = Ask::signal("logger", "\"here I am\"");
     /// ```

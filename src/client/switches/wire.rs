@@ -56,7 +56,7 @@ struct Output {
 impl Drop for Output {
     /// Ends the two threads of the link.
     fn drop(&mut self) {
-        self.stream.shut_down();
+        self.stream.shut();
     }
 }
 
@@ -76,7 +76,7 @@ impl Wire {
             News::Dialled(address) => drop(self.dialling.remove(&address.to_string())),
             News::Connected(id, stream) => {
                 // Without a link it was given up meanwhile.
-                let Some(link) = self.links.get_mut(&id) else { return stream.shut_down() };
+                let Some(link) = self.links.get_mut(&id) else { return stream.shut() };
                 match Output::start(stream, Arc::clone(&self.tell)) {
                     Ok(output) => {
                         link.output = Some(output);
