@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::cluster::book::{Book, Done};
+use crate::cluster::check::check;
 use crate::cluster::connector::{Connector, Fact, Fate, LinkId, LinkOptions, RequestId, Try, TryId};
 use crate::cluster::error::{Error, ErrorKind};
 use crate::cluster::event::Event;
@@ -22,6 +23,35 @@ type Debug = Box<dyn FnMut(&Event<'_>) + Send>;
 /// It runs in calls alone: after [`submit`](Cluster::submit), after the connector has something to tell, and when
 /// [`next_deadline`](Cluster::next_deadline) has come, [`step`](Cluster::step) is to be called, and
 /// [`next_done`](Cluster::next_done) emptied. `now` is the time since any fixed moment, and never goes back.
+///
+/// ```
+/// use std::time::Duration;
+/// use telex::cluster::{Cluster, ErrorKind, Message, Settings};
+/// # use telex::cluster::{Connector, Fact, LinkId, LinkOptions, Server, Try};
+/// # #[derive(Default)]
+/// # struct Silent(Option<Fact<()>>);
+/// # impl Connector for Silent {
+/// #     type Request = &'static str;
+/// #     type Answer = ();
+/// #     fn open(&mut self, link: LinkId, _: &Server, _: &LinkOptions) { self.0 = Some(Fact::Opened(link)) }
+/// #     fn send(&mut self, _: LinkId, _: Try, _: &&'static str) {}
+/// #     fn probe(&mut self, _: LinkId) {}
+/// #     fn close(&mut self, _: LinkId) {}
+/// #     fn answer(&mut self) -> Option<Fact<()>> { self.0.take() }
+/// # }
+///
+/// // A wire on which connections are made, and nothing is ever answered.
+/// let mut cluster = Cluster::new(Settings::of("a:1,b:1*2")?, Silent::default());
+/// cluster.set_debug(|event| eprintln!("the cluster {event}"));
+/// assert!(cluster.set_weight(0, 2) && cluster.set_active(1, false, Duration::ZERO));
+/// cluster.submit(Message::new("ping"), Duration::ZERO);
+/// cluster.step(Duration::ZERO);
+/// assert_eq!(cluster.next_deadline(), Some(Duration::from_secs(2)));
+/// cluster.step(Duration::from_secs(2));
+/// let error = cluster.next_done().and_then(|done| done.outcome.err()).expect("a time-out");
+/// assert_eq!((error.kind, error.may_be_executed, cluster.is_out(0)), (ErrorKind::Timeout, true, true));
+/// # Ok::<(), telex::cluster::BadServers>(())
+/// ```
 pub struct Cluster<C: Connector> {
     settings: Settings,
     connector: C,
@@ -461,35 +491,6 @@ impl<C: Connector> Cluster<C> {
     /// Panics if any bound or symmetry of the state does not hold. It looks at everything.
     #[doc(hidden)]
     pub fn check(&self) {
-        self.book.check();
-        assert!(self.book.under_way() <= self.settings.max_parallel, "max_parallel");
-        let (mut waiting, mut in_flight) = (0, 0);
-        for id in self.book.ids() {
-            let Some(pending) = self.book.get(id) else { continue };
-            assert!(pending.tries() <= self.settings.max_request_retries, "{id:?} max_request_retries");
-            match pending.state {
-                State::Queued { server } => {
-                    waiting += 1;
-                    assert!(self.roster.members[server].waiting.contains(&id), "{id:?} waits for no server");
-                }
-                State::InFlight { server, .. } => {
-                    in_flight += 1;
-                    assert!(self.roster.members[server].in_flight.contains(&id), "{id:?} is in no flight");
-                }
-                State::Waiting | State::Delayed { .. } => {}
-            }
-        }
-        for member in &self.roster.members {
-            (waiting, in_flight) = (waiting - member.waiting.len(), in_flight - member.in_flight.len());
-            assert!(
-                member.in_flight.len() <= self.settings.max_parallel_per_server,
-                "max_parallel_per_server"
-            );
-            assert!(
-                member.in_flight.is_empty() || matches!(member.link, Link::Open(_)),
-                "in flight on no link"
-            );
-        }
-        assert_eq!((waiting, in_flight), (0, 0), "servers have others than the requests say");
+        check(&self.settings, &self.book, &self.roster);
     }
 }

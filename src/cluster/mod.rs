@@ -97,6 +97,7 @@
 
 mod balance;
 mod book;
+mod check;
 mod checksum;
 mod connector;
 mod dispatch;

@@ -332,6 +332,19 @@ impl Hub {
 
     /// Ends the hub: open requests are answered `node_gone`, and every connection gets the signal `shutdown` as
     /// its last line. Dropping the hub tells nothing to anyone.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use telex::hub::Hub;
+    ///
+    /// let mut hub = Hub::new(|_, _| {});
+    /// let (sender, inbox) = mpsc::channel();
+    /// let register = r#"{"message_id":1,"message_type":"register","from":"n"}"#;
+    /// hub.register("1", register, move |line| Ok(sender.send(line.to_owned())?))?;
+    /// assert!(hub.shut_down().is_empty());
+    /// assert!(inbox.iter().last().is_some_and(|line| line.contains(r#""event":"shutdown""#)));
+    /// # Ok::<(), telex::hub::Error>(())
+    /// ```
     pub fn shut_down(mut self) -> Vec<Failed> {
         let now = self.turn();
         self.core.handle(Input::StopAsked, now, &mut OpenGate);

@@ -12,6 +12,9 @@ mod worker;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::pin::pin;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -19,8 +22,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use support::{PATIENCE, Starter, Telexd, wait_until};
-use telex::client::switches::{Ask, Outcome, Request, SendError, Switches};
-use telex::cluster::{ErrorKind, Message, Settings};
+use telex::client::switches::{Answer, Ask, CallError, Outcome, Request, SendError, Switches};
+use telex::cluster::{Balance, Call, ErrorKind, Message, Settings};
 use worker::Worker;
 
 fn ask(body: &str) -> Request {
@@ -107,7 +110,7 @@ fn what_a_switch_refuses_is_tried_at_the_next() {
 fn a_frozen_switch_is_passed_over_until_it_answers() {
     let (frozen, well) = (Telexd::start(), Telexd::start());
     let workers = [Worker::start(&frozen.addresses[0]), Worker::start(&well.addresses[0])];
-    let timeout = Some(Duration::from_millis(500));
+    let timeout = Some(Duration::from_millis(1500));
     let probe_interval = Duration::from_millis(100);
     let switches = Switches::new(Settings { timeout, probe_interval, ..settings(&[&frozen, &well]) });
     let switches = switches.expect("a cluster");
@@ -153,6 +156,79 @@ fn callbacks_are_told_everything_and_must_not_wait() {
     assert_eq!(next(), Err(ErrorKind::Disconnected));
 }
 
+/// What a server does that is no switch, once it has been asked.
+#[derive(Clone, Copy, Debug)]
+enum Rogue {
+    TalksRubbish,
+    EndsInMidLine,
+    Ends,
+    AnswersTwice,
+    SaysNothing,
+}
+
+/// A rogue at its address, for as long as the test program runs.
+fn rogue(what: Rogue) -> String {
+    let name = format!("telex-rogue-{}-{what:?}", std::process::id());
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).expect("a name"));
+    let listener = listener.expect("a listener");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.expect("a connection"));
+            let mut line = String::new();
+            while stream.read_line(&mut line).is_ok_and(|count| count > 0) {
+                let asked: serde_json::Value = serde_json::from_str(&line).expect(&line);
+                let reply = serde_json::json!({
+                    "message_type": "work_reply",
+                    "from": "worker",
+                    "body": {"in_reply_to": asked["message_id"], "error": null, "tag": asked["body"]["tag"]},
+                });
+                let said = match what {
+                    Rogue::TalksRubbish => "HTTP/1.1 400 Bad Request\r\n\r\n".to_owned(),
+                    Rogue::EndsInMidLine => reply.to_string()[..40].to_owned(),
+                    Rogue::AnswersTwice => format!("{reply}\n{reply}\n"),
+                    Rogue::Ends | Rogue::SaysNothing => String::new(),
+                };
+                // It may have been left by then.
+                let _ = stream.get_mut().write_all(said.as_bytes());
+                if matches!(what, Rogue::Ends | Rogue::EndsInMidLine) {
+                    break;
+                }
+                line.clear();
+            }
+        }
+    });
+    format!("unix:@{name}")
+}
+
+#[test]
+fn what_a_rogue_does_is_an_error_or_another_try() {
+    let telexd = Telexd::start();
+    let _worker = Worker::start(&telexd.addresses[0]);
+    for (what, kind) in [
+        (Rogue::TalksRubbish, ErrorKind::Lost),
+        (Rogue::EndsInMidLine, ErrorKind::Lost),
+        (Rogue::Ends, ErrorKind::Lost),
+        (Rogue::SaysNothing, ErrorKind::Timeout),
+    ] {
+        let list = format!("{},{}", rogue(what), telexd.addresses[0]);
+        let timeout = Some(Duration::from_secs(1));
+        let new = || Switches::new(Settings { timeout, ..Settings::of(&list).expect("a list") });
+        match new().expect("a cluster").send(tagged(1)) {
+            Err(SendError::Failed(why)) => {
+                assert_eq!((why.kind, why.tries, why.may_be_executed), (kind, 1, true), "{what:?}: {why}");
+            }
+            other => panic!("{what:?}: {other:?}"),
+        }
+        let switches = new().expect("a cluster");
+        let mut outcomes = switches.send_bulk([tagged(3).retry(), tagged(4).retry()]);
+        assert_eq!(tag_of(outcomes.remove(1)), 4, "{what:?}");
+        assert_eq!(tag_of(outcomes.remove(0)), 3, "{what:?}");
+    }
+    let switches = Switches::new(Settings::of(&rogue(Rogue::AnswersTwice)).expect("a list"));
+    let outcomes = switches.expect("a cluster").send_bulk((0..20).map(tagged));
+    assert_eq!(tags_of(outcomes), (0..20).collect::<Vec<_>>());
+}
+
 /// Awaits on this thread, as the smallest of executors does.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(std::thread::Thread);
@@ -187,6 +263,48 @@ fn futures_are_ready_when_the_answer_is_there() {
     let last = switches.send_async(ask(r#"{"silent":true}"#));
     drop(switches);
     assert_eq!(kind_of(block_on(last)), ErrorKind::Disconnected);
+}
+
+/// A number, which is doubled if its answer is believed.
+struct Twice(u64);
+
+impl Call<Ask, Answer> for Twice {
+    type Reply = u64;
+    type Error = String;
+    const RETRY: bool = true;
+
+    fn request(&self) -> Ask {
+        Ask::new("worker", "work", &format!(r#"{{"tag":{},"fail":{}}}"#, self.0, self.0 == 0))
+    }
+
+    fn key(&self) -> Option<String> {
+        Some(self.0.to_string())
+    }
+
+    fn is_retry(answer: &Answer) -> bool {
+        answer.is_err()
+    }
+
+    fn reply(answer: Answer) -> Result<u64, String> {
+        let reply = answer.map_err(|refused| refused.error().to_owned())?;
+        reply.body_value()["tag"].as_u64().map(|tag| 2 * tag).ok_or("no tag".to_owned())
+    }
+}
+
+#[test]
+fn typed_calls_have_their_replies_keys_and_retries() {
+    let (one, other) = (Telexd::start(), Telexd::start());
+    let workers = [Worker::start(&one.addresses[0]), Worker::start(&other.addresses[0])];
+    let balance = Balance::HashCrc32;
+    let switches = Switches::new(Settings { balance, ..settings(&[&one, &other]) }).expect("a cluster");
+    (1..9).for_each(|number| assert_eq!(switches.call(&Twice(number)), Ok(2 * number)));
+    let counts = workers.each_ref().map(|worker| worker.counts().len());
+    assert!(counts.iter().all(|count| *count > 0) && counts.iter().sum::<usize>() == 8, "{counts:?}");
+    assert_eq!(switches.call(&Twice(0)), Err(CallError::Answer("as you wish".to_owned())));
+    let tries: u32 = workers.iter().filter_map(|worker| worker.counts().get(&0).copied()).sum();
+    assert_eq!(tries, 2, "the answer asked for another try");
+    let no_key = switches.send(tagged(1));
+    assert_eq!(kind_of(no_key), ErrorKind::NoKey);
 }
 
 #[test]
