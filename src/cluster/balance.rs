@@ -7,7 +7,7 @@ use crate::cluster::checksum::{crc32, md5};
 use crate::cluster::random::Random;
 use crate::cluster::servers::Server;
 
-/// How requests are spread over the servers. All but the first two need a key where there are two servers or
+/// How requests are spread over the servers. All but the first two need a key if there are two servers or
 /// more. Servers that are out or inactive are passed over: the choice goes on to the next in the order told
 /// here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl Balance {
         WORDS.iter().find(|(_, known)| *known == word).map(|(balance, _)| *balance)
     }
 
-    /// Whether a request must have a key where there are two servers or more.
+    /// Whether a request must have a key if there are two servers or more.
     pub fn needs_key(self) -> bool {
         !matches!(self, Balance::RoundRobin | Balance::Random)
     }

@@ -38,7 +38,7 @@ pub enum ErrorKind {
     Refused,
     /// [`disconnect_all`](crate::cluster::Cluster::disconnect_all) was called, or the cluster is gone.
     Disconnected,
-    /// A call that waits was made where nothing would end the wait: inside a callback.
+    /// A call that waits was made inside a callback, whose thread is the one that would end the wait.
     InCallback,
 }
 

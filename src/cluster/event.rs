@@ -1,5 +1,5 @@
 //! Knows what is worth telling of a cluster at work, and how to say it to people.
-//! Never: who listens.
+//! Never: what listens.
 
 use std::fmt;
 

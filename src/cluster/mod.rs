@@ -13,9 +13,9 @@
 //!
 //! - **Another try** is made until there were `max_request_retries` in all, after `retry_delay`, on a server that has
 //!   not been tried while there is one; with a key that is the next on the balance's own walk. What a server
-//!   *may have executed* is tried again only if its message says [`retry`](Message::retry): after a
-//!   connection that ended and an answer that did not come nobody knows. What was certainly not executed
-//!   (no connection was made, or the server said so) is tried again in any case.
+//!   *may have executed* is tried again only if its message says [`retry`](Message::retry); it may have whenever
+//!   the connection ended or the time was over before the answer came. What was certainly not executed (no
+//!   connection was made, or the server said so) is tried again in any case.
 //! - **Out**: a server is passed over when its connection fails, or when the time of a request is over and not a
 //!   word has come from it since. It is probed every `probe_interval`, and used again when it answers. If all
 //!   servers are out, they are used all the same: their failures say more than a refusal would.

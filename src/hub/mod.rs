@@ -189,7 +189,7 @@ impl Hub {
 
     /// Opens a connection under the program's own name `unique_id` and hands in its first message, a `register`.
     /// From then on `sender` is called for each line to it, without LF; the first is the answer to the
-    /// `register`. Where this is an error the connection is not there.
+    /// `register`. After an error the connection is not there.
     pub fn register(
         &mut self,
         unique_id: &str,
@@ -232,8 +232,8 @@ impl Hub {
     /// returns; it never waits. Gives the connections whose senders failed, which have ended; all
     /// others have got what was for them.
     ///
-    /// Whoever can hand in messages here can speak for every node: a transport that knows over which
-    /// connection a message came uses [`distribute_from`](Hub::distribute_from).
+    /// The `from` is believed. A transport that knows over which connection a message came uses
+    /// [`distribute_from`](Hub::distribute_from).
     ///
     /// ```
     /// use telex::hub::{Error, Hub};
@@ -248,8 +248,8 @@ impl Hub {
     /// })?;
     /// let failed = hub.distribute(r#"{"message_type":"signal","from":"n","to":"n"}"#)?;
     /// assert_eq!((failed[0].unique_id.as_str(), failed[0].why.as_str()), ("ill", "its buffer is full"));
-    /// let nobody = hub.distribute(r#"{"message_type":"signal","from":"x","to":"n"}"#);
-    /// assert_eq!(nobody, Err(Error::NoSuchSender));
+    /// let unknown = hub.distribute(r#"{"message_type":"signal","from":"x","to":"n"}"#);
+    /// assert_eq!(unknown, Err(Error::NoSuchSender));
     /// # Ok::<(), Error>(())
     /// ```
     pub fn distribute(&mut self, message: &str) -> Result<Vec<Failed>, Error> {

@@ -149,7 +149,7 @@ fn every_connection_of_a_node_gets_each_message() {
 }
 
 #[test]
-fn a_message_to_nobody_is_told() {
+fn a_message_without_a_receiver_is_told() {
     let mut bench = Bench::new();
     let ctrl = bench.joins("3", "ctrl");
     for kind in ["select_and_get", "select_and_listen", "anything"] {
@@ -200,7 +200,7 @@ fn unregister_ends_one_connection_and_no_other() {
 }
 
 #[test]
-fn a_sender_that_fails_or_panics_hides_the_message_from_nobody() {
+fn a_sender_that_fails_or_panics_hides_the_message_from_no_other() {
     let mut bench = Bench::new();
     let first = bench.joins("first", "n");
     let calls = |ill: fn() -> Sent| {

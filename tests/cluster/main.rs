@@ -91,8 +91,8 @@ fn what_a_switch_refuses_is_tried_at_the_next() {
         assert_eq!(tag_of(switches.send(tagged(tag))), tag);
     }
     assert_eq!(worker.counts().len(), 4);
-    let nobody = Message::new(Ask::new("nobody", "work", ""));
-    match switches.send(nobody) {
+    let lost = Message::new(Ask::new("nobody", "work", ""));
+    match switches.send(lost) {
         Err(SendError::Failed(why)) => {
             assert_eq!((why.kind, why.tries, why.may_be_executed), (ErrorKind::Refused, 2, false));
             assert!(why.to_string().contains("no_such_node"), "{why}");
@@ -257,7 +257,7 @@ fn futures_are_ready_when_the_answer_is_there() {
         (tag_of(switches.send_async(tagged(2)).await), tag_of(first.await))
     };
     assert_eq!(block_on(both), (2, 1));
-    // One that nobody awaits is sent, too.
+    // One that is never awaited is sent, too.
     drop(switches.send_async(tagged(3)));
     wait_until("the third", || worker.counts().len() == 3);
     let last = switches.send_async(ask(r#"{"silent":true}"#));

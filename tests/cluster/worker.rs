@@ -1,5 +1,5 @@
 //! Knows a node that works on requests, and counts how often it executed each.
-//! Never: who asks.
+//! Never: what asks.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
