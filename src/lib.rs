@@ -6,7 +6,8 @@
 //! crates that only they need.
 //!
 //! What this documentation shows is for clients: [`client`], [`protocol`], the words they are written in
-//! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]). All else is
+//! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]); [`cluster`], for
+//! clients of several switches; and [`hub`], for programs that are a switch themselves. All else is
 //! public only for the programs and tests of this package, and changes as they need it.
 //!
 //! # The rooms
@@ -23,6 +24,7 @@
 //! | | `plugin_settings` | what a configuration says of a plugin |
 //! | | [`protocol`] | the protocol as a page for people |
 //! | wire | [`wire`] | bytes into lines, lines into fields, and back |
+//! | spread | [`cluster`] | how requests are spread over servers, on any wire |
 //! | core | `core` | the whole service as a state machine: facts in, orders and bytes out |
 //! | | [`client`] | the client's side of a connection, and blocking sockets around it |
 //! | edges | `net` | sockets and readiness |
@@ -30,6 +32,7 @@
 //! | | `plugin` | plugins: how they are loaded, called and replaced |
 //! | | `sys` | signals, the service manager, credentials, descriptors, the real clocks, threads beside the loop |
 //! | | `config` | the file and the command line as plain data |
+//! | | [`hub`] | the core inside a program of another's, without sockets |
 //! | daemon | `daemon` | the order of the steps of a turn |
 //! | programs | `bin/telexd`, `bin/telex` | the user's words, and the exit status |
 //!
@@ -48,6 +51,7 @@ pub mod address;
 pub mod client;
 #[doc(hidden)]
 pub mod clock;
+pub mod cluster;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod config;
@@ -58,6 +62,7 @@ pub mod core;
 pub mod daemon;
 #[doc(hidden)]
 pub mod duration;
+pub mod hub;
 pub mod limits;
 pub mod name;
 #[cfg(feature = "daemon")]

@@ -53,6 +53,34 @@ pub(super) enum Stream {
     Tcp(TcpStream),
 }
 
+/// For sockets that several threads hold.
+impl Stream {
+    /// The same socket once more, for another thread.
+    pub(super) fn try_clone(&self) -> io::Result<Stream> {
+        match self {
+            Stream::Unix(stream) => stream.try_clone().map(Stream::Unix),
+            Stream::Tcp(stream) => stream.try_clone().map(Stream::Tcp),
+        }
+    }
+
+    /// Whether small writes leave at once; of TCP alone.
+    pub(super) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        match self {
+            Stream::Unix(_) => Ok(()),
+            Stream::Tcp(stream) => stream.set_nodelay(nodelay),
+        }
+    }
+
+    /// Ends the connection for all that hold it, whatever they wait for.
+    pub(super) fn shut(&self) {
+        // It may be over already.
+        let _ = match self {
+            Stream::Unix(stream) => stream.shutdown(Shutdown::Both),
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Both),
+        };
+    }
+}
+
 impl Stream {
     /// Connects. Of a TCP host all addresses are tried, in the resolver's order; `*` is this machine.
     pub(super) fn connect(address: &Address) -> io::Result<Stream> {

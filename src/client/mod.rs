@@ -23,7 +23,7 @@
 //! JSON string of any text; a `serde_json::Value` has `to_string()`.
 //!
 //! The modules inside use each other in one direction only: [`Fault`], [`Message`], [`Refused`], [`Unsendable`];
-//! then [`Session`]; then [`Error`], the socket, what is kept, and [`Client`] on top.
+//! then [`Session`]; then [`Error`], the socket, what is kept, and [`Client`] and [`Switches`] on top.
 
 mod ask;
 mod blocking;
@@ -35,6 +35,7 @@ mod link;
 mod message;
 mod refused;
 mod session;
+pub mod switches;
 mod unsendable;
 
 pub use blocking::Client;
@@ -45,6 +46,7 @@ pub use kept::KEPT_BYTES_MAX;
 pub use message::Message;
 pub use refused::Refused;
 pub use session::{Event, LINE_BYTES_MAX, Session, Ticket, To};
+pub use switches::Switches;
 pub use unsendable::Unsendable;
 
 pub use crate::wire::control::{Delivery, Overflow, Register};

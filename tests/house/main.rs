@@ -33,13 +33,15 @@ const FLOORS: &[&[&str]] = &[
     &["limits"],
     &["name", "topic", "address", "clock", "duration", "plugin_settings", "protocol"],
     &["wire"],
+    &["cluster"],
     &["core", "client"],
-    &["net", "store", "plugin", "sys", "config"],
+    &["net", "store", "plugin", "sys", "config", "hub"],
     &["daemon"],
 ];
 
 /// The rooms of the library that the command `telex` is built from; the rest is the daemon's.
-const CLIENT_ROOMS: &[&str] = &["address", "client", "clock", "duration", "limits", "name", "topic", "wire"];
+const CLIENT_ROOMS: &[&str] =
+    &["address", "client", "clock", "cluster", "duration", "limits", "name", "topic", "wire"];
 
 /// Which rooms may use which foreign crate. `bin` is the command line of both programs.
 const KEYS: &[(&str, &[&str])] = &[

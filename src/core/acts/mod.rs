@@ -19,6 +19,7 @@
 //! | `answer` | opens requests, and ends them |
 //! | `fates` | tells senders what was not delivered |
 //! | `held`, `share` | read a line that has waited again; pick the instances of a node |
+//! | `speaker` | finds the connection of a message that was handed over without it |
 //! | `say` | says lines of the daemon's own |
 //! | `memory` | looks whether too much is kept |
 //! | `tell` | tells plugins what happens to connections |
@@ -40,6 +41,7 @@ mod route;
 mod say;
 mod settle;
 mod share;
+mod speaker;
 mod stop;
 mod tell;
 
