@@ -26,25 +26,35 @@
 //! then [`Session`]; then [`Error`], the socket, what is kept, and [`Client`] on top.
 
 mod ask;
+mod attempt;
 mod blocking;
 mod dial;
 mod error;
 mod fault;
+mod handle;
 mod kept;
+mod lines;
 mod link;
 mod message;
 mod refused;
+mod seek;
 mod session;
+mod unique;
 mod unsendable;
 
 pub use blocking::Client;
-pub use dial::default_address;
 pub use error::Error;
 pub use fault::Fault;
+pub use handle::{
+    Answer, Arrival, Builder, Change, Handle, Instance, List, ListedNode, Next, NodeList, Presence,
+    Reconnect, ResolvedNode, Stream, WeakHandle, WhileAway, Whoami,
+};
 pub use kept::KEPT_BYTES_MAX;
+pub use lines::{LINE_BYTES_MAX, Ticket, To};
 pub use message::Message;
 pub use refused::Refused;
-pub use session::{Event, LINE_BYTES_MAX, Session, Ticket, To};
+pub use seek::default_address;
+pub use session::{Event, Session};
 pub use unsendable::Unsendable;
 
 pub use crate::wire::control::{Delivery, Overflow, Register};

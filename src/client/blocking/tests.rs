@@ -268,7 +268,7 @@ fn what_cannot_be_sent_leaves_no_trace() {
 fn dials_every_kind_of_address() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("s");
-    let name = format!("telex-test-{}", unique_prefix());
+    let name = format!("telex-test-{}", unique::prefix());
     let unix = UnixListener::bind(&path).expect("a listener");
     let hidden = SocketAddr::from_abstract_name(&name).and_then(|name| UnixListener::bind_addr(&name));
     let hidden = hidden.expect("a listener");
@@ -298,8 +298,8 @@ fn dials_every_kind_of_address() {
 
 #[test]
 fn prefixes_differ() {
-    assert_ne!(unique_prefix(), unique_prefix());
-    assert_eq!(unique_prefix().len(), 16);
+    assert_ne!(unique::prefix(), unique::prefix());
+    assert_eq!(unique::prefix().len(), 16);
 }
 
 #[test]
