@@ -5,7 +5,7 @@
 //! socket. `default-features = false` leaves the daemon's sockets, configuration and plugins out, and the
 //! crates that only they need.
 //!
-//! What this documentation shows is for clients: [`client`], [`protocol`], the words they are written in
+//! What this documentation shows is for clients: [`client`], [`node`], [`protocol`], the words they are written in
 //! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]). All else is
 //! public only for the programs and tests of this package, and changes as they need it.
 //!
@@ -25,6 +25,7 @@
 //! | wire | [`wire`] | bytes into lines, lines into fields, and back |
 //! | core | `core` | the whole service as a state machine: facts in, orders and bytes out |
 //! | | [`client`] | the client's side of a connection, and blocking sockets around it |
+//! | ports | [`node`] | nodes with ports in them, on top of a client |
 //! | edges | `net` | sockets and readiness |
 //! | | `store` | what outlives the daemon |
 //! | | `plugin` | plugins: how they are loaded, called and replaced |
@@ -63,6 +64,7 @@ pub mod name;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod net;
+pub mod node;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod plugin;

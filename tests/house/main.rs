@@ -34,12 +34,14 @@ const FLOORS: &[&[&str]] = &[
     &["name", "topic", "address", "clock", "duration", "plugin_settings", "protocol"],
     &["wire"],
     &["core", "client"],
+    &["node"],
     &["net", "store", "plugin", "sys", "config"],
     &["daemon"],
 ];
 
 /// The rooms of the library that the command `telex` is built from; the rest is the daemon's.
-const CLIENT_ROOMS: &[&str] = &["address", "client", "clock", "duration", "limits", "name", "topic", "wire"];
+const CLIENT_ROOMS: &[&str] =
+    &["address", "client", "clock", "duration", "limits", "name", "node", "topic", "wire"];
 
 /// Which rooms may use which foreign crate. `bin` is the command line of both programs.
 const KEYS: &[(&str, &[&str])] = &[
@@ -53,7 +55,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("nix", &["net", "plugin", "sys", "bin"]),
     ("sd_notify", &["sys"]),
     ("serde", &["config"]),
-    ("serde_json", &["wire", "client", "config", "bin"]),
+    ("serde_json", &["wire", "client", "node", "config", "bin"]),
     ("signal_hook", &["sys"]),
     ("signal_hook_mio", &["sys"]),
     ("simdutf8", &["wire"]),
@@ -103,7 +105,7 @@ const NEVER_BELOW_THE_EDGES: &[&str] = &[
 
 /// The rooms that have threads of their own: plugins are made, and say things, on others than the loop's; `sys` writes
 /// to files, and reads them, that may make it wait.
-const THREADED_ROOMS: &[&str] = &["client", "plugin", "sys"];
+const THREADED_ROOMS: &[&str] = &["client", "node", "plugin", "sys"];
 
 /// What a daemon of one thread has no use for.
 const NEVER_IN_THE_DAEMON: &[&str] = &["RefCell", "Mutex", "RwLock", "async", "await", "mpsc"];
