@@ -39,6 +39,8 @@ mod message;
 mod refused;
 mod seek;
 mod session;
+#[cfg(test)]
+mod testing;
 mod unique;
 mod unsendable;
 
