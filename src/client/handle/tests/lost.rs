@@ -11,11 +11,8 @@ fn news(event: &str, unique_id: &str) -> String {
 }
 
 fn quick(meanwhile: WhileAway) -> Reconnect {
-    let mut reconnect = Reconnect::default();
-    reconnect.first_delay = Duration::from_millis(10);
-    reconnect.longest_delay = Duration::from_millis(100);
-    reconnect.meanwhile = meanwhile;
-    reconnect
+    let ms = Duration::from_millis;
+    Reconnect { first_delay: ms(10), longest_delay: ms(100), meanwhile }
 }
 
 fn connect(address: &Address, meanwhile: WhileAway) -> Handle {
