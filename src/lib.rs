@@ -24,7 +24,7 @@
 //! | | [`protocol`] | the protocol as a page for people |
 //! | wire | [`wire`] | bytes into lines, lines into fields, and back |
 //! | core | `core` | the whole service as a state machine: facts in, orders and bytes out |
-//! | | [`client`] | the client's side of a connection, and blocking sockets around it |
+//! | | [`client`] | the client's side of a connection, and two ways to use it: blocking, or shared by many |
 //! | ports | [`node`] | nodes with ports in them, on top of a client |
 //! | edges | `net` | sockets and readiness |
 //! | | `store` | what outlives the daemon |

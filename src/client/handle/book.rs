@@ -11,6 +11,7 @@ use crate::client::handle::holdings::Note;
 use crate::client::handle::output::Output;
 use crate::client::handle::queue::Queue;
 use crate::client::handle::slot::{Job, Outcome, Slot};
+use crate::client::refused::Refused;
 use crate::wire::code::Code;
 
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
@@ -81,6 +82,9 @@ impl Request {
         }
     }
 }
+
+/// A request that the daemon had no room for, by the number of its line, and what the daemon said.
+pub(super) type Crowded = (u64, Request, Box<Refused>);
 
 /// What an answer is to.
 pub(super) enum Answered {
@@ -171,13 +175,19 @@ impl Book {
             Some(Request { at: Some(_), .. }) => {}
             _ => return Answered::Nothing,
         }
-        let Some(request) = self.remove(number) else { return Answered::Nothing };
-        self.since += 1;
+        match self.remove(number) {
+            Some(request) => Answered::One(number, request),
+            None => Answered::Nothing,
+        }
+    }
+
+    /// So many requests found room. When as many have as may be open, it is tried whether there is more.
+    pub(super) fn found_room(&mut self, count: usize) {
+        self.since += count;
         if self.since >= self.bound && self.bound < self.bound_max {
             self.bound = (self.bound + self.bound.div_ceil(8)).min(self.bound_max);
             self.since = 0;
         }
-        Answered::One(number, request)
     }
 
     /// Ends a request whose answers are collected.
@@ -185,17 +195,19 @@ impl Book {
         self.remove(number)
     }
 
-    /// Puts a request back that the daemon had no room for, ahead of all others, and expects less room from
-    /// now on. The request is given back if nothing else is open, whose answer would make room.
-    pub(super) fn put_back(&mut self, number: u64, mut request: Request) -> Result<(), Request> {
+    /// Puts requests back that the daemon had no room for, ahead of all others, and expects less room from now
+    /// on. They are given back if nothing else is open, whose answer would make room.
+    pub(super) fn put_back(&mut self, refused: Vec<Crowded>) -> Vec<Crowded> {
         if self.open == 0 {
-            return Err(request);
+            return refused;
         }
         (self.bound, self.since) = (self.bound.min(self.open), 0);
-        request.at = None;
-        self.requests.insert(number, request);
-        self.waiting.push_front(number);
-        Ok(())
+        for (number, mut request, _) in refused.into_iter().rev() {
+            request.at = None;
+            self.requests.insert(number, request);
+            self.waiting.push_front(number);
+        }
+        Vec::new()
     }
 
     /// When the next request is to be given up, at the earliest.

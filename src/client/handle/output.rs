@@ -95,7 +95,8 @@ mod tests {
         output.give_back(&hand[5..]);
         assert_eq!((output.unwritten(), third), (9, 8));
         assert_eq!(output.cut(false), 8);
-        assert_eq!((&output.lines()[..], output.position()), (&b"three\n"[..], 14));
+        assert_eq!(output.lines(), b"three\n");
+        assert_eq!(output.position(), 14);
         output.hand_over(&mut hand);
         output.wrote(&hand);
         assert_eq!((output.cut(false), output.unwritten()), (14, 0));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::error::Error;
 use crate::client::fault::Fault;
-use crate::client::handle::book::{Answered, Request};
+use crate::client::handle::book::{Answered, Crowded, Request};
 use crate::client::handle::change::Change;
 use crate::client::handle::intake::{Intake, Task};
 use crate::client::handle::queue::{Queue, Taken};
@@ -53,10 +53,6 @@ pub(super) fn pump(shared: &Shared, until: Option<Instant>) -> Result<(), Error>
                     break;
                 }
             }
-        }
-        state.release();
-        if state.output.unwritten() > 0 {
-            shared.wake_writer(&mut state);
         }
     }
     settle(shared, &mut intake, found);
@@ -106,14 +102,17 @@ fn sort(state: &mut State, intake: &mut Intake, message: Message, found: &mut Fo
 
 /// Fills in the answers, outside the lock that all callers need.
 fn settle(shared: &Shared, intake: &mut Intake, found: Found) {
+    let mut refused = Vec::new();
+    let mut found_room = 0;
     for (number, mut request, message) in found.answers {
         let answer = Refused::check(message);
-        if answer.as_ref().is_err_and(|refused| refused.is(Code::TooManyRequests)) {
-            match shared.lock().book.put_back(number, request) {
-                Ok(()) => continue,
-                Err(back) => request = back,
-            }
+        if let Err(why) = &answer
+            && why.is(Code::TooManyRequests)
+        {
+            refused.push((number, request, why.clone()));
+            continue;
         }
+        found_room += 1;
         if let (Ok(reply), Some(note)) = (&answer, request.take_note()) {
             shared.lock().holdings.note(note, reply);
         }
@@ -134,6 +133,27 @@ fn settle(shared: &Shared, intake: &mut Intake, found: Found) {
     }
     for message in found.tasks {
         intake.keep(Task::Message(message));
+    }
+    go_on(shared, intake, refused, found_room);
+}
+
+/// Sends those whose turn has come, since others were answered or had no room.
+fn go_on(shared: &Shared, intake: &mut Intake, refused: Vec<Crowded>, found_room: usize) {
+    if refused.is_empty() && found_room == 0 {
+        return;
+    }
+    let mut state = shared.lock();
+    let refused = if refused.is_empty() { refused } else { state.book.put_back(refused) };
+    state.book.found_room(found_room);
+    state.release();
+    if state.output.unwritten() > 0 {
+        shared.wake_writer(&mut state);
+    }
+    drop(state);
+    for (_, request, why) in refused {
+        if let Some(job) = request.end(Err(Error::Refused(why))) {
+            intake.keep(Task::Job(job));
+        }
     }
 }
 

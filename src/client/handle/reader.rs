@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
 
 use crate::client::attempt;
@@ -90,7 +90,7 @@ fn handle(shared: &Arc<Shared>, message: Message) {
             let _ = catch_unwind(run);
         }
         category => {
-            let inboxes: Vec<_> = shared.lock().inboxes.iter().filter_map(std::sync::Weak::upgrade).collect();
+            let inboxes: Vec<_> = shared.lock().inboxes.iter().filter_map(Weak::upgrade).collect();
             for inbox in &inboxes {
                 inbox.push(Arrival::Message(message.clone()), message.line().len());
             }
@@ -159,17 +159,20 @@ fn lose(shared: &Shared, error: Error) -> Vec<Job> {
     let gives_up = is_end || !shared.options.waits_while_away();
     let written = state.output.cut(gives_up);
     let lost = state.book.lose(written, gives_up);
-    state.holdings.interrupt();
-    let inboxes: Vec<_> = state.inboxes.iter().filter_map(std::sync::Weak::upgrade).collect();
-    inboxes.iter().for_each(|inbox| inbox.push(Arrival::Missed(None), 0));
     if is_end {
         state.phase = Phase::Ended(why.clone());
+    } else {
+        state.holdings.interrupt();
+        let inboxes = state.inboxes.iter().filter_map(Weak::upgrade);
+        inboxes.for_each(|inbox| inbox.push(Arrival::Missed(None), 0));
     }
-    let mut error = Some(error);
-    let again = why.clone();
-    state.tell(|| Change::Lost {
-        error: error.take().unwrap_or_else(|| Error::Closed { why: again.clone() }),
-    });
+    if state.closing.is_none() {
+        let mut error = Some(error);
+        let again = why.clone();
+        state.tell(|| Change::Lost {
+            error: error.take().unwrap_or_else(|| Error::Closed { why: again.clone() }),
+        });
+    }
     shared.wake_writer(&mut state);
     drop(state);
     shared.changed.notify_all();

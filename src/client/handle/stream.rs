@@ -51,6 +51,7 @@ impl<T> Stream<T> {
     }
 
     /// What is next, as a future; `None` at the end. It can be dropped and made again: nothing is lost.
+    #[expect(clippy::should_implement_trait, reason = "it is awaited; the iterator is `iter`")]
     pub fn next(&mut self) -> Next<'_, T> {
         Next { stream: self }
     }

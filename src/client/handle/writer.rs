@@ -122,8 +122,8 @@ fn write<'a>(shared: &'a Shared, state: MutexGuard<'a, State>, hand: &mut Hand) 
 fn end_if_due(shared: &Shared, state: &mut State, now: Instant) {
     let Some(closing) = state.closing else { return };
     let is_late = closing <= now;
-    let is_written = state.output.unwritten() == 0;
-    if !is_late && !(is_written && matches!(state.phase, Phase::Up)) {
+    let is_written = state.output.unwritten() == 0 && matches!(state.phase, Phase::Up);
+    if !(is_late || is_written) {
         return;
     }
     if let Some(stream) = &state.stream {
