@@ -2,10 +2,13 @@
 
 #![cfg(feature = "daemon")]
 
+#[allow(unreachable_pub, reason = "it stands in the documentation, too")]
 mod chat;
 mod ending;
+#[allow(unreachable_pub, reason = "it stands in the documentation, too")]
 mod ping_pong;
 mod raw;
+#[allow(unreachable_pub, reason = "it stands in the documentation, too")]
 mod supervisor;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "other tests need more of it")]
@@ -19,7 +22,7 @@ use telex::address::Address;
 use telex::node::{Down, Node, Value, json};
 
 fn address(telexd: &Telexd) -> Address {
-    telexd.addresses[0].parse().expect("an address")
+    Address::parse(&telexd.addresses[0]).expect("an address")
 }
 
 fn connect(telexd: &Telexd, node_id: &str) -> Node {
@@ -114,10 +117,10 @@ fn timers_run_in_their_order_and_not_for_the_dead() {
     let (sender, times) = channel();
     for ms in [60, 20, 40] {
         let sender = sender.clone();
-        node.after(std::time::Duration::from_millis(ms), move |_| drop(sender.send(ms)));
+        node.after(std::time::Duration::from_millis(ms), move |_| sender.send(ms).expect("a receiver"));
     }
     let dead = node.port();
-    dead.after(std::time::Duration::from_millis(1), move |_| drop(sender.send(1)));
+    dead.after(std::time::Duration::from_millis(1), move |_| sender.send(1).expect("a receiver"));
     node.kil(&dead);
     assert_eq!(times.iter().collect::<Vec<u64>>(), [20, 40, 60]);
 }
