@@ -134,8 +134,9 @@ impl Drop for Owner {
 }
 
 /// A node: a connection to the switch with ports in it. Clones are the same node. It ends, and its ports with it,
-/// when the last clone is dropped that [`Node::connect`] has led to, after all that was asked of it before has been
-/// done; those that handlers and callbacks are handed do not keep it.
+/// when the last clone is dropped that [`Node::connect`] has led to. That drop waits, for 2 s at most, until all that
+/// was asked for before is done and the name is free. The clones that handlers and callbacks are handed do not keep
+/// the node.
 ///
 /// All handlers and callbacks of a node run on one thread of its own, one after the other, so one that waits holds
 /// all others up. What other methods ask for is done there, too, in the order in which it was asked for.

@@ -30,8 +30,9 @@ impl Turn {
             }
             self.prompt();
         }
+        // When the last node is dropped, its name is free. Without a connection it is so already.
+        let _ = self.node.inner.handle.unregister(self.node.id()).wait();
         queue.end();
-        drop(self.node.inner.handle.unregister(self.node.id()));
     }
 
     /// Does what counts at once.

@@ -1,6 +1,7 @@
 //! Nodes with ports against a real daemon: the programs of the documentation, and all that can go wrong on the way.
 
 #![cfg(feature = "daemon")]
+#![allow(clippy::print_stderr, reason = "the daemon's log")]
 
 #[allow(unreachable_pub, reason = "it stands in the documentation, too")]
 mod chat;

@@ -95,7 +95,7 @@ fn a_node_that_is_frozen_is_found_out() {
     let telexd = Telexd::start();
     let (node, mut raw) = (connect(&telexd, "node"), telexd.node("raw"));
     let (sender, downs) = std::sync::mpsc::channel();
-    node.mon("raw#1").beat(Duration::from_millis(200)).call(move |_, down| drop(sender.send(down.clone())));
+    node.mon("raw#1").beat(Duration::from_millis(500)).call(move |_, down| drop(sender.send(down.clone())));
     let id = receive(&mut raw, "port_monitor")["message_id"].clone();
     let body = json!({"in_reply_to": id, "error": null});
     raw.send(&json!({"message_type": "port_monitor_reply", "to": "node", "body": body}));

@@ -37,6 +37,7 @@ fn a_cal_tells_apart_what_can_go_wrong() {
             panic!("on purpose");
         });
         assert_eq!(cal(&asker, good.id(), LONG), Ok(vec![json!("first")]));
+        next(&monitor(&asker, good.id()));
         let gone = Err(CalError::NoSuchPort { port: good.id().to_owned() });
         assert_eq!(cal(&asker, good.id(), LONG), gone);
         let silent = node.port();
@@ -133,6 +134,12 @@ fn a_panic_kills_its_port_and_nothing_else() {
     let of_object = monitor(&other, &object);
     let bare = other.port();
     let of_bare = monitor(&one, &bare);
+    // The monitors of both stand.
+    let (ready, messages) = listener(&one);
+    for node in [&one, &other] {
+        node.snd(&ready, "ready");
+        next(&messages);
+    }
     other.snd(&port, "text");
     other.snd(&object, "value");
     one.snd(&bare, "x");
