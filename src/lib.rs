@@ -5,9 +5,9 @@
 //! socket. `default-features = false` leaves the daemon's sockets, configuration and plugins out, and the
 //! crates that only they need.
 //!
-//! What this documentation shows is for clients: [`client`], [`node`], [`protocol`], the words they are written in
-//! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]). All else is
-//! public only for the programs and tests of this package, and changes as they need it.
+//! What this documentation shows is for clients: [`client`], [`node`], [`protocol`], the words they are
+//! written in ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]).
+//! All else is public only for the programs and tests of this package, and changes as they need it.
 //!
 //! # The rooms
 //!

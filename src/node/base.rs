@@ -133,21 +133,23 @@ impl Drop for Owner {
     }
 }
 
-/// A node: a connection to the switch with ports in it. Clones are the same node. It ends, and its ports with it,
-/// when the last clone is dropped that [`Node::connect`] has led to. That drop waits, for 2 s at most, until all that
-/// was asked for before is done and the name is free. The clones that handlers and callbacks are handed do not keep
-/// the node.
+/// A node: a connection to the switch with ports in it. Clones are the same node. It ends, and its ports with
+/// it, when the last clone is dropped that [`Node::connect`] has led to. That drop waits, for 2 s at most,
+/// until all that was asked for before is done and the name is free. The clones that handlers and callbacks
+/// are handed do not keep the node.
 ///
-/// All handlers and callbacks of a node run on one thread of its own, one after the other, so one that waits holds
-/// all others up. What other methods ask for is done there, too, in the order in which it was asked for.
+/// All handlers and callbacks of a node run on one thread of its own, one after the other, so one that waits
+/// holds all others up. What other methods ask for is done there, too, in the order in which it was asked
+/// for.
 #[derive(Clone)]
 pub struct Node {
     pub(super) inner: Arc<Inner>,
     pub(super) owner: Option<Arc<Owner>>,
 }
 
-/// A port of this node. It is no more than a name: the port lives until it is killed, or its node ends. Do not move one
-/// that you have made into a handler: it would keep the node from ending. A handler is handed its port.
+/// A port of this node. It is no more than a name: the port lives until it is killed, or its node ends. Do
+/// not move one that you have made into a handler: it would keep the node from ending. A handler is handed
+/// its port.
 #[derive(Clone, Debug)]
 pub struct Port {
     pub(super) node: Node,

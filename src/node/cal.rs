@@ -20,8 +20,8 @@ struct Cal {
 }
 
 impl Node {
-    /// Sends `message` to a port with the ID of a new port appended, and hands `callback` the first message that comes
-    /// there, or what went wrong; once. The new port is dead by then: later answers are dropped.
+    /// Sends `message` to a port with the ID of a new port appended, and hands `callback` the first message
+    /// that comes there, or what went wrong; once. The new port is dead by then: later answers are dropped.
     ///
     /// ```no_run
     /// use std::time::Duration;

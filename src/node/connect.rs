@@ -15,14 +15,15 @@ use crate::node::directory::Directory;
 use crate::node::queue::Queue;
 
 impl Node {
-    /// Connects and becomes the node `node_id`, in which `%n` is the host's name and `%u` something unique; no other
-    /// connection can have it then. Errors are those of [`Handle::connect`] and [`Handle::register`].
+    /// Connects and becomes the node `node_id`, in which `%n` is the host's name and `%u` something unique;
+    /// no other connection can have it then. Errors are those of [`Handle::connect`] and
+    /// [`Handle::register`].
     pub fn connect(address: &Address, node_id: &str) -> Result<Node, Error> {
         Node::connect_with(Handle::builder(), address, node_id)
     }
 
-    /// The same over a connection of which something has been chosen. It must not register a name of its own: what
-    /// a node sends comes from the first one.
+    /// The same over a connection of which something has been chosen. It must not register a name of its own:
+    /// what a node sends comes from the first one.
     pub fn connect_with(builder: Builder, address: &Address, node_id: &str) -> Result<Node, Error> {
         let handle = builder.connect(address)?;
         // Nothing that comes once the name is held may be missed.

@@ -16,8 +16,8 @@ use serde_json::Value;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Down {
-    /// The port was killed, with this reason: empty, if it was to end normally; `"die"` and a text, if a handler
-    /// panicked.
+    /// The port was killed, with this reason: empty, if it was to end normally; `"die"` and a text, if a
+    /// handler panicked.
     Killed(Vec<Value>),
     /// The node is there, and has no such port.
     NoSuchPort {

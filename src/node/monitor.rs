@@ -57,8 +57,8 @@ pub struct Mon<'a> {
 }
 
 impl Node {
-    /// Monitors a port of any node, or, by its node ID, another node, once: when the port dies, or messages between
-    /// it and this node were lost, that is told; at once, if there is no such port.
+    /// Monitors a port of any node, or, by its node ID, another node, once: when the port dies, or messages
+    /// between it and this node were lost, that is told; at once, if there is no such port.
     ///
     /// ```no_run
     /// use std::time::Duration;
@@ -79,9 +79,9 @@ impl Node {
 }
 
 impl Mon<'_> {
-    /// Asks the other node so often for a sign of life; a question that is not answered before the next finds it
-    /// lost. So a node that is frozen is found out, and one whose handler takes longer than that, too. Ports of this
-    /// node, and nodes, are monitored without a beat.
+    /// Asks the other node so often for a sign of life; a question that is not answered before the next finds
+    /// it lost. So a node that is frozen is found out, and one whose handler takes longer than that, too.
+    /// Ports of this node, and nodes, are monitored without a beat.
     pub fn beat(mut self, every: Duration) -> Self {
         self.beat = Some(every.max(Duration::from_millis(1)));
         self

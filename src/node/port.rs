@@ -28,14 +28,15 @@ impl Node {
         &self.inner.id
     }
 
-    /// Its connection, for calls and topics beside the ports. What no handler of it takes is the node's: leave its
-    /// `inbox` and `on_signal` alone. To wait for an answer in a handler holds the node up; `then` does not.
+    /// Its connection, for calls and topics beside the ports. What no handler of it takes is the node's:
+    /// leave its `inbox` and `on_signal` alone. To wait for an answer in a handler holds the node up; `then`
+    /// does not.
     pub fn handle(&self) -> &Handle {
         &self.inner.handle
     }
 
-    /// Makes a port. Its ID is never used again. Give it a handler before its ID is told: a message to a port without
-    /// any kills it.
+    /// Makes a port. Its ID is never used again. Give it a handler before its ID is told: a message to a port
+    /// without any kills it.
     pub fn port(&self) -> Port {
         let name = new_name(&self.inner);
         let port = self.port_named(&name);
@@ -47,9 +48,9 @@ impl Node {
         Port { node: self.clone(), id: format!("{}#{name}", self.inner.id).into() }
     }
 
-    /// Sends a message to a port of any node. What one node sends to one port arrives in its order. Nothing tells
-    /// that it did not arrive but a monitor of the port: without one, what is sent to a port that is not there is gone. A value
-    /// that is no list is a message of one element.
+    /// Sends a message to a port of any node. What one node sends to one port arrives in its order. Nothing
+    /// tells that it did not arrive but a monitor of the port: without one, what is sent to a port that is
+    /// not there is gone. A value that is no list is a message of one element.
     ///
     /// It blocks while 65,536 such requests wait for the node's thread, which itself does not.
     pub fn snd(&self, port: impl AsRef<str>, message: impl Into<Value>) {
@@ -57,20 +58,21 @@ impl Node {
         self.inner.queue.push(Fact::Send { to, message: elements(message.into()) });
     }
 
-    /// Ends a port of any node normally: its monitors are told an empty reason, and ports that are linked to it live.
+    /// Ends a port of any node normally: its monitors are told an empty reason, and ports that are linked to
+    /// it live.
     pub fn kil(&self, port: impl AsRef<str>) {
         self.kil_with(port, Vec::<Value>::new());
     }
 
-    /// Kills a port of any node: its monitors are told the reason, and ports that are linked to it die of it, too. An
-    /// empty list is no reason; null and `""` are one.
+    /// Kills a port of any node: its monitors are told the reason, and ports that are linked to it die of it,
+    /// too. An empty list is no reason; null and `""` are one.
     pub fn kil_with(&self, port: impl AsRef<str>, reason: impl Into<Value>) {
         let port = port.as_ref().to_owned();
         self.inner.queue.push(Fact::Kill { port, reason: elements(reason.into()) });
     }
 
-    /// Offers a function to all nodes: [`spawn`](Node::spawn) runs it on a new port, which is to get its handlers there.
-    /// If it fails or panics, the port dies of `["die", TEXT]`.
+    /// Offers a function to all nodes: [`spawn`](Node::spawn) runs it on a new port, which is to get its
+    /// handlers there. If it fails or panics, the port dies of `["die", TEXT]`.
     pub fn offer<E: Display>(
         &self,
         name: &str,
@@ -82,9 +84,9 @@ impl Node {
         drop(before);
     }
 
-    /// Makes a port on another node, or this one, by a function that it offers. The ID that this gives can be sent to
-    /// and monitored at once. Without such a function the port dies of `["no_such_function", TEXT, NAME]`; monitors
-    /// that come later are told, too.
+    /// Makes a port on another node, or this one, by a function that it offers. The ID that this gives can be
+    /// sent to and monitored at once. Without such a function the port dies of `["no_such_function", TEXT,
+    /// NAME]`; monitors that come later are told, too.
     pub fn spawn(&self, node: &str, function: &str, args: impl Into<Value>) -> String {
         let port = format!("{node}#{}", new_name(&self.inner));
         self.inner.queue.push(Fact::Spawn {
@@ -123,9 +125,9 @@ impl Node {
         Monitor::new(self, number)
     }
 
-    /// Makes a port of this node a member of a group, until it dies. The group's name is one or more tokens of a topic,
-    /// with dots between them; what is no such name is no group. It takes effect in its turn: [`Node::grp_get`] may
-    /// not have it at once.
+    /// Makes a port of this node a member of a group, until it dies. The group's name is one or more tokens
+    /// of a topic, with dots between them; what is no such name is no group. It takes effect in its turn:
+    /// [`Node::grp_get`] may not have it at once.
     pub fn grp_reg(&self, group: &str, port: &Port) {
         self.inner.queue.push(Fact::Group {
             group: group.to_owned(),
@@ -172,15 +174,15 @@ impl Port {
         &self.node
     }
 
-    /// Hands `handler` the messages whose first element is the text `tag`, without it, in place of an earlier handler
-    /// of that tag. It counts at once, also for messages that are on their way. A handler that panics kills its
-    /// port: the reason is `"die"` and the text, or the [`Value`] that the panic was made with.
+    /// Hands `handler` the messages whose first element is the text `tag`, without it, in place of an earlier
+    /// handler of that tag. It counts at once, also for messages that are on their way. A handler that panics
+    /// kills its port: the reason is `"die"` and the text, or the [`Value`] that the panic was made with.
     pub fn rcv(&self, tag: &str, handler: impl FnMut(&Port, &[Value]) + Send + 'static) -> &Port {
         self.receive(Some(tag.to_owned()), handler)
     }
 
-    /// Hands `handler` the messages that no tag takes, as they are. Without it such messages are ignored if there
-    /// are tags, else they kill the port.
+    /// Hands `handler` the messages that no tag takes, as they are. Without it such messages are ignored if
+    /// there are tags, else they kill the port.
     pub fn rcv_default(&self, handler: impl FnMut(&Port, &[Value]) + Send + 'static) -> &Port {
         self.receive(None, handler)
     }
@@ -191,7 +193,8 @@ impl Port {
         self
     }
 
-    /// Runs `work` after `delay`, if the port lives then. A panic in it kills the port, as one in a handler does.
+    /// Runs `work` after `delay`, if the port lives then. A panic in it kills the port, as one in a handler
+    /// does.
     pub fn after(&self, delay: Duration, work: impl FnOnce(&Port) + Send + 'static) {
         let name = self.name().to_owned();
         let ours = name.clone();

@@ -162,8 +162,8 @@ impl<H: Clone, C> Ports<H, C> {
         self.orders.push_back(Order::Run { name: name.to_owned(), handler, message });
     }
 
-    /// A handler of the port has failed: it takes no more messages, and is to be killed when what it has sent is
-    /// handed over.
+    /// A handler of the port has failed: it takes no more messages, and is to be killed when what it has sent
+    /// is handed over.
     pub(super) fn deafen(&mut self, name: &str) {
         if let Some(port) = self.ports.get_mut(name) {
             port.is_deaf = true;
