@@ -58,6 +58,8 @@ impl Exit {
             Code::BadJson | Code::NotAnObject | Code::DuplicateField | Code::UnknownType => Exit::Refused,
             Code::NoSuchRequest | Code::DuplicateId | Code::DeliveryMismatch => Exit::Refused,
             Code::NoSuchJob | Code::Internal => Exit::Refused,
+            // Of a later library.
+            _ => Exit::Refused,
         }
     }
 }

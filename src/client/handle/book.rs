@@ -204,6 +204,8 @@ impl Book {
         (self.bound, self.since) = (self.bound.min(self.open), 0);
         for (number, mut request, _) in refused.into_iter().rev() {
             request.at = None;
+            // It may have been looked for while it was away.
+            self.due.push(Reverse((request.until, number)));
             self.requests.insert(number, request);
             self.waiting.push_front(number);
         }

@@ -120,16 +120,19 @@ impl Handle {
 pub(super) fn start(stream: Stream, options: Options) -> std::io::Result<Handle> {
     stream.set_write_timeout(WRITE_TIMEOUT)?;
     let shared = Arc::new(Shared::new(stream, options));
-    // Its drop ends the threads that could be started.
     let handle = Handle { owner: Arc::new(Owner { shared: Arc::clone(&shared) }) };
     let ours = Arc::clone(&shared);
+    let end = |error| {
+        handle.shared().abandon();
+        error
+    };
     let reader = thread::Builder::new().name("telex-reader".to_owned()).spawn(move || {
         // It is set once, here.
         let _ = ours.reader.set(thread::current().id());
         reader::run(&ours);
-    })?;
-    drop(reader);
+    });
+    drop(reader.map_err(end)?);
     let writer = thread::Builder::new().name("telex-writer".to_owned());
-    drop(writer.spawn(move || writer::run(&shared))?);
+    drop(writer.spawn(move || writer::run(&shared)).map_err(end)?);
     Ok(handle)
 }

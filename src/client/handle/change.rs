@@ -1,19 +1,21 @@
 //! Knows what a handle tells its owner by itself, and what comes over it, as values.
 //! Never: when that happens.
 
+use std::sync::Arc;
+
 use crate::client::error::Error;
 use crate::client::lines::Ticket;
 use crate::client::message::Message;
 use crate::client::refused::Refused;
 
 /// What became of a connection, told by [`Handle::changes`](crate::client::Handle::changes).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Change {
     /// The connection was lost. What was on its way has ended with [`Error::Lost`].
     Lost {
         /// How: [`Error::Closed`], [`Error::Io`] or [`Error::Fault`].
-        error: Error,
+        error: Arc<Error>,
     },
     /// The connection stands again, its names, subscriptions and monitors too, but for names of which a
     /// [`Change::NameLost`] came just before. Messages that were sent to this handle meanwhile may be missing:
@@ -39,7 +41,7 @@ pub enum Change {
         /// Its pattern.
         pattern: String,
         /// What went wrong.
-        error: Error,
+        error: Arc<Error>,
     },
     /// The daemon could not deliver something that was no request, or found it at fault.
     Undelivered {

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::task::Waker;
 
 use serde_json::Value;
 
@@ -86,6 +87,8 @@ pub(super) struct Holdings {
     names: Vec<Name>,
     subscriptions: Vec<Subscription>,
     monitors: Vec<Monitor>,
+    /// To be woken when no lock is held.
+    pub(super) wakers: Vec<Waker>,
 }
 
 impl Holdings {
@@ -156,7 +159,7 @@ impl Holdings {
     /// The connection was lost: what comes by subscriptions is missing from here on.
     pub(super) fn interrupt(&mut self) {
         for subscription in &self.subscriptions {
-            subscription.queue.push(Arrival::Missed(None), 0);
+            self.wakers.extend(subscription.queue.put(Arrival::Missed(None), 0));
         }
         for monitor in &mut self.monitors {
             monitor.stale.clone_from(&monitor.up);
@@ -169,7 +172,8 @@ impl Holdings {
             "subscribe" => {
                 self.subscriptions
                     .extract_if(.., |one| one.pattern == pattern)
-                    .for_each(|one| one.queue.end());
+                    .filter_map(|one| one.queue.close())
+                    .for_each(|waker| self.wakers.push(waker));
             }
             _ => self.monitors.extract_if(.., |one| one.pattern == pattern).for_each(|one| one.queue.end()),
         }
@@ -183,15 +187,18 @@ impl Holdings {
             for (node_id, unique_id) in gone {
                 monitor.up.remove(&(node_id.clone(), unique_id.clone()));
                 let down = Presence::Down { node_id, unique_id, reason: "unknown".to_owned() };
-                monitor.queue.push(down, 0);
+                self.wakers.extend(monitor.queue.put(down, 0));
             }
         }
     }
 
     /// Nothing comes any more.
     pub(super) fn end(&mut self) {
-        self.subscriptions.iter().for_each(|one| one.queue.end());
-        self.monitors.iter().for_each(|one| one.queue.end());
+        self.subscriptions
+            .iter()
+            .filter_map(|one| one.queue.close())
+            .for_each(|waker| self.wakers.push(waker));
+        self.monitors.iter().filter_map(|one| one.queue.close()).for_each(|waker| self.wakers.push(waker));
     }
 
     /// Hands a message to the subscriptions and monitors that it is for; false if there are none.
@@ -199,7 +206,7 @@ impl Holdings {
         if let Some(to) = message.topic() {
             let mut is_taken = false;
             for one in self.subscriptions.iter().filter(|one| topic::matches(&one.pattern, to)) {
-                one.queue.push(Arrival::Message(message.clone()), message.line().len());
+                self.wakers.extend(one.queue.put(Arrival::Message(message.clone()), message.line().len()));
                 is_taken = true;
             }
             return is_taken;
@@ -212,7 +219,8 @@ impl Holdings {
         match body["event"].as_str() {
             Some("lagged") => {
                 let lagged = Arrival::Missed(Some(body["count"].as_u64().unwrap_or(1)));
-                self.subscriptions.iter().for_each(|one| one.queue.push(lagged.clone(), 0));
+                let queues = self.subscriptions.iter().map(|one| &one.queue);
+                self.wakers.extend(queues.filter_map(|queue| queue.put(lagged.clone(), 0)));
                 true
             }
             Some("node_up") => {
@@ -234,7 +242,7 @@ impl Holdings {
             // A monitor of another pattern may have had it told again.
             if monitor.up.insert(instance.clone()) {
                 let (node_id, unique_id) = instance.clone();
-                monitor.queue.push(Presence::Up { node_id, unique_id }, 0);
+                self.wakers.extend(monitor.queue.put(Presence::Up { node_id, unique_id }, 0));
             }
         }
     }
@@ -245,7 +253,9 @@ impl Holdings {
             monitor.stale.remove(&instance);
             if monitor.up.remove(&instance) {
                 let (node_id, unique_id) = instance.clone();
-                monitor.queue.push(Presence::Down { node_id, unique_id, reason: reason.to_owned() }, 0);
+                self.wakers.extend(
+                    monitor.queue.put(Presence::Down { node_id, unique_id, reason: reason.to_owned() }, 0),
+                );
             }
         }
     }

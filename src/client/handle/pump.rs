@@ -124,9 +124,13 @@ fn settle(shared: &Shared, intake: &mut Intake, found: Found) {
         let bytes = message.line().len();
         match Refused::check(message) {
             // The daemon's own word is that no more comes.
-            Err(refused) if refused.by_daemon() => {
+            Err(why) if why.by_daemon() => {
                 let request = shared.lock().book.end(number);
-                request.and_then(|request| request.end(Err(Error::Refused(refused))));
+                match request {
+                    Some(request) if why.is(Code::TooManyRequests) => refused.push((number, request, why)),
+                    Some(request) => drop(request.end(Err(Error::Refused(why)))),
+                    None => {}
+                }
             }
             answer => queue.push(answer.map_err(Error::Refused), bytes),
         }

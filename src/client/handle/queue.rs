@@ -50,14 +50,21 @@ impl<T> Queue<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds an item, and wakes the reader.
     pub(super) fn push(&self, item: T, bytes: usize) {
+        self.put(item, bytes).into_iter().for_each(Waker::wake);
+    }
+
+    /// The same, if a lock is held: a future is to be woken behind it, since that may drop what needs the lock.
+    #[must_use]
+    pub(super) fn put(&self, item: T, bytes: usize) -> Option<Waker> {
         let mut state = self.lock();
         if state.is_ended {
-            return;
+            return None;
         }
         if state.bytes >= self.bytes_max {
             state.missed += 1;
-            return;
+            return None;
         }
         if state.missed > 0 {
             let missed = (self.missed)(std::mem::take(&mut state.missed));
@@ -67,14 +74,20 @@ impl<T> Queue<T> {
         let bytes = bytes + size_of::<T>();
         state.items.push_back((item, bytes));
         state.bytes += bytes;
-        self.wake(state);
+        self.wake(state)
     }
 
     /// Nothing comes any more; what is there stays.
     pub(super) fn end(&self) {
+        self.close().into_iter().for_each(Waker::wake);
+    }
+
+    /// The same, if a lock is held.
+    #[must_use]
+    pub(super) fn close(&self) -> Option<Waker> {
         let mut state = self.lock();
         state.is_ended = true;
-        self.wake(state);
+        self.wake(state)
     }
 
     pub(super) fn is_ended(&self) -> bool {
@@ -82,16 +95,15 @@ impl<T> Queue<T> {
         state.is_ended && state.items.is_empty() && state.missed == 0
     }
 
-    fn wake(&self, mut state: MutexGuard<'_, State<T>>) {
+    /// Wakes a thread; gives a future to be woken.
+    fn wake(&self, mut state: MutexGuard<'_, State<T>>) -> Option<Waker> {
         let waker = state.waker.take();
         let sleeps = std::mem::take(&mut state.sleeps);
         drop(state);
         if sleeps {
             self.came.notify_all();
         }
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker
     }
 
     pub(super) fn take(&self) -> Taken<T> {

@@ -164,14 +164,12 @@ fn lose(shared: &Shared, error: Error) -> Vec<Job> {
     } else {
         state.holdings.interrupt();
         let inboxes = state.inboxes.iter().filter_map(Weak::upgrade);
-        inboxes.for_each(|inbox| inbox.push(Arrival::Missed(None), 0));
+        let wakers: Vec<_> = inboxes.filter_map(|inbox| inbox.put(Arrival::Missed(None), 0)).collect();
+        state.holdings.wakers.extend(wakers);
     }
     if state.closing.is_none() {
-        let mut error = Some(error);
-        let again = why.clone();
-        state.tell(|| Change::Lost {
-            error: error.take().unwrap_or_else(|| Error::Closed { why: again.clone() }),
-        });
+        let error = Arc::new(error);
+        state.tell(|| Change::Lost { error: Arc::clone(&error) });
     }
     shared.wake_writer(&mut state);
     drop(state);
@@ -188,6 +186,8 @@ fn lose(shared: &Shared, error: Error) -> Vec<Job> {
 fn reconnect_as(shared: &Arc<Shared>, reconnect: &Reconnect) -> bool {
     let mut backoff = Backoff::new(reconnect.first_delay, reconnect.longest_delay);
     for tries in 1.. {
+        // What handlers were kept from by an attempt that failed.
+        run_tasks(shared);
         if !pause(shared, Instant::now() + backoff.next(unique::random())) {
             return false;
         }
@@ -238,7 +238,9 @@ fn lose_again(shared: &Shared) {
     state.setup.clear();
     let written = state.output.written();
     // All that was written of this connection is what was to restore it, and this thread waited for that.
-    drop(state.book.lose(written, false));
+    let lost = state.book.lose(written, false);
+    drop(state);
+    drop(lost);
 }
 
 /// Waits until then; false if the handle is to end.
@@ -260,8 +262,7 @@ fn end(shared: &Shared) -> Vec<Job> {
     let written = state.output.cut(true);
     let lost = state.book.lose(written, true);
     state.holdings.end();
-    state.inboxes.drain(..).filter_map(|inbox| inbox.upgrade()).for_each(|inbox| inbox.end());
-    state.changes.drain(..).filter_map(|changes| changes.upgrade()).for_each(|changes| changes.end());
+    let (inboxes, changes) = (std::mem::take(&mut state.inboxes), std::mem::take(&mut state.changes));
     // Handlers may hold handles, whose end needs the lock.
     let answerers = std::mem::take(&mut state.answerers);
     let listener = state.listener.take();
@@ -269,5 +270,7 @@ fn end(shared: &Shared) -> Vec<Job> {
     drop(state);
     shared.changed.notify_all();
     drop((answerers, listener));
+    inboxes.iter().filter_map(Weak::upgrade).for_each(|inbox| inbox.end());
+    changes.iter().filter_map(Weak::upgrade).for_each(|changes| changes.end());
     lost.into_iter().filter_map(|(request, _)| request.end(Err(Error::Closed { why: None }))).collect()
 }

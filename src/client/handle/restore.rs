@@ -12,6 +12,7 @@ use crate::client::handle::shared::{Shared, State};
 use crate::client::handle::slot::{Job, Outcome, Slot};
 use crate::client::lines::To;
 use crate::client::message::Message;
+use crate::client::refused::Refused;
 
 /// How long a name that another connection took is left alone.
 const NAME_DELAY: Duration = Duration::from_secs(1);
@@ -53,11 +54,8 @@ pub(super) fn restore(shared: &Shared) -> Result<Vec<Job>, Error> {
             Err(error @ Error::Refused(_)) => {
                 let mut state = shared.lock();
                 state.holdings.refused(what, &pattern);
-                let mut error = Some(error);
-                state.tell(|| Change::Ended {
-                    pattern: pattern.clone(),
-                    error: error.take().unwrap_or(Error::Away),
-                });
+                let error = Arc::new(error);
+                state.tell(|| Change::Ended { pattern: pattern.clone(), error: Arc::clone(&error) });
             }
             Err(error) => return Err(error),
         }
@@ -84,7 +82,7 @@ fn answer(shared: &Shared, slot: &Slot, until: Instant) -> Result<Outcome, Error
 }
 
 /// A name is another connection's. If messages come from it, all that waits to be sent is given up.
-fn lose_name(shared: &Shared, node_id: &str, why: &crate::client::refused::Refused) -> Vec<Job> {
+fn lose_name(shared: &Shared, node_id: &str, why: &Refused) -> Vec<Job> {
     let mut state = shared.lock();
     state.names_due = Some(Instant::now() + NAME_DELAY);
     for name in state.holdings.names().iter_mut().filter(|name| name.node_id == node_id) {

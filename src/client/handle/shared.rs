@@ -2,7 +2,9 @@
 //! Never: reads or writes a socket.
 
 use std::collections::HashMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::Waker;
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
@@ -114,8 +116,8 @@ impl Shared {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked { state: Some(self.state.lock().unwrap_or_else(PoisonError::into_inner)) }
     }
 
     pub(super) fn lock_intake(&self) -> MutexGuard<'_, Intake> {
@@ -124,6 +126,15 @@ impl Shared {
 
     pub(super) fn is_on_reader(&self) -> bool {
         self.reader.get() == Some(&std::thread::current().id())
+    }
+
+    /// Ends it all before it has begun, for want of a thread.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        (state.phase, state.closing) = (Phase::Ended(None), Some(Instant::now()));
+        if let Some(stream) = state.stream.take() {
+            stream.shut();
+        }
     }
 
     /// Whether this is the child of a fork, in which nothing of this may be used.
@@ -139,24 +150,16 @@ impl Shared {
     }
 
     /// The writer sleeps until it is woken, or then.
-    pub(super) fn sleep_writer<'a>(
-        &self,
-        mut state: MutexGuard<'a, State>,
-        until: Option<Instant>,
-    ) -> MutexGuard<'a, State> {
+    pub(super) fn sleep_writer<'a>(&self, mut state: Locked<'a>, until: Option<Instant>) -> Locked<'a> {
         state.writer_sleeps = true;
-        let mut state = wait(&self.to_write, state, until);
+        let mut state = state.wait(&self.to_write, until);
         state.writer_sleeps = false;
         state
     }
 
     /// Waits until something has changed, or then.
-    pub(super) fn wait_for_change<'a>(
-        &self,
-        state: MutexGuard<'a, State>,
-        until: Option<Instant>,
-    ) -> MutexGuard<'a, State> {
-        wait(&self.changed, state, until)
+    pub(super) fn wait_for_change<'a>(&self, state: Locked<'a>, until: Option<Instant>) -> Locked<'a> {
+        state.wait(&self.changed, until)
     }
 
     /// Sends a request when its turn has come.
@@ -213,7 +216,7 @@ impl State {
     pub(super) fn tell(&mut self, mut change: impl FnMut() -> Change) {
         self.changes.retain(|queue| match queue.upgrade() {
             Some(queue) => {
-                queue.push(change(), 0);
+                self.holdings.wakers.extend(queue.put(change(), 0));
                 true
             }
             None => false,
@@ -233,16 +236,46 @@ impl State {
     }
 }
 
-fn wait<'a>(
-    condvar: &Condvar,
-    state: MutexGuard<'a, State>,
-    until: Option<Instant>,
-) -> MutexGuard<'a, State> {
-    match until {
-        None => condvar.wait(state).unwrap_or_else(PoisonError::into_inner),
-        Some(until) => {
-            let left = until.saturating_duration_since(Instant::now());
-            condvar.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+/// The state, locked. When it is let go, the futures are woken for which something has come: to wake one may
+/// drop it, and with it a handle, whose end needs the lock.
+pub(super) struct Locked<'a> {
+    /// There until it is let go.
+    state: Option<MutexGuard<'a, State>>,
+}
+
+impl<'a> Locked<'a> {
+    fn wait(mut self, condvar: &Condvar, until: Option<Instant>) -> Locked<'a> {
+        let state = self.state.take().map(|state| match until {
+            None => condvar.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(until) => {
+                let left = until.saturating_duration_since(Instant::now());
+                condvar.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+            }
+        });
+        Locked { state }
+    }
+}
+
+impl Deref for Locked<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        self.state.as_deref().expect("it is locked")
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        self.state.as_deref_mut().expect("it is locked")
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if let Some(mut state) = self.state.take() {
+            let wakers = std::mem::take(&mut state.holdings.wakers);
+            drop(state);
+            wakers.into_iter().for_each(Waker::wake);
         }
     }
 }

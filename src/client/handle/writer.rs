@@ -2,13 +2,13 @@
 //! Never: reads.
 
 use std::io::ErrorKind;
-use std::sync::{Arc, MutexGuard};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::handle::book::Request;
 use crate::client::handle::restore::retry_names;
-use crate::client::handle::shared::{Phase, Shared, State};
+use crate::client::handle::shared::{Locked, Phase, Shared, State};
 use crate::client::handle::slot::Job;
 
 /// How long a write waits for room before the clock is looked at.
@@ -88,7 +88,7 @@ impl Hand {
 }
 
 /// Writes once.
-fn write<'a>(shared: &'a Shared, state: MutexGuard<'a, State>, hand: &mut Hand) -> MutexGuard<'a, State> {
+fn write<'a>(shared: &'a Shared, state: Locked<'a>, hand: &mut Hand) -> Locked<'a> {
     let Some(stream) = state.stream.clone() else { return state };
     drop(state);
     let written = stream.write(&hand.bytes[hand.at..]);
@@ -121,6 +121,12 @@ fn write<'a>(shared: &'a Shared, state: MutexGuard<'a, State>, hand: &mut Hand) 
 /// Ends the connection, if that was decided on and all is written, or the time for it is over.
 fn end_if_due(shared: &Shared, state: &mut State, now: Instant) {
     let Some(closing) = state.closing else { return };
+    if matches!(state.phase, Phase::Away) {
+        // There is nothing to write to, and the reader will see that it is to end.
+        state.is_flushed = true;
+        shared.changed.notify_all();
+        return;
+    }
     let is_late = closing <= now;
     let is_written = state.output.unwritten() == 0 && matches!(state.phase, Phase::Up);
     if !(is_late || is_written) {

@@ -97,6 +97,24 @@ fn a_request_too_many_is_put_back_and_the_bound_lowered() {
     assert!((6..20).contains(&refused), "{refused}");
 }
 
+/// So it is with one whose answers are collected.
+#[test]
+fn a_gathering_too_many_is_put_back() {
+    let (handle, _daemon) = pair(|mut peer| {
+        let (ask, gather) = (peer.hear(), peer.hear());
+        peer.reply(&gather, "null", r#""error":"no","code":"too_many_requests""#);
+        assert!(peer.hear_or_nothing(Duration::from_millis(50)).is_none(), "it waits for room");
+        peer.reply(&ask, "\"a\"", "\"n\":1");
+        let gather = peer.hear();
+        peer.reply(&gather, "\"a\"", "\"n\":2");
+        peer
+    });
+    let answer = call(&handle, "");
+    let mut replies = handle.gather("a", "ask", "", SOON);
+    assert_eq!(n(answer.wait()), 1);
+    assert_eq!(n(replies.wait(Some(SOON)).expect("no error").expect("a reply")), 2);
+}
+
 #[test]
 fn a_request_that_is_too_many_by_itself_is_told() {
     let (handle, _daemon) = pair(|mut peer| {

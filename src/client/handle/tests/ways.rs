@@ -350,3 +350,27 @@ fn a_handler_may_hold_and_drop_the_last_handle() {
     drop(handle);
     assert!(daemon.join().expect("the daemon"));
 }
+
+/// As an executor that has ended may do with its tasks.
+#[test]
+fn a_future_that_is_woken_may_drop_the_handle() {
+    struct Drops(std::sync::Mutex<Option<Handle>>);
+    impl Wake for Drops {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().expect("a handle").take());
+        }
+    }
+    let (handle, daemon) = pair(|mut peer| {
+        peer.grant(&["subscribe"]);
+        peer.hear();
+        peer.say("{\"message_type\":\"signal\",\"from\":\"x\",\"topic\":\"t\"}\n");
+        while peer.hear_or_end().is_some() {}
+    });
+    let mut topic = handle.subscribe("t", None).wait().expect("subscribed");
+    let waker = Waker::from(Arc::new(Drops(std::sync::Mutex::new(Some(handle.clone())))));
+    assert!(topic.poll_next(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    handle.send("a", "").expect("sent");
+    drop(handle);
+    daemon.join().expect("the daemon");
+}
