@@ -5,7 +5,7 @@
 //! socket. `default-features = false` leaves the daemon's sockets, configuration and plugins out, and the
 //! crates that only they need.
 //!
-//! What this documentation shows is for clients: [`client`], [`protocol`], the words they are written in
+//! What this documentation shows is for clients: [`client`], [`node`], [`protocol`], the words they are written in
 //! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]); [`cluster`], for
 //! clients of several switches; and [`hub`], for programs that are a switch themselves. All else is
 //! public only for the programs and tests of this package, and changes as they need it.
@@ -26,7 +26,8 @@
 //! | wire | [`wire`] | bytes into lines, lines into fields, and back |
 //! | spread | [`cluster`] | how requests are spread over servers, on any wire |
 //! | core | `core` | the whole service as a state machine: facts in, orders and bytes out |
-//! | | [`client`] | the client's side of a connection, and blocking sockets around it |
+//! | | [`client`] | the client's side of a connection, and two ways to use it: blocking, or shared by many |
+//! | ports | [`node`] | nodes with ports in them, on top of a client |
 //! | edges | `net` | sockets and readiness |
 //! | | `store` | what outlives the daemon |
 //! | | `plugin` | plugins: how they are loaded, called and replaced |
@@ -68,6 +69,7 @@ pub mod name;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod net;
+pub mod node;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod plugin;

@@ -53,6 +53,20 @@ pub fn check_pattern(text: &str) -> Result<(), BadTopic> {
     }
 }
 
+/// Whether `topic` is one of those that `pattern` stands for; both are in their right forms.
+pub fn matches(pattern: &str, topic: &str) -> bool {
+    let mut topic = topic.split('.');
+    for token in pattern.split('.') {
+        match (token, topic.next()) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (token, Some(other)) if token == other => {}
+            _ => return false,
+        }
+    }
+    topic.next().is_none()
+}
+
 fn check_tokens(text: &str) -> Result<(), BadTopic> {
     if text.is_empty() {
         return Err(BadTopic::Empty);
@@ -69,6 +83,24 @@ fn check_tokens(text: &str) -> Result<(), BadTopic> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_pattern_stands_for() {
+        for (pattern, topic, is_one) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a", false),
+            ("a", "a.b", false),
+            ("a.*", "a.b", true),
+            ("a.*", "a", false),
+            ("a.*", "a.b.c", false),
+            ("*.b", "a.b", true),
+            ("a.>", "a.b.c", true),
+            ("a.>", "a", false),
+            (">", "a", true),
+        ] {
+            assert_eq!(matches(pattern, topic), is_one, "{pattern} {topic}");
+        }
+    }
 
     #[test]
     fn topics_and_patterns() {

@@ -431,3 +431,20 @@ fn help_has_codes_and_examples() {
         assert!(help.out.lines().any(|line| line.trim() == example), "{example}: {}", help.out);
     }
 }
+
+#[test]
+fn a_daemon_that_takes_no_connections_is_not_waited_for() {
+    use nix::sys::socket::{Backlog, listen};
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("telex.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&path).expect("a listener");
+    listen(&listener, Backlog::new(0).expect("a number")).expect("no queue");
+    let _waiting = std::os::unix::net::UnixStream::connect(&path).expect("the one that it has room for");
+    let address = format!("unix:{}", path.display());
+    let began = std::time::Instant::now();
+    let told = run(&address, &["call", "--timeout", "1s", "a", "ask"]);
+    assert_eq!(told.code, Some(8), "{}", told.err);
+    assert!(told.err.contains("it took no connection within 1 s"), "{}", told.err);
+    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}

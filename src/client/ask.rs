@@ -47,3 +47,32 @@ pub(super) fn subscribe(pattern: &str, group: Option<&str>) -> String {
     object.end();
     String::from_utf8_lossy(&body).into_owned()
 }
+
+/// A body that names a node, or a pattern of nodes.
+pub(super) fn node_id(node_id: &str) -> String {
+    let mut body = Vec::new();
+    let mut object = Object::begin(&mut body);
+    object.string("node_id", node_id);
+    object.end();
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+/// The body of `list`.
+pub(super) fn list(pattern: Option<&str>, all: bool, after: Option<&str>, limit: Option<usize>) -> String {
+    let mut body = Vec::new();
+    let mut object = Object::begin(&mut body);
+    if let Some(pattern) = pattern {
+        object.string("match", pattern);
+    }
+    if all {
+        object.boolean("all", true);
+    }
+    if let Some(after) = after {
+        object.string("after", after);
+    }
+    if let Some(limit) = limit {
+        object.number("limit", limit);
+    }
+    object.end();
+    String::from_utf8_lossy(&body).into_owned()
+}

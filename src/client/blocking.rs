@@ -1,24 +1,29 @@
 //! Knows the clock and the order of steps: lines out, lines in, what is kept for later.
 //! Never: what a line means; that is the session's.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::client::ask;
+use crate::client::attempt;
 use crate::client::dial::Stream;
 use crate::client::error::Error;
 use crate::client::kept::Kept;
+use crate::client::lines::{Ticket, To};
 use crate::client::link::{Link, TURN};
 use crate::client::message::Message;
 use crate::client::refused::Refused;
-use crate::client::session::{Event, Session, Ticket, To};
+use crate::client::seek;
+use crate::client::session::{Event, Session};
+use crate::client::unique;
 use crate::client::unsendable::Unsendable;
 use crate::wire::control::Register;
 use crate::wire::json::write_string;
 
+/// How long a connection is waited for.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long what concerns the daemon alone is waited for.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much longer than the daemon a call waits, so that it is the daemon that tells what happened.
@@ -27,7 +32,8 @@ const GRACE: Duration = Duration::from_secs(1);
 /// A connection to a daemon over which one thread talks and waits.
 ///
 /// Dropped, it first finishes a line that was half written and, over TCP, waits until the daemon has taken
-/// all that was sent, for 2 s at most. What came and was not taken by [`Client::next`] is lost.
+/// all that was sent, for 2 s at most. What came and was not taken by [`Client::next`] is lost. The child of a
+/// fork may drop its copy, which leaves the parent's connection as it is.
 #[derive(Debug)]
 pub struct Client {
     link: Link,
@@ -36,18 +42,31 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects. A TCP host's addresses are tried one after the other, for 10 s each. [`Error::Connect`] if
-    /// nothing listens there.
+    /// Connects, for 10 s at most. [`Error::Connect`] if nothing listens there, or takes no connection in
+    /// time; [`Error::NoPermission`] if this user may not.
     pub fn connect(address: &Address) -> Result<Client, Error> {
-        Stream::connect(address)
-            .and_then(Client::over)
-            .map_err(|source| Error::Connect { address: address.clone(), source })
+        Client::connect_within(address, CONNECT_TIMEOUT)
+    }
+
+    /// The same, for as long as `within` at most. Of the addresses of a TCP host the next one is tried when one
+    /// has failed.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use telex::client::{Client, default_address};
+    ///
+    /// let client = Client::connect_within(&default_address()?, Duration::from_secs(1))?;
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
+    pub fn connect_within(address: &Address, within: Duration) -> Result<Client, Error> {
+        let connected = attempt::connect(address, within).and_then(Client::over);
+        connected.map_err(|source| seek::unreachable(address, source))
     }
 
     fn over(stream: Stream) -> io::Result<Client> {
         Ok(Client {
             link: Link::over(stream)?,
-            session: Session::new(unique_prefix()),
+            session: Session::new(unique::prefix()),
             kept: Kept::default(),
         })
     }
@@ -155,8 +174,9 @@ impl Client {
         self.answer(ticket, new, timeout)
     }
 
-    /// Replies to `request`. `body` is an object, or empty; `in_reply_to` and, if it has no `error` of its own,
-    /// `"error":null` are added to it.
+    /// Replies to `request`. To a `body` that is an object `in_reply_to` and, if it has no `error` of its own,
+    /// `"error":null` are added; any other JSON stands in the reply's body as `result`
+    /// ([`Message::result`]), and an empty text as nothing.
     ///
     /// ```no_run
     /// use telex::client::{Client, default_address};
@@ -389,13 +409,6 @@ fn deadline_at_most(deadline: Option<Instant>, most: Instant) -> Instant {
 /// `None`, which is forever, if the moment is too far away to be told.
 fn deadline_after(time: Duration) -> Option<Instant> {
     Instant::now().checked_add(time)
-}
-
-/// Sixteen hexadecimal digits that no other session has: the standard library seeds its hashers from the
-/// system's randomness, and what a fork would repeat is told apart by process and time.
-fn unique_prefix() -> String {
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    format!("{:016x}", RandomState::new().hash_one((std::process::id(), now)))
 }
 
 #[cfg(test)]

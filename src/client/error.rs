@@ -12,6 +12,7 @@ use crate::wire::code::Code;
 
 /// Why a client could not do what it was asked for. `Display` is a sentence for people.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Error {
     /// The environment names no usable address.
     Address(BadAddress),
@@ -21,6 +22,14 @@ pub enum Error {
         address: Address,
         /// What the system said; of several addresses of a host, about the last one tried.
         source: io::Error,
+    },
+    /// A daemon is there, and its socket may not be used by this user.
+    NoPermission {
+        /// The address that was tried.
+        address: Address,
+        /// The group whose members may, by its name or, if it has none, its number; `None` if it cannot be
+        /// told.
+        group: Option<String>,
     },
     /// The connection failed.
     Io {
@@ -35,6 +44,20 @@ pub enum Error {
         /// The error that was its last word, if it was one: too many connections, a plugin that refuses
         /// this one, an administrator's `kill`.
         why: Option<Box<Refused>>,
+    },
+    /// The connection was lost while the request was on its way: whether it was carried out is not known.
+    /// [`Handle`](crate::client::Handle) alone gives this.
+    Lost {
+        /// The daemon's last word, if it was an error about the connection.
+        why: Option<Box<Refused>>,
+    },
+    /// There is no connection just now, and nothing was sent. [`Handle`](crate::client::Handle) alone gives this.
+    Away,
+    /// The node ID that messages of this connection come from was taken by another one while the connection was
+    /// lost, and is not regained yet; nothing was sent. [`Handle`](crate::client::Handle) alone gives this.
+    NameLost {
+        /// The node ID.
+        node_id: String,
     },
     /// The message cannot be sent; nothing of it was.
     Unsendable(Unsendable),
@@ -58,7 +81,9 @@ impl Error {
     /// connection. A timeout on this side counts as `timeout`.
     pub fn is(&self, code: Code) -> bool {
         match self {
-            Error::Refused(refused) | Error::Closed { why: Some(refused) } => refused.is(code),
+            Error::Refused(refused)
+            | Error::Closed { why: Some(refused) }
+            | Error::Lost { why: Some(refused) } => refused.is(code),
             Error::Timeout { .. } => code == Code::Timeout,
             _ => false,
         }
@@ -70,6 +95,18 @@ impl fmt::Display for Error {
         match self {
             Error::Address(bad) => bad.fmt(f),
             Error::Connect { address, source } => write!(f, "cannot reach {address}: {source}"),
+            Error::NoPermission { address, group: Some(group) } => {
+                write!(f, "cannot reach {address}: permission denied; its group \"{group}\" may, and root")
+            }
+            Error::NoPermission { address, group: None } => {
+                write!(f, "cannot reach {address}: permission denied")
+            }
+            Error::Lost { why: None } => f.write_str("the connection was lost before the answer came"),
+            Error::Lost { why: Some(why) } => {
+                write!(f, "the connection was lost before the answer came: {why}")
+            }
+            Error::Away => f.write_str("there is no connection to the daemon just now"),
+            Error::NameLost { node_id } => write!(f, "the name \"{node_id}\" was lost to another connection"),
             Error::Io { doing, source } => write!(f, "{doing} failed: {source}"),
             Error::Closed { why: None } => f.write_str("the daemon ended the connection"),
             Error::Closed { why: Some(why) } => write!(f, "the daemon ended the connection: {why}"),

@@ -16,6 +16,8 @@ const LINGER: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Link {
+    /// The process that made it.
+    process: u32,
     stream: Stream,
     /// What was read; `input[at..filled]` is not yet looked at.
     input: Box<[u8]>,
@@ -32,6 +34,7 @@ impl Link {
     pub(super) fn over(stream: Stream) -> io::Result<Link> {
         stream.set_write_timeout(TURN)?;
         Ok(Link {
+            process: std::process::id(),
             stream,
             input: vec![0; READ_BYTES].into_boxed_slice(),
             at: 0,
@@ -129,6 +132,10 @@ impl Drop for Link {
     /// Finishes a line that was begun. What comes meanwhile is read and forgotten: while the daemon cannot
     /// write, it may not read either.
     fn drop(&mut self) {
+        // In the child of a fork the connection is the parent's.
+        if self.process != std::process::id() {
+            return;
+        }
         let deadline = Instant::now() + LINGER;
         while self.has_unsent() && Instant::now() < deadline {
             match self.write() {

@@ -1,7 +1,10 @@
 //! Knows one received line: its text, and where in it the envelope's fields stand.
 //! Never: what the line answers, or what is to be done about it.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
+
+use serde_json::value::RawValue;
 
 use crate::client::fault::Fault;
 use crate::wire::envelope::{Envelope, Field, Value};
@@ -125,6 +128,20 @@ impl Message {
     /// which the protocol allows.
     pub fn body_value(&self) -> serde_json::Value {
         self.body().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default()
+    }
+
+    /// `body.result`, as JSON text: the answer of a reply that is no JSON object. `None` if there is none.
+    ///
+    /// ```
+    /// use telex::client::Message;
+    ///
+    /// let line = r#"{"message_type":"sum_reply","from":"x","body":{"in_reply_to":1,"error":null,"result":[3]}}"#;
+    /// assert_eq!(Message::read(line.into())?.result(), Some("[3]"));
+    /// # Ok::<(), telex::client::Fault>(())
+    /// ```
+    pub fn result(&self) -> Option<&str> {
+        let fields: BTreeMap<String, &RawValue> = serde_json::from_str(self.body()?).ok()?;
+        fields.get("result").map(|raw| raw.get())
     }
 
     /// `sender`: who the sender is, as the kernel or the daemon vouches for it, as JSON text. Only messages to

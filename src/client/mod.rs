@@ -1,5 +1,8 @@
-//! Knows the client's side of the protocol: a pure [`Session`], and a blocking [`Client`] around it.
+//! Knows the client's side of the protocol: a pure [`Session`], a blocking [`Client`] and a [`Handle`] for many.
 //! Never: how the daemon does its work.
+//!
+//! A [`Client`] is for one thread that talks and waits: it starts no threads, has a file descriptor for a poll
+//! loop of your own, and does nothing between calls. Take it for a tool, a script, a test.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -18,34 +21,67 @@
 //! # Ok::<(), telex::client::Error>(())
 //! ```
 //!
+//! A [`Handle`] is for all else: many threads and tasks share it, requests overtake each other, answers are
+//! waited for, awaited or called back, requests of others are answered by handlers, and a lost connection is
+//! made again. Two threads stand behind it.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use telex::client::{Handle, default_address};
+//!
+//! # async fn example() -> Result<(), telex::client::Error> {
+//! let handle = Handle::connect(&default_address()?)?;
+//! handle.register("thermometer").await?;
+//! handle.on("read", |_request| Ok::<_, String>(r#"{"c":20.5}"#));
+//! let reply = handle.call("heating", "set", r#"{"c":21}"#, Duration::from_secs(5)).await?;
+//! println!("{}", reply.body().unwrap_or("null"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A [`Session`] is for a loop or runtime of your own that reads and writes itself.
+//!
 //! Bodies are JSON text, both ways: what a caller hands in is checked as the daemon would check it, and
 //! what is received is lent out as it stands in the line. An empty text is no body; [`text`] makes a
 //! JSON string of any text; a `serde_json::Value` has `to_string()`.
 //!
 //! The modules inside use each other in one direction only: [`Fault`], [`Message`], [`Refused`], [`Unsendable`];
-//! then [`Session`]; then [`Error`], the socket, what is kept, and [`Client`] and [`Switches`] on top.
+//! then the lines of a connection; then [`Session`]; then [`Error`], the socket, what is kept; [`Client`],
+//! [`Handle`] and [`Switches`] on top.
 
 mod ask;
+mod attempt;
 mod blocking;
 mod dial;
 mod error;
 mod fault;
+mod handle;
 mod kept;
+mod lines;
 mod link;
 mod message;
 mod refused;
+mod seek;
 mod session;
 pub mod switches;
+#[cfg(test)]
+mod testing;
+mod unique;
 mod unsendable;
 
 pub use blocking::Client;
-pub use dial::default_address;
 pub use error::Error;
 pub use fault::Fault;
+pub use handle::{
+    Answer, Arrival, Builder, Change, Handle, Instance, List, ListedNode, Next, NodeList, Presence,
+    Reconnect, ResolvedNode, Stream, WeakHandle, WhileAway, Whoami,
+};
 pub use kept::KEPT_BYTES_MAX;
+pub use lines::{LINE_BYTES_MAX, Ticket, To};
 pub use message::Message;
 pub use refused::Refused;
-pub use session::{Event, LINE_BYTES_MAX, Session, Ticket, To};
+pub use seek::default_address;
+pub use session::{Event, Session};
 pub use switches::Switches;
 pub use unsendable::Unsendable;
 

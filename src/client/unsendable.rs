@@ -15,7 +15,7 @@ pub enum Unsendable {
         /// What is wrong with it, and at which line and column or byte.
         why: String,
     },
-    /// The body of a reply is no object, or has an `in_reply_to` of its own.
+    /// The body of a reply has an `in_reply_to` of its own.
     BadReply,
     /// The `message_type` of a request belongs to another category.
     NotARequest,
@@ -35,7 +35,7 @@ impl fmt::Display for Unsendable {
         match self {
             Unsendable::BadBody { why } => write!(f, "the body is no JSON: {why}"),
             Unsendable::BadReply => {
-                f.write_str("the body of a reply must be a JSON object without \"in_reply_to\"")
+                f.write_str("the body of a reply must not have an \"in_reply_to\" of its own")
             }
             Unsendable::NotARequest => f.write_str(
                 "the type of a request cannot be empty, \"signal\" or \"error\", nor end in \"_reply\"",

@@ -5,6 +5,7 @@ macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident => $word:literal,)*) => {
         /// An error code. The word is part of the protocol and never changes.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
         pub enum Code { $($(#[$doc])* $variant,)* }
 
         impl Code {

@@ -35,13 +35,14 @@ const FLOORS: &[&[&str]] = &[
     &["wire"],
     &["cluster"],
     &["core", "client"],
+    &["node"],
     &["net", "store", "plugin", "sys", "config", "hub"],
     &["daemon"],
 ];
 
 /// The rooms of the library that the command `telex` is built from; the rest is the daemon's.
 const CLIENT_ROOMS: &[&str] =
-    &["address", "client", "clock", "cluster", "duration", "limits", "name", "topic", "wire"];
+    &["address", "client", "clock", "cluster", "duration", "limits", "name", "node", "topic", "wire"];
 
 /// Which rooms may use which foreign crate. `bin` is the command line of both programs.
 const KEYS: &[(&str, &[&str])] = &[
@@ -55,7 +56,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("nix", &["net", "plugin", "sys", "bin"]),
     ("sd_notify", &["sys"]),
     ("serde", &["config"]),
-    ("serde_json", &["wire", "client", "config", "bin"]),
+    ("serde_json", &["wire", "client", "node", "config", "bin"]),
     ("signal_hook", &["sys"]),
     ("signal_hook_mio", &["sys"]),
     ("simdutf8", &["wire"]),
@@ -105,7 +106,7 @@ const NEVER_BELOW_THE_EDGES: &[&str] = &[
 
 /// The rooms that have threads of their own: plugins are made, and say things, on others than the loop's; `sys` writes
 /// to files, and reads them, that may make it wait.
-const THREADED_ROOMS: &[&str] = &["client", "plugin", "sys"];
+const THREADED_ROOMS: &[&str] = &["client", "node", "plugin", "sys"];
 
 /// What a daemon of one thread has no use for.
 const NEVER_IN_THE_DAEMON: &[&str] = &["RefCell", "Mutex", "RwLock", "async", "await", "mpsc"];

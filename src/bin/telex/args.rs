@@ -17,7 +17,8 @@ const TIMEOUT_MAX: Duration = Duration::from_millis(telex::limits::TIMEOUT_MS_MA
 #[command(name = "telex", version, after_help = codes(), max_term_width = 100)]
 pub(crate) struct Cli {
     /// Where the daemon is: unix:/path, unix:@name or tcp:host:port [default: $TELEX_ADDRESS, else
-    /// unix:/run/telexd/telex.sock for root and unix:$XDG_RUNTIME_DIR/telex.sock for others]
+    /// unix:/run/telexd/telex.sock for root; for others unix:$XDG_RUNTIME_DIR/telex.sock if a daemon answers
+    /// there, else the same as for root]
     #[arg(long, global = true, value_name = "ADDR")]
     pub(crate) address: Option<String>,
     /// No words on stderr, the exit code tells all; of `list` the names alone

@@ -58,6 +58,8 @@ impl Exit {
             Code::BadJson | Code::NotAnObject | Code::DuplicateField | Code::UnknownType => Exit::Refused,
             Code::NoSuchRequest | Code::DuplicateId | Code::DeliveryMismatch => Exit::Refused,
             Code::NoSuchJob | Code::Internal => Exit::Refused,
+            // Of a later library.
+            _ => Exit::Refused,
         }
     }
 }
@@ -90,6 +92,9 @@ impl Failure {
     /// No connection: says where it was tried, and what to do.
     pub(crate) fn unreachable(address: &Address, error: &Error) -> Failure {
         const SYSTEM: &str = "/run/telexd/telex.sock";
+        if matches!(error, Error::NoPermission { .. }) {
+            return Failure::new(Exit::Denied, error.to_string());
+        }
         let mut words = format!("{error}\nIs telexd running there? Try: telexd --listen {address}");
         let system = Address::Unix(SYSTEM.into());
         if *address != system && std::path::Path::new(SYSTEM).exists() {
@@ -122,7 +127,9 @@ impl From<Error> for Failure {
             Error::KeptFull => Exit::Overloaded,
             Error::Address(_) | Error::Unsendable(_) => Exit::Usage,
             Error::Closed { why } => why.as_deref().map_or(Exit::Unreachable, Exit::of_refusal),
-            Error::Connect { .. } | Error::Io { .. } | Error::Fault(_) => Exit::Unreachable,
+            Error::NoPermission { .. } => Exit::Denied,
+            // No connection, or none any more.
+            _ => Exit::Unreachable,
         };
         match error {
             // Why is a message of its own, which is told as it comes.

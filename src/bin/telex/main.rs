@@ -13,6 +13,7 @@ mod send;
 mod wait;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use telex::address::Address;
@@ -22,6 +23,9 @@ use crate::args::{Cli, Command};
 use crate::exit::{Exit, Failure};
 use crate::notice::farewell;
 use crate::output::Words;
+
+/// How long a connection is waited for, if less is not asked for.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
     // A fault in the arguments ends here, with the status 2.
@@ -43,8 +47,9 @@ fn run(cli: Cli, words: Words) -> Result<(), Failure> {
         Some(text) => Address::parse(text).map_err(|bad| Failure::new(Exit::Usage, bad.to_string()))?,
         None => client::default_address()?,
     };
-    let talk = |run: &mut dyn FnMut(&mut Client) -> Result<(), Failure>| {
-        let mut client = Client::connect(&address).map_err(|error| Failure::unreachable(&address, &error))?;
+    let talk = |within: Duration, run: &mut dyn FnMut(&mut Client) -> Result<(), Failure>| {
+        let mut client = Client::connect_within(&address, within.min(CONNECT_TIMEOUT))
+            .map_err(|error| Failure::unreachable(&address, &error))?;
         run(&mut client).inspect_err(|failure| {
             if failure.is_end {
                 farewell(&mut client, words);
@@ -54,14 +59,16 @@ fn run(cli: Cli, words: Words) -> Result<(), Failure> {
     match cli.command {
         Command::Send(send) => {
             let order = send.read()?;
-            talk(&mut |client| send::run(&order, client, words))
+            talk(order.timeout, &mut |client| send::run(&order, client, words))
         }
         Command::Call(call) => {
             let order = call.read()?;
             let body = call::body(&order)?;
-            talk(&mut |client| call::run(&order, &body, client))
+            talk(order.timeout, &mut |client| call::run(&order, &body, client))
         }
-        Command::Listen(listen) => talk(&mut |client| listen::run(&listen, client, words)),
-        Command::List(list) => talk(&mut |client| list::run(&list, cli.quiet, client)),
+        Command::Listen(listen) => {
+            talk(listen.timeout.unwrap_or(CONNECT_TIMEOUT), &mut |client| listen::run(&listen, client, words))
+        }
+        Command::List(list) => talk(CONNECT_TIMEOUT, &mut |client| list::run(&list, cli.quiet, client)),
     }
 }

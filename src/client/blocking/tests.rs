@@ -1,4 +1,4 @@
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
@@ -7,43 +7,9 @@ use std::thread::{JoinHandle, spawn};
 use nix::sys::socket::{getsockopt, sockopt::TcpNoDelay};
 
 use super::*;
+use crate::client::testing::{Peer, SOON};
 use crate::client::{Category, Delivery, Fault, KEPT_BYTES_MAX, Overflow};
 use crate::wire::code::Code;
-
-const SOON: Duration = Duration::from_secs(10);
-
-/// The daemon's end, which fails rather than waiting forever.
-struct Peer(BufReader<UnixStream>);
-
-impl Peer {
-    fn new(stream: UnixStream) -> Peer {
-        stream.set_read_timeout(Some(SOON)).expect("a timeout");
-        stream.set_write_timeout(Some(SOON)).expect("a timeout");
-        Peer(BufReader::new(stream))
-    }
-
-    fn hear(&mut self) -> Message {
-        let mut line = String::new();
-        self.0.read_line(&mut line).expect("a line");
-        Message::read(line.trim_end().as_bytes().to_vec()).expect(&line)
-    }
-
-    fn say(&mut self, text: &str) {
-        self.0.get_mut().write_all(text.as_bytes()).expect("writing");
-    }
-
-    fn signal(&mut self, body: &str) {
-        self.say(&format!("{{\"message_type\":\"signal\",\"from\":\"x\",\"body\":{body}}}\n"));
-    }
-
-    fn reply(&mut self, request: &Message, from: &str, fields: &str) {
-        let id = &request.id().expect("an id").text;
-        let message_type = request.message_type();
-        self.say(&format!(
-            "{{\"message_type\":\"{message_type}_reply\",\"from\":{from},\"body\":{{\"in_reply_to\":\"{id}\",{fields}}}}}\n"
-        ));
-    }
-}
 
 /// A client, and a daemon that does what `daemon` says.
 fn pair<T: Send + 'static>(daemon: impl FnOnce(Peer) -> T + Send + 'static) -> (Client, JoinHandle<T>) {
@@ -268,7 +234,7 @@ fn what_cannot_be_sent_leaves_no_trace() {
 fn dials_every_kind_of_address() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("s");
-    let name = format!("telex-test-{}", unique_prefix());
+    let name = format!("telex-test-{}", unique::prefix());
     let unix = UnixListener::bind(&path).expect("a listener");
     let hidden = SocketAddr::from_abstract_name(&name).and_then(|name| UnixListener::bind_addr(&name));
     let hidden = hidden.expect("a listener");
@@ -298,8 +264,8 @@ fn dials_every_kind_of_address() {
 
 #[test]
 fn prefixes_differ() {
-    assert_ne!(unique_prefix(), unique_prefix());
-    assert_eq!(unique_prefix().len(), 16);
+    assert_ne!(unique::prefix(), unique::prefix());
+    assert_eq!(unique::prefix().len(), 16);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::client::{Category, text};
+use crate::client::{Category, To, text};
 use crate::limits::{ADDED_BYTES_MAX, MAX_LINE_BYTES_MAX};
 
 /// All that `session` makes of `lines`.
@@ -102,6 +102,8 @@ fn replies() {
         (" {} ", r#"{"in_reply_to":7,"error":null}"#),
         ("{\n\"c\":21}", r#"{"in_reply_to":7,"error":null, "c":21}"#),
         (r#"{"error":"no"}"#, r#"{"in_reply_to":7,"error":"no"}"#),
+        (" [1,\n2] ", r#"{"in_reply_to":7,"error":null,"result":[1, 2]}"#),
+        ("null", r#"{"in_reply_to":7,"error":null,"result":null}"#),
     ] {
         let written = line(|out| session.reply(&ask, body, out)).expect(body);
         let written = message(&written);
@@ -109,7 +111,9 @@ fn replies() {
         assert_eq!(written.body(), Some(expected));
     }
     let mut refused = |request: &Message, body| session.reply(request, body, &mut Vec::new()).err();
-    assert_eq!(refused(&ask, "1"), Some(Unsendable::BadReply));
+    for none in ["no", "1 2", "1,\"x\":2", "1}"] {
+        assert!(matches!(refused(&ask, none), Some(Unsendable::BadBody { .. })), "{none}");
+    }
     assert_eq!(refused(&ask, r#"{"in_reply_t\u006f":8}"#), Some(Unsendable::BadReply));
     assert!(matches!(refused(&ask, "{1}"), Some(Unsendable::BadBody { .. })));
     for none in [

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::client::dial::Stream;
+use crate::client::lines::{Ticket, To};
 use crate::client::refused::Refused;
-use crate::client::session::{Event, Session, Ticket, To};
+use crate::client::session::{Event, Session};
 use crate::client::switches::ask::{Answer, Ask};
 use crate::cluster::{Connector, ErrorKind, Fact, Fate, LinkId, LinkOptions, Server, Try, TryId};
 use crate::wire::code::Code;
@@ -129,10 +130,10 @@ impl Connector for Wire {
         if !self.dialling.insert(server.address.to_string()) {
             return self.ended(link, "an earlier try to connect is still under way".to_owned());
         }
-        let (address, nodelay, tell) = (server.address.clone(), options.tcp_nodelay, Arc::clone(&self.tell));
+        let (address, options, tell) = (server.address.clone(), *options, Arc::clone(&self.tell));
         let started = thread::Builder::new()
             .name("telex-link".to_owned())
-            .spawn(move || dial_and_read(link, &address, nodelay, &*tell));
+            .spawn(move || dial_and_read(link, &address, &options, &*tell));
         if let Err(error) = started {
             self.dialling.remove(&server.address.to_string());
             self.ended(link, error.to_string());
@@ -220,7 +221,7 @@ impl Output {
 }
 
 fn write_all(
-    mut stream: Stream,
+    stream: Stream,
     lines: &Receiver<(Vec<u8>, Option<TryId>)>,
     tell: &(dyn Fn(News) + Send + Sync),
 ) {
@@ -243,13 +244,18 @@ fn write_all(
     }
 }
 
-fn dial_and_read(link: LinkId, address: &Address, nodelay: bool, tell: &(dyn Fn(News) + Send + Sync)) {
-    let dialled = Stream::connect(address).and_then(|stream| {
-        stream.set_nodelay(nodelay)?;
+fn dial_and_read(
+    link: LinkId,
+    address: &Address,
+    options: &LinkOptions,
+    tell: &(dyn Fn(News) + Send + Sync),
+) {
+    let dialled = Stream::connect(address, options.connect_timeout).and_then(|stream| {
+        stream.set_nodelay(options.tcp_nodelay)?;
         Ok((stream.try_clone()?, stream))
     });
     tell(News::Dialled(address.clone()));
-    let (mut stream, writes) = match dialled {
+    let (stream, writes) = match dialled {
         Ok(both) => both,
         Err(error) => return tell(News::Ended(link, error.to_string())),
     };

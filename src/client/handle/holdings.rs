@@ -1,0 +1,262 @@
+//! Knows what a connection holds at its daemon: names, subscriptions, monitors; and whose a message is.
+//! Never: how it is asked for.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::task::Waker;
+
+use serde_json::Value;
+
+use crate::client::ask;
+use crate::client::handle::change::{Arrival, Presence};
+use crate::client::handle::queue::Queue;
+use crate::client::message::Message;
+use crate::name;
+use crate::topic;
+use crate::wire::control::Register;
+
+/// What is to be remembered of a request that succeeds.
+pub(super) enum Note {
+    /// `register`: its body without the name.
+    Registered(Terms),
+    /// `unregister`.
+    Unregistered(String),
+}
+
+/// The terms under which a name is held.
+#[derive(Clone)]
+pub(super) struct Terms(Register<'static>, Option<Box<str>>);
+
+impl Terms {
+    pub(super) fn of(options: &Register<'_>) -> Terms {
+        let owned = |texts: &Vec<std::borrow::Cow<'_, str>>| {
+            texts.iter().map(|text| text.clone().into_owned().into()).collect()
+        };
+        let terms = Register {
+            node_id: None,
+            delivery: options.delivery,
+            exclusive: options.exclusive,
+            // Two that took a name from each other whenever they come back would never end.
+            replace: false,
+            credentials: options.credentials,
+            overflow: options.overflow,
+            endpoints: options.endpoints.as_ref().map(owned),
+            meta: None,
+        };
+        Terms(terms, options.meta.map(Into::into))
+    }
+
+    fn body(&self, node_id: &str) -> String {
+        // What came out has no pattern in it any more.
+        let node_id = node_id.replace('%', "%%").into();
+        ask::register(&Register { node_id: Some(node_id), meta: self.1.as_deref(), ..self.0.clone() })
+    }
+}
+
+pub(super) struct Name {
+    pub(super) node_id: String,
+    terms: Terms,
+    /// Whether another connection took it.
+    pub(super) is_lost: bool,
+}
+
+impl Name {
+    /// The body of the `register` by which it is held again.
+    pub(super) fn body(&self) -> String {
+        self.terms.body(&self.node_id)
+    }
+}
+
+struct Subscription {
+    pattern: String,
+    group: Option<String>,
+    queue: Arc<Queue<Arrival>>,
+}
+
+struct Monitor {
+    pattern: String,
+    queue: Arc<Queue<Presence>>,
+    /// Instances that are up, by name and unique id, as far as it was told.
+    up: HashSet<(String, String)>,
+    /// Those of them that have not been heard of since the connection was restored.
+    stale: HashSet<(String, String)>,
+}
+
+#[derive(Default)]
+pub(super) struct Holdings {
+    names: Vec<Name>,
+    subscriptions: Vec<Subscription>,
+    monitors: Vec<Monitor>,
+    /// To be woken when no lock is held.
+    pub(super) wakers: Vec<Waker>,
+}
+
+impl Holdings {
+    /// Remembers what a request has come to.
+    pub(super) fn note(&mut self, note: Note, reply: &Message) {
+        match note {
+            Note::Registered(terms) => {
+                let Value::String(node_id) = &reply.body_value()["node_id"] else { return };
+                match self.names.iter_mut().find(|name| name.node_id == *node_id) {
+                    Some(name) => (name.terms, name.is_lost) = (terms, false),
+                    None => self.names.push(Name { node_id: node_id.clone(), terms, is_lost: false }),
+                }
+            }
+            Note::Unregistered(node_id) => self.names.retain(|name| name.node_id != node_id),
+        }
+    }
+
+    pub(super) fn names(&mut self) -> &mut Vec<Name> {
+        &mut self.names
+    }
+
+    /// The name that messages come from, if it is lost.
+    pub(super) fn lost_name(&self) -> Option<&str> {
+        self.names.first().filter(|name| name.is_lost).map(|name| name.node_id.as_str())
+    }
+
+    pub(super) fn subscribe(&mut self, pattern: &str, group: Option<&str>, queue: &Arc<Queue<Arrival>>) {
+        let (pattern, group) = (pattern.to_owned(), group.map(str::to_owned));
+        self.subscriptions.push(Subscription { pattern, group, queue: Arc::clone(queue) });
+    }
+
+    /// Ends a subscription; gives the body of the `unsubscribe` if no other one is the same.
+    pub(super) fn unsubscribe(&mut self, queue: &Arc<Queue<Arrival>>) -> Option<String> {
+        let at = self.subscriptions.iter().position(|one| Arc::ptr_eq(&one.queue, queue))?;
+        let ended = self.subscriptions.swap_remove(at);
+        let is_same = |one: &Subscription| one.pattern == ended.pattern && one.group == ended.group;
+        let is_last = !self.subscriptions.iter().any(is_same);
+        is_last.then(|| ask::subscribe(&ended.pattern, ended.group.as_deref()))
+    }
+
+    pub(super) fn monitor(&mut self, pattern: &str, queue: &Arc<Queue<Presence>>) {
+        self.monitors.push(Monitor {
+            pattern: pattern.to_owned(),
+            queue: Arc::clone(queue),
+            up: HashSet::new(),
+            stale: HashSet::new(),
+        });
+    }
+
+    /// Ends a monitor; gives the body of the `unmonitor` if no other one has its pattern.
+    pub(super) fn unmonitor(&mut self, queue: &Arc<Queue<Presence>>) -> Option<String> {
+        let at = self.monitors.iter().position(|one| Arc::ptr_eq(&one.queue, queue))?;
+        let ended = self.monitors.swap_remove(at);
+        let is_last = !self.monitors.iter().any(|one| one.pattern == ended.pattern);
+        is_last.then(|| ask::node_id(&ended.pattern))
+    }
+
+    /// What is to be asked for again over a new connection, as types, patterns and bodies of requests.
+    pub(super) fn asks(&self) -> Vec<(&'static str, String, String)> {
+        let subscriptions = self.subscriptions.iter().map(|one| {
+            ("subscribe", one.pattern.clone(), ask::subscribe(&one.pattern, one.group.as_deref()))
+        });
+        let monitors =
+            self.monitors.iter().map(|one| ("monitor", one.pattern.clone(), ask::node_id(&one.pattern)));
+        subscriptions.chain(monitors).collect()
+    }
+
+    /// The connection was lost: what comes by subscriptions is missing from here on.
+    pub(super) fn interrupt(&mut self) {
+        for subscription in &self.subscriptions {
+            self.wakers.extend(subscription.queue.put(Arrival::Missed(None), 0));
+        }
+        for monitor in &mut self.monitors {
+            monitor.stale.clone_from(&monitor.up);
+        }
+    }
+
+    /// Ends what was refused when it was asked for again.
+    pub(super) fn refused(&mut self, ask: &str, pattern: &str) {
+        match ask {
+            "subscribe" => {
+                self.subscriptions
+                    .extract_if(.., |one| one.pattern == pattern)
+                    .filter_map(|one| one.queue.close())
+                    .for_each(|waker| self.wakers.push(waker));
+            }
+            _ => self.monitors.extract_if(.., |one| one.pattern == pattern).for_each(|one| one.queue.end()),
+        }
+    }
+
+    /// The monitors have been told all that is there: what they have not heard of is gone.
+    pub(super) fn settle(&mut self) {
+        for monitor in &mut self.monitors {
+            let mut gone: Vec<_> = monitor.stale.drain().collect();
+            gone.sort_unstable();
+            for (node_id, unique_id) in gone {
+                monitor.up.remove(&(node_id.clone(), unique_id.clone()));
+                let down = Presence::Down { node_id, unique_id, reason: "unknown".to_owned() };
+                self.wakers.extend(monitor.queue.put(down, 0));
+            }
+        }
+    }
+
+    /// Nothing comes any more.
+    pub(super) fn end(&mut self) {
+        self.subscriptions
+            .iter()
+            .filter_map(|one| one.queue.close())
+            .for_each(|waker| self.wakers.push(waker));
+        self.monitors.iter().filter_map(|one| one.queue.close()).for_each(|waker| self.wakers.push(waker));
+    }
+
+    /// Hands a message to the subscriptions and monitors that it is for; false if there are none.
+    pub(super) fn deliver(&mut self, message: &Message) -> bool {
+        if let Some(to) = message.topic() {
+            let mut is_taken = false;
+            for one in self.subscriptions.iter().filter(|one| topic::matches(&one.pattern, to)) {
+                self.wakers.extend(one.queue.put(Arrival::Message(message.clone()), message.line().len()));
+                is_taken = true;
+            }
+            return is_taken;
+        }
+        if message.from().is_some() || message.message_type() != "signal" {
+            return false;
+        }
+        let body = message.body_value();
+        let text = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+        match body["event"].as_str() {
+            Some("lagged") => {
+                let lagged = Arrival::Missed(Some(body["count"].as_u64().unwrap_or(1)));
+                let queues = self.subscriptions.iter().map(|one| &one.queue);
+                self.wakers.extend(queues.filter_map(|queue| queue.put(lagged.clone(), 0)));
+                true
+            }
+            Some("node_up") => {
+                self.up(&text("node_id"), &text("unique_id"));
+                true
+            }
+            Some("node_down") => {
+                self.down(&text("node_id"), &text("unique_id"), &text("reason"));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn up(&mut self, node_id: &str, unique_id: &str) {
+        let instance = (node_id.to_owned(), unique_id.to_owned());
+        for monitor in self.monitors.iter_mut().filter(|one| name::matches(&one.pattern, node_id)) {
+            monitor.stale.remove(&instance);
+            // A monitor of another pattern may have had it told again.
+            if monitor.up.insert(instance.clone()) {
+                let (node_id, unique_id) = instance.clone();
+                self.wakers.extend(monitor.queue.put(Presence::Up { node_id, unique_id }, 0));
+            }
+        }
+    }
+
+    fn down(&mut self, node_id: &str, unique_id: &str, reason: &str) {
+        let instance = (node_id.to_owned(), unique_id.to_owned());
+        for monitor in self.monitors.iter_mut().filter(|one| name::matches(&one.pattern, node_id)) {
+            monitor.stale.remove(&instance);
+            if monitor.up.remove(&instance) {
+                let (node_id, unique_id) = instance.clone();
+                self.wakers.extend(
+                    monitor.queue.put(Presence::Down { node_id, unique_id, reason: reason.to_owned() }, 0),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Knows the modules of a connection that many threads share: what is waited for ([`Answer`], [`Stream`]); the
+//! books that are kept of it; the two threads; and [`Handle`] on top.
+//! Never: what the messages of an application mean.
+
+mod answer;
+mod backoff;
+mod book;
+mod builder;
+mod change;
+mod connection;
+mod holdings;
+mod intake;
+mod options;
+mod output;
+mod pump;
+mod queue;
+mod reader;
+mod restore;
+mod shared;
+mod slot;
+mod stream;
+mod told;
+mod writer;
+
+pub use answer::Answer;
+pub use builder::Builder;
+pub use change::{Arrival, Change, Presence};
+pub use connection::{Handle, List, WeakHandle};
+pub use options::{Reconnect, WhileAway};
+pub use stream::{Next, Stream};
+pub use told::{Instance, ListedNode, NodeList, ResolvedNode, Whoami};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,248 @@
+//! Knows how what comes is brought to what waits for it, and how to wait without standing in its way.
+//! Never: how a connection is made.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::client::error::Error;
+use crate::client::fault::Fault;
+use crate::client::handle::book::{Answered, Crowded, Request};
+use crate::client::handle::change::Change;
+use crate::client::handle::intake::{Intake, Task};
+use crate::client::handle::queue::{Queue, Taken};
+use crate::client::handle::shared::{Phase, Shared, State};
+use crate::client::handle::slot::{Outcome, Slot};
+use crate::client::lines::{Ticket, To};
+use crate::client::message::Message;
+use crate::client::refused::Refused;
+use crate::client::unsendable::Unsendable;
+use crate::wire::code::Code;
+use crate::wire::message::Category;
+
+/// How long a wait in a handler for room leaves what comes unread.
+const TURN: Duration = Duration::from_millis(5);
+
+/// What one read has brought.
+#[derive(Default)]
+struct Found {
+    answers: Vec<(u64, Request, Message)>,
+    of_many: Vec<(u64, Arc<Queue<Outcome>>, Message)>,
+    tasks: Vec<Message>,
+}
+
+/// Reads once, fills in the answers that have come and keeps all else. The error is the end of the connection;
+/// it is given again and again. On the reader thread only.
+pub(super) fn pump(shared: &Shared, until: Option<Instant>) -> Result<(), Error> {
+    let mut intake = shared.lock_intake();
+    if intake.is_ended {
+        return Err(Error::Closed { why: farewell(&intake) });
+    }
+    let Some(stream) = shared.lock().stream.clone() else { return Err(Error::Away) };
+    let arrivals = intake.read(&stream, until).map_err(|source| Error::Io { doing: "reading", source })?;
+    let mut found = Found::default();
+    let mut fault = None;
+    if !arrivals.is_empty() {
+        let mut state = shared.lock();
+        for arrival in arrivals {
+            match arrival {
+                Ok(message) => sort(&mut state, &mut intake, message, &mut found),
+                // It is skipped, and the next line is none the worse for it.
+                Err(Fault::LineTooLong) => {}
+                Err(other) => {
+                    fault = Some(other);
+                    break;
+                }
+            }
+        }
+    }
+    settle(shared, &mut intake, found);
+    match fault {
+        // What says so is no daemon.
+        Some(fault) => {
+            intake.is_ended = true;
+            Err(Error::Fault(fault))
+        }
+        None => Ok(()),
+    }
+}
+
+fn farewell(intake: &Intake) -> Option<Box<Refused>> {
+    Refused::check(intake.farewell.clone()?).err()
+}
+
+fn sort(state: &mut State, intake: &mut Intake, message: Message, found: &mut Found) {
+    intake.farewell = None;
+    let category = message.category();
+    if matches!(category, Category::Reply | Category::Error)
+        && let Some(Ticket(number)) = state.lines.answered(&message)
+    {
+        match state.book.answered(number) {
+            Answered::One(number, request) => return found.answers.push((number, request, message)),
+            Answered::OneOfMany(queue) => return found.of_many.push((number, queue, message)),
+            // Another instance has answered before, or the request was given up.
+            Answered::Nothing if category == Category::Reply => return,
+            Answered::Nothing => {}
+        }
+    }
+    if category == Category::Error {
+        if message.from().is_none() && message.in_reply_to().is_none() {
+            intake.farewell = Some(message.clone());
+        }
+        let ticket = state.lines.answered(&message);
+        if let Err(why) = Refused::check(message) {
+            state.tell(|| Change::Undelivered { ticket, why: why.clone() });
+        }
+        return;
+    }
+    let has_answerer = message.is_request() && state.answerers.contains_key(message.message_type());
+    if has_answerer || !state.holdings.deliver(&message) {
+        found.tasks.push(message);
+    }
+}
+
+/// Fills in the answers, outside the lock that all callers need.
+fn settle(shared: &Shared, intake: &mut Intake, found: Found) {
+    let mut refused = Vec::new();
+    let mut found_room = 0;
+    for (number, mut request, message) in found.answers {
+        let answer = Refused::check(message);
+        if let Err(why) = &answer
+            && why.is(Code::TooManyRequests)
+        {
+            refused.push((number, request, why.clone()));
+            continue;
+        }
+        found_room += 1;
+        if let (Ok(reply), Some(note)) = (&answer, request.take_note()) {
+            shared.lock().holdings.note(note, reply);
+        }
+        if let Some(job) = request.end(answer.map_err(Error::Refused)) {
+            intake.keep(Task::Job(job));
+        }
+    }
+    for (number, queue, message) in found.of_many {
+        let bytes = message.line().len();
+        match Refused::check(message) {
+            // The daemon's own word is that no more comes.
+            Err(why) if why.by_daemon() => {
+                let request = shared.lock().book.end(number);
+                match request {
+                    Some(request) if why.is(Code::TooManyRequests) => refused.push((number, request, why)),
+                    Some(request) => drop(request.end(Err(Error::Refused(why)))),
+                    None => {}
+                }
+            }
+            answer => queue.push(answer.map_err(Error::Refused), bytes),
+        }
+    }
+    for message in found.tasks {
+        intake.keep(Task::Message(message));
+    }
+    go_on(shared, intake, refused, found_room);
+}
+
+/// Sends those whose turn has come, since others were answered or had no room.
+fn go_on(shared: &Shared, intake: &mut Intake, refused: Vec<Crowded>, found_room: usize) {
+    if refused.is_empty() && found_room == 0 {
+        return;
+    }
+    let mut state = shared.lock();
+    let refused = if refused.is_empty() { refused } else { state.book.put_back(refused) };
+    state.book.found_room(found_room);
+    state.release();
+    if state.output.unwritten() > 0 {
+        shared.wake_writer(&mut state);
+    }
+    drop(state);
+    for (_, request, why) in refused {
+        if let Some(job) = request.end(Err(Error::Refused(why))) {
+            intake.keep(Task::Job(job));
+        }
+    }
+}
+
+/// Waits for an outcome. On the reader thread it reads meanwhile; an error if that comes to its end, or too
+/// much is kept.
+pub(super) fn wait_for(
+    shared: &Shared,
+    slot: &Slot,
+    until: Option<Instant>,
+) -> Result<Option<Outcome>, Error> {
+    if !shared.is_on_reader() {
+        return Ok(slot.wait(until));
+    }
+    loop {
+        if let Some(outcome) = slot.take() {
+            return Ok(Some(outcome));
+        }
+        if until.is_some_and(|until| until <= Instant::now()) {
+            return Ok(None);
+        }
+        pump_a_little(shared, until)?;
+    }
+}
+
+/// Waits for what is next in a queue, likewise.
+pub(super) fn wait_for_next<T>(
+    shared: &Shared,
+    queue: &Queue<T>,
+    until: Option<Instant>,
+) -> Result<Taken<T>, Error> {
+    if !shared.is_on_reader() {
+        return Ok(queue.wait(until));
+    }
+    loop {
+        match queue.take() {
+            Taken::Nothing if until.is_some_and(|until| until <= Instant::now()) => {
+                return Ok(Taken::Nothing);
+            }
+            Taken::Nothing => pump_a_little(shared, until)?,
+            taken => return Ok(taken),
+        }
+    }
+}
+
+fn pump_a_little(shared: &Shared, until: Option<Instant>) -> Result<(), Error> {
+    if !shared.lock_intake().has_room() {
+        return Err(Error::KeptFull);
+    }
+    // The end of the wait may be far away, and what is waited for may end without a line.
+    let soon = Instant::now() + Duration::from_secs(1);
+    pump(shared, Some(until.map_or(soon, |until| until.min(soon)))).map_err(|error| match error {
+        Error::Closed { why } => Error::Lost { why },
+        other => other,
+    })
+}
+
+/// Appends a line when there is room.
+pub(super) fn say(
+    shared: &Shared,
+    to: To<'_>,
+    mut line: impl FnMut(&mut State) -> Result<Ticket, Unsendable>,
+) -> Result<Ticket, Error> {
+    let mut until = None;
+    let mut state = shared.lock();
+    loop {
+        state.check(to, &shared.options)?;
+        if state.output.has_room() {
+            let ticket = line(&mut state)?;
+            if matches!(state.phase, Phase::Up) {
+                shared.wake_writer(&mut state);
+            }
+            return Ok(ticket);
+        }
+        let patience = shared.options.send_timeout;
+        let end = *until.get_or_insert_with(|| Instant::now() + patience);
+        if end <= Instant::now() {
+            return Err(Error::Timeout { after: patience });
+        }
+        if shared.is_on_reader() {
+            // A daemon whose answers are not read may read no further.
+            drop(state);
+            pump_a_little(shared, Some(Instant::now() + TURN))?;
+            state = shared.lock();
+        } else {
+            state = shared.wait_for_change(state, Some(end));
+        }
+    }
+}

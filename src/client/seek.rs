@@ -1,0 +1,154 @@
+//! Knows where the daemon is that is meant if none is named, and what to say if it cannot be reached.
+//! Never: what is said to it.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::client::attempt;
+use crate::client::error::Error;
+
+/// The socket of the machine's daemon.
+const SYSTEM: &str = "/run/telexd/telex.sock";
+/// How long the user's own daemon is waited for when it is looked for. One that takes no connection by then is
+/// there all the same.
+const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// The address of the daemon that is meant if none is named: what the environment variable
+/// `TELEX_ADDRESS` says; else for root the machine's, `unix:/run/telexd/telex.sock`; else, for other users, their
+/// own, `unix:$XDG_RUNTIME_DIR/telex.sock` (`/run/user/UID` for a variable that is not set), if a daemon is
+/// there, and the machine's if not. If there is neither, it is the user's own. To find out takes a connection,
+/// and 0.2 s at most.
+///
+/// [`Error::Address`] if `TELEX_ADDRESS` is no address; [`Error::NoPermission`] if this user may not connect to
+/// the daemon that is there.
+///
+/// ```
+/// use telex::client::default_address;
+///
+/// match default_address() {
+///     Ok(address) => println!("the daemon should be at {address}"),
+///     Err(error) => println!("{error}"),
+/// }
+/// ```
+pub fn default_address() -> Result<Address, Error> {
+    if let Some(named) = std::env::var_os("TELEX_ADDRESS").filter(|named| !named.is_empty()) {
+        return Address::parse(&named.to_string_lossy()).map_err(Error::Address);
+    }
+    // Without /proc the uid is unknown, and the system's daemon is the better guess.
+    let uid = std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
+    search(&candidates(uid, std::env::var_os("XDG_RUNTIME_DIR"), SYSTEM.as_ref()))
+}
+
+/// Where a user's daemon may be, the first to be tried first.
+fn candidates(uid: u32, runtime_dir: Option<OsString>, system: &Path) -> Vec<Address> {
+    let system = Address::Unix(system.to_owned());
+    let own = match (uid, runtime_dir.map(PathBuf::from).filter(|dir| dir.is_absolute())) {
+        (0, _) => return vec![system],
+        (_, Some(dir)) => dir.join("telex.sock"),
+        // Where systemd puts it, for those without their environment (cron, sudo), and where `telexd` looks, too.
+        (uid, None) => PathBuf::from(format!("/run/user/{uid}/telex.sock")),
+    };
+    vec![Address::Unix(own), system]
+}
+
+/// The first of these at which something answers; the first if nothing does.
+fn search(candidates: &[Address]) -> Result<Address, Error> {
+    if let [only] = candidates {
+        return Ok(only.clone());
+    }
+    for address in candidates {
+        match attempt::connect(address, PROBE_TIMEOUT) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Err(unreachable(address, error));
+            }
+            Err(error) if error.kind() != io::ErrorKind::TimedOut => {}
+            _ => return Ok(address.clone()),
+        }
+    }
+    Ok(candidates[0].clone())
+}
+
+/// Why there is no connection to `address`.
+pub(super) fn unreachable(address: &Address, source: io::Error) -> Error {
+    match address {
+        Address::Unix(path) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Error::NoPermission { address: address.clone(), group: group_of(path) }
+        }
+        _ => Error::Connect { address: address.clone(), source },
+    }
+}
+
+/// The name of the group of a file, or of the folder that hides it; its number if it has no name.
+fn group_of(path: &Path) -> Option<String> {
+    let file = std::fs::metadata(path).or_else(|error| match path.parent() {
+        Some(folder) => std::fs::metadata(folder),
+        None => Err(error),
+    });
+    let gid = file.ok()?.gid().to_string();
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let name = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == gid).then(|| name.to_owned())
+    });
+    Some(name.unwrap_or(gid))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn where_a_daemon_may_be() {
+        let all = |uid, dir: &str| {
+            let dir = (dir != "-").then(|| OsString::from(dir));
+            let all = candidates(uid, dir, "/run/s".as_ref());
+            all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(all(0, "/run/user/0"), "unix:/run/s");
+        assert_eq!(all(7, "/tmp/x"), "unix:/tmp/x/telex.sock unix:/run/s");
+        assert_eq!(all(7, ""), "unix:/run/user/7/telex.sock unix:/run/s");
+        assert_eq!(all(7, "-"), "unix:/run/user/7/telex.sock unix:/run/s");
+    }
+
+    #[test]
+    fn the_first_that_answers_is_meant() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let [own, system] = ["own", "system"].map(|name| Address::Unix(dir.path().join(name)));
+        let [own_path, system_path] = ["own", "system"].map(|name| dir.path().join(name));
+        let both = [own.clone(), system.clone()];
+        let meant = || search(&both).expect("an address");
+        assert_eq!(meant(), own, "there is neither");
+        let listener = UnixListener::bind(&system_path).expect("a listener");
+        assert_eq!(meant(), system);
+        // One that is left over, and has no daemon.
+        drop(UnixListener::bind(&own_path).expect("a listener"));
+        assert_eq!(meant(), system);
+        std::fs::remove_file(&own_path).expect("removed");
+        let _own = UnixListener::bind(&own_path).expect("a listener");
+        assert_eq!(meant(), own);
+        drop(listener);
+        assert_eq!(meant(), own);
+    }
+
+    #[test]
+    fn a_refusal_for_want_of_permission_names_the_group() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("telex.sock");
+        let _listener = UnixListener::bind(&path).expect("a listener");
+        let gid = std::fs::metadata(&path).expect("a file").gid();
+        let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+        let name = groups.lines().find(|line| line.split(':').nth(2) == Some(&gid.to_string()));
+        let expected = name.map_or(gid.to_string(), |line| line.split(':').next().unwrap_or_default().into());
+        for path in [path.clone(), dir.path().join("hidden")] {
+            let error = unreachable(&Address::Unix(path), io::ErrorKind::PermissionDenied.into());
+            assert!(error.to_string().contains(&format!("group \"{expected}\"")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Knows nodes with ports in them: messages between ports of all nodes, monitors, links, groups.
+//! Never: how the switch carries them.
+//!
+//! A [`Node`] is a connection to the switch with any number of ports in it. A [`Port`] takes messages, which
+//! are lists of JSON values, and lives until it is killed. Its ID, `NODE#NAME`, is a text that can be sent to
+//! other nodes. From any node a port can be sent to ([`Node::snd`]), asked ([`Node::cal`]), killed
+//! ([`Node::kil`]) and monitored ([`Node::mon`]); a monitor tells that a port died, and of what, or that
+//! messages to or from it may have been lost. Ports are linked by monitors that kill, so that what belongs
+//! together dies together. [`Node::spawn`] makes a port on another node, and groups ([`Node::grp_reg`]) are
+//! how ports find each other.
+//!
+//! The switch sees lines of its [protocol](crate::protocol), section 15, so nodes can be made in any
+//! language.
+//!
+//! # Ping-pong
+//!
+//! One node offers a function, the other spawns a port by it and plays with that.
+//!
+//! ```no_run
+#![doc = include_str!("../../tests/ports/ping_pong.rs")]
+//! ```
+//!
+//! # A supervised worker
+//!
+//! A handler that panics kills its port, and the monitor starts a new one.
+//!
+//! ```no_run
+#![doc = include_str!("../../tests/ports/supervisor.rs")]
+//! ```
+//!
+//! # A chat
+//!
+//! Ports of two nodes are in a group, and are told who comes and goes.
+//!
+//! ```no_run
+#![doc = include_str!("../../tests/ports/chat.rs")]
+//! ```
+//!
+//! # Coming from AnyEvent::MP
+//!
+//! The functions have their names. What differs:
+//!
+//! - `snd` never runs a handler before it returns, and what is sent is copied, also inside a node. `rcv`
+//!   counts at once.
+//! - `port` makes a port without a handler, [`Port::rcv`] gives it handlers by tag, [`Port::rcv_default`] the
+//!   default one. `$SELF` is the port that a handler is handed, and `psub` is [`Port::after`] or that port.
+//! - `mon` is followed by what is to come of it: [`call`](Mon::call), [`kill`](Mon::kill) or
+//!   [`send`](Mon::send), and [`guard`](Monitor::guard) behind that. A callback is told by a [`Down`] what
+//!   happened; its [`reason`](Down::reason) is the list. A panic in it stops nothing else. What acts on a
+//!   port ends with that port.
+//! - A node that is not there is told at once, as soon as the switch has said so; what was sent to it is
+//!   gone, and not kept for it. A node that is frozen is found out by a [`beat`](Mon::beat).
+//! - `spawn` takes the name of a function that the other node [offers](Node::offer), not of any. What it
+//!   failed of is told to every monitor, then or later.
+//! - `cal` needs a time-out, calls back once, and tells in a [`CalError`] what went wrong.
+//! - `grp_mon` tells an empty group, too. To leave a group is [`Node::grp_unreg`], or the port's death.
+
+mod base;
+mod cal;
+mod carry;
+mod connect;
+mod directory;
+mod down;
+mod hear;
+mod monitor;
+mod port;
+mod ports;
+mod queue;
+mod said;
+mod turn;
+
+pub use base::{GroupChange, Node, Port};
+pub use down::{CalError, Down};
+pub use monitor::{Guard, Mon, Monitor};
+pub use port::node_of;
+pub use serde_json::{Value, json};

@@ -1,0 +1,79 @@
+//! Knows how nodes come and go, and what the others are told.
+//! Never: what ports say to each other.
+
+use std::sync::mpsc::channel;
+
+use telex::node::{Down, json};
+
+use crate::support::{Starter, Telexd, wait_until};
+use crate::{connect, listener, monitor, next};
+
+#[test]
+fn the_coming_and_going_of_nodes() {
+    let telexd = Telexd::start();
+    let (node, old) = (connect(&telexd, "watch"), connect(&telexd, "old"));
+    wait_until("both are known", || node.node_is_up("old"));
+    let (sender, news) = channel();
+    node.mon_nodes(move |_, node, is_up| drop(sender.send((node.to_owned(), is_up))));
+    let raw = telexd.node("raw");
+    assert_eq!(next(&news), ("raw".to_owned(), true));
+    let (downs, of_port) = (monitor(&node, "raw"), monitor(&node, "raw#1"));
+    drop(raw);
+    assert_eq!(next(&news), ("raw".to_owned(), false));
+    for downs in [downs, of_port] {
+        assert!(matches!(next(&downs), Down::NodeLost { node, .. } if node == "raw"));
+    }
+    assert!(matches!(next(&monitor(&node, "raw")), Down::NodeLost { .. }), "and at once, if it is gone");
+    drop(old);
+    assert_eq!(next(&news), ("old".to_owned(), false));
+    assert_eq!(node.known_nodes(), ["old", "raw", "watch"]);
+    assert_eq!(node.up_nodes(), ["watch"]);
+}
+
+#[test]
+fn what_was_asked_for_is_done_before_the_end() {
+    let telexd = Telexd::start();
+    let (node, short) = (connect(&telexd, "node"), connect(&telexd, "short"));
+    let (port, messages) = listener(&node);
+    for number in 0..1000 {
+        short.snd(&port, number);
+    }
+    let kept = short.port();
+    let downs = monitor(&node, &kept);
+    // A port is monitored once the answer is there; until then nothing of it is lost, either.
+    drop((short, kept));
+    for number in 0..1000 {
+        assert_eq!(next(&messages), [json!(number)]);
+    }
+    assert!(matches!(next(&downs), Down::NodeLost { .. }));
+    connect(&telexd, "short");
+}
+
+#[test]
+fn a_lost_connection_is_told_and_made_good() {
+    let starter = Starter::new();
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = format!("unix:{}", dir.path().join("s").display());
+    let telexd = starter.listen(&socket).state_dir(&dir.path().join("state")).start();
+    let (one, other) = (connect(&telexd, "one"), connect(&telexd, "other"));
+    let (port, messages) = listener(&other);
+    let member = other.port();
+    other.grp_reg("g", &member);
+    wait_until("the member is known", || one.grp_get("g").len() == 1);
+    let downs = monitor(&one, &port);
+    drop(telexd);
+    assert!(matches!(next(&downs), Down::NodeLost { node, .. } if node == "other"));
+    let again = Starter::new().listen(&socket).state_dir(&dir.path().join("state")).start();
+    // Both are there again, under their names.
+    let (sender, answers) = channel();
+    wait_until("the port can be reached", || {
+        one.snd(&port, "hello");
+        messages.recv_timeout(std::time::Duration::from_millis(100)).is_ok()
+    });
+    one.mon(&port).call(move |_, down| drop(sender.send(down.clone())));
+    other.kil(&port);
+    let down = next(&answers);
+    assert!(matches!(down, Down::Killed(_) | Down::NoSuchPort { .. }), "{down:?}");
+    wait_until("the member is known again", || one.grp_get("g") == [member.id()]);
+    drop(again);
+}
