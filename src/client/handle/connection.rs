@@ -32,8 +32,8 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
 /// caller only leaves its line with them: what is to be done at once is said in one write(2). What is to be
 /// answered gives an [`Answer`], what comes again and again a [`Stream`].
 ///
-/// A lost connection is made again ([`Reconnect`]): what was held is asked for again, what was on its way ends
-/// with [`Error::Lost`] and is never sent twice, and [`Handle::changes`] tells of it.
+/// A lost connection is made again ([`Reconnect`](crate::client::Reconnect)): what was held is asked for again, what
+/// was on its way ends with [`Error::Lost`] and is never sent twice, and [`Handle::changes`] tells of it.
 ///
 /// When the last clone is dropped, what is to be written is written, for 2 s at most, and all ends; a handler
 /// that holds a clone keeps it from that, so that it should hold a [`WeakHandle`]. In the child of a fork a handle
@@ -184,8 +184,8 @@ impl Handle {
     }
 
     /// Sends a signal. It blocks while there is no room for it (1 MiB is still to be written), until
-    /// [`Builder::send_timeout`] is over, and is then [`Error::Timeout`]. What cannot be delivered is told by
-    /// [`Change::Undelivered`] with the ticket that this gives.
+    /// [`Builder::send_timeout`](crate::client::Builder::send_timeout) is over, and is then [`Error::Timeout`]. What
+    /// cannot be delivered is told by [`Change::Undelivered`] with the ticket that this gives.
     pub fn send<'a>(&self, to: impl Into<To<'a>>, body: &str) -> Result<Ticket, Error> {
         let to = to.into();
         say(self.shared(), to, |state| state.lines.signal(to, body, state.output.lines()))
