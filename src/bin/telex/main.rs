@@ -26,6 +26,8 @@ use crate::output::Words;
 
 /// How long a connection is waited for, if less is not asked for.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// And at least, also for a verb that is only to take what is there already.
+const CONNECT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     // A fault in the arguments ends here, with the status 2.
@@ -48,7 +50,7 @@ fn run(cli: Cli, words: Words) -> Result<(), Failure> {
         None => client::default_address()?,
     };
     let talk = |within: Duration, run: &mut dyn FnMut(&mut Client) -> Result<(), Failure>| {
-        let mut client = Client::connect_within(&address, within.min(CONNECT_TIMEOUT))
+        let mut client = Client::connect_within(&address, within.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT))
             .map_err(|error| Failure::unreachable(&address, &error))?;
         run(&mut client).inspect_err(|failure| {
             if failure.is_end {
