@@ -117,7 +117,7 @@ fn copy_sources(place: &Path) -> PathBuf {
     if copy.exists() {
         fs::remove_dir_all(&copy).expect("the last copy can be removed");
     }
-    for part in ["src", "plugins", "tests/simulation", "tests/fuzz/targets"] {
+    for part in ["src", "plugins", "tests/simulation", "tests/fuzz/targets", "tests/ports"] {
         copy_tree(&root.join(part), &copy.join(part));
     }
     let library = copy.join("src/lib.rs");

@@ -76,6 +76,11 @@ impl Listeners {
         }
     }
 
+    /// Connections that wait are tried again later, as if there were a shortage.
+    pub(super) fn put_off(&mut self, now: Duration) {
+        self.retry_at = Some(now + RETRY);
+    }
+
     /// Whether connections wait that were not taken.
     pub(super) fn has_waiting(&self) -> bool {
         self.waiting.contains(&true)

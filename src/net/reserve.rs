@@ -18,6 +18,11 @@ impl Reserve {
         self.kept.truncate(wanted);
     }
 
+    /// Whether some have been given up.
+    pub(super) fn is_short(&self) -> bool {
+        self.kept.len() < self.wanted
+    }
+
     /// Gives one up; false if there is none.
     pub(super) fn give_up(&mut self) -> bool {
         self.kept.pop().is_some()
@@ -25,7 +30,7 @@ impl Reserve {
 
     /// Makes it whole again, with copies of `any`; says whether it was not. The error says why it cannot be.
     pub(super) fn refill(&mut self, any: BorrowedFd<'_>) -> io::Result<bool> {
-        let was_short = self.kept.len() < self.wanted;
+        let was_short = self.is_short();
         while self.kept.len() < self.wanted {
             self.kept.push(any.try_clone_to_owned()?);
         }

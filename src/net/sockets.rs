@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use mio::event::Source;
 use mio::unix::SourceFd;
+use nix::errno::Errno;
 use slotmap::{Key, KeyData, SecondaryMap};
 
 use crate::net::connection::Connection;
@@ -42,6 +43,8 @@ pub struct Sockets<K: Key> {
     reserve: Reserve,
     /// Those for files that are opened beside the loop.
     for_files: Reserve,
+    /// What is kept for files has been given up for them.
+    opens_files: bool,
     connections: SecondaryMap<K, Connection>,
     /// The keys of connections that are ready, each once.
     ready: VecDeque<K>,
@@ -92,6 +95,7 @@ impl<K: Key> Sockets<K> {
             newcomers: Newcomers::default(),
             reserve: Reserve::default(),
             for_files: Reserve::default(),
+            opens_files: false,
             connections: SecondaryMap::new(),
             ready: VecDeque::new(),
             buffer: vec![0; READ_BYTES],
@@ -182,6 +186,10 @@ impl<K: Key> Sockets<K> {
     /// waits on and is tried again by itself. To be asked until there is none: each round takes a bounded number
     /// of each listener.
     pub fn accept(&mut self, now: Duration) -> Option<io::Error> {
+        if self.opens_files && self.reserve.is_short() {
+            self.listeners.put_off(now);
+            return None;
+        }
         loop {
             match self.listeners.accept(now, &mut self.reserve)? {
                 Ok(stream) => self.newcomers.push(stream),
@@ -196,8 +204,11 @@ impl<K: Key> Sockets<K> {
         self.reserve.keep(descriptors);
     }
 
-    /// Keeps so many file descriptors back for files that are opened beside the loop; 0: those are opened now.
+    /// Keeps so many file descriptors back for files that are opened beside the loop; 0: those are opened now. Until
+    /// they are, a process that can get no more takes no connections, which would take these.
     pub fn keep_for_files(&mut self, descriptors: usize) {
+        self.opens_files = descriptors == 0;
+        self.listeners.descriptor_freed();
         self.for_files.keep(descriptors);
         // What cannot be had now is got back by `refill`.
         let _ = self.for_files.refill(self.poller.any_fd());
@@ -206,6 +217,9 @@ impl<K: Key> Sockets<K> {
     /// Gets back the descriptors that are kept back, as far as they have been given up. An error says that there are
     /// not enough: what has been taken is beyond what the process may have.
     pub fn refill(&mut self) -> io::Result<()> {
+        if self.opens_files && self.reserve.is_short() {
+            return Err(Errno::EMFILE.into());
+        }
         if self.reserve.refill(self.poller.any_fd())? {
             self.listeners.descriptor_freed();
         }
