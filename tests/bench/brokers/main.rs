@@ -25,7 +25,7 @@ struct Wanted {
     time: Duration,
     /// A part of the names of the rows that are wanted.
     rows: String,
-    /// The same of columns.
+    /// The same of columns; commas stand between several parts.
     columns: String,
     servers: Vec<Server>,
     /// Where to be the relay, instead.
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     rows.retain(|row| row.name.contains(&wanted.rows));
     let mut table = Table::default();
     let mut servers = wanted.servers;
-    servers.retain(|server| server.name().contains(&wanted.columns));
+    servers.retain(|server| wanted.columns.split(',').any(|part| server.name().contains(part)));
     let mut turns = servers.clone();
     for round in 1..=wanted.rounds {
         for row in &rows {
