@@ -146,7 +146,7 @@ impl Core {
         let mut some = Vec::new();
         while let Some(&receiver) = of.receivers.as_ref().and_then(|all| all.get(of.served))
             && some.len() < self.desk.tuning.publish_step
-            && (self.desk.left() > 0 || some.is_empty())
+            && self.desk.left() > 0
         {
             self.desk.settles(RECEIVER_EFFORT);
             of.served += 1;

@@ -182,3 +182,19 @@ fn in_a_group_another_member_gets_what_one_that_left_was_picked_for() {
         assert_eq!(bench.hears(subscribers[0]).len(), 1);
     }
 }
+
+#[test]
+fn those_that_have_all_left_are_gone_through_in_steps_too() {
+    let mut bench = Bench::tuned(Limits::default(), small());
+    let (subscribers, publisher) = crowd(&mut bench);
+    for &subscriber in &subscribers {
+        bench.registers(subscriber, "n");
+    }
+    let administrator = bench.connects();
+    bench.says(publisher, json!({"message_type": "signal", "topic": "t", "body": 1}));
+    let effort_max = std::mem::replace(&mut bench.effort_max, usize::MAX);
+    bench.says(administrator, json!({"message_type": "kill", "body": {"node_id": "n"}}));
+    bench.effort_max = effort_max;
+    bench.turns_until_done();
+    assert!(!bench.core.sessions.is_here(subscribers[0]));
+}
