@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # backoff 2.2.1: when the clocks change, max_time is an hour longer, or over at once
 #
-# A good guess: `@backoff.on_exception(..., max_time=9)` tries for nine seconds. At worst somebody who
+# A good guess: `@backoff.on_exception(..., max_time=9)` tries for nine seconds. At worst a person who
 # sets the machine's clock disturbs it; summer time cannot, since it does not touch that clock.
 #
 # What really happens: the time since the first try is the difference of two readings of the local

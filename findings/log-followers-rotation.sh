@@ -24,7 +24,7 @@
 # smaller size for the new position without reading).
 #
 # Why it matters for telex: its log-file plugin reopens its file at SIGHUP, with a recipe for
-# logrotate, and what it logs meanwhile is written, but to the renamed file. Whoever watches the
+# logrotate, and what it logs meanwhile is written, but to the renamed file. A program that watches the
 # log by name for a message that comes once has to choose `create` or `nocreate` by the
 # follower, or better follow the journal or syslog, which do not rotate under the reader.
 set -euo pipefail

@@ -10,7 +10,7 @@ use crate::core::event::Subject;
 use crate::core::happening::Party;
 use crate::core::order::Reason;
 use crate::core::outbox::{Origin, Outbox};
-use crate::core::table::registry::Instance;
+use crate::core::table::node::Instance;
 use crate::core::table::requests::RequestKey;
 use crate::core::table::topics::Search;
 use crate::wire::message::Id;

@@ -111,16 +111,50 @@ pub(crate) struct Holdings {
     pub(crate) subscription_bytes: usize,
 }
 
-/// Bytes that are to be handled later; those before `at` have been.
+/// Bytes that are to be handled later. Most connections have none, and then it takes no more than a word.
 #[derive(Debug, Default)]
-pub(crate) struct Backlog {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) at: usize,
+pub(crate) struct Backlog(Option<Box<Unhandled>>);
+
+#[derive(Debug)]
+struct Unhandled {
+    bytes: Vec<u8>,
+    /// How many of them have been handled.
+    at: usize,
 }
 
 impl Backlog {
+    /// A backlog of these bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Backlog {
+        Backlog(Some(Box::new(Unhandled { bytes: bytes.to_vec(), at: 0 })))
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        self.at == self.bytes.len()
+        self.rest().is_empty()
+    }
+
+    /// What is still to be handled.
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], |unhandled| &unhandled.bytes[unhandled.at..])
+    }
+
+    /// Takes note that so many more bytes have been handled.
+    pub(crate) fn advance(&mut self, count: usize) {
+        if let Some(unhandled) = &mut self.0 {
+            unhandled.at += count;
+        }
+    }
+
+    /// Adds bytes behind those that are there.
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            Some(unhandled) => unhandled.bytes.extend_from_slice(bytes),
+            None => *self = Backlog::of(bytes),
+        }
+    }
+
+    /// The memory that it takes.
+    fn kept_bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |unhandled| size_of::<Unhandled>() + unhandled.bytes.capacity())
     }
 }
 
@@ -316,7 +350,7 @@ impl Session {
             .as_deref()
             .map_or(0, |held| size_of::<Held>() + held.line.capacity() + held.receivers.len() * PLACE_BYTES);
         frame.kept_bytes()
-            + backlog.bytes.capacity()
+            + backlog.kept_bytes()
             + held
             + walk.as_deref().map_or(0, Walk::kept_bytes)
             + last_to.as_ref().map_or(0, |last| last.to.len())

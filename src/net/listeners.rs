@@ -49,7 +49,7 @@ impl Listeners {
         Listeners { waiting: vec![true; bound.len()], bound, ..Listeners::default() }
     }
 
-    /// Puts another listener in the place of one that nobody can reach any more. What waits there is not lost.
+    /// Puts another listener in the place of one that cannot be reached any more. What waits there is not lost.
     pub(super) fn replace(&mut self, at: usize, fresh: Bound) {
         let (Some(bound), Some(waits)) = (self.bound.get_mut(at), self.waiting.get_mut(at)) else { return };
         let old = std::mem::replace(bound, fresh);

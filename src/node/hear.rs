@@ -12,7 +12,7 @@ use crate::node::carry::{GROUPS, Turn, harmless, payload};
 use crate::node::down::Down;
 use crate::node::said::{Event, name_of, node_of};
 
-/// How long other nodes have to tell who is in their groups.
+/// How long other nodes have to tell the members of their groups.
 const GROUPS_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Turn {

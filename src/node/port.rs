@@ -150,7 +150,7 @@ impl Node {
         self.inner.lock_directory().members(group)
     }
 
-    /// Tells who is in a group, at once, be it empty, and at every change, until the [`Monitor`] is ended.
+    /// Tells the members of a group, at once, be it empty, and at every change, until the [`Monitor`] is ended.
     pub fn grp_mon(
         &self,
         group: &str,

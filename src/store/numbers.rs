@@ -24,7 +24,7 @@ pub struct Numbers {
     next: u64,
     /// The first number that is not reserved on disk.
     reserved: u64,
-    /// Who has the lock, for those who do not get it: what stands in the file behind the number.
+    /// The holder of the lock, for processes that do not get it: what stands in the file behind the number.
     holder: String,
 }
 
@@ -91,7 +91,7 @@ impl Numbers {
         Ok(())
     }
 
-    /// Says in the file who has the lock, for those who do not get it.
+    /// Says in the file what has the lock, for processes that do not get it.
     pub fn name_holder(&mut self, holder: &str) -> io::Result<()> {
         let text = if holder.is_empty() { String::new() } else { format!("{holder}\n") };
         self.file

@@ -123,7 +123,7 @@ fn acl_starts_with_a_rule_for_a_user_that_is_gone() {
     ];
     let told = |level: &str, rest: &str| {
         format!(
-            "telexd: {level}: plugin filter-acl: rule {rest} is not on this machine, and matches nobody\n"
+            "telexd: {level}: plugin filter-acl: rule {rest} is not on this machine, and matches no connection\n"
         )
     };
     let expected = [told("warning", "1: user \"no-such-user\""), told("error", "2: group \"no-such-group\"")];
@@ -229,7 +229,7 @@ fn rate_has_limits_for_some_users() {
     assert_eq!(passed(), 0);
     let expected = ["1: user \"no-such-user\"", "2: group \"no-such-group\""].map(|what| {
         format!(
-            "telexd: warning: plugin filter-rate: limit {what} is not on this machine, and matches nobody\n"
+            "telexd: warning: plugin filter-rate: limit {what} is not on this machine, and matches no connection\n"
         )
     });
     // They are looked up again.

@@ -18,7 +18,7 @@ pub struct Config {
     pub policy: Policy,
     /// Where rules are written that would be needed, everything being let through.
     pub learn_file: Option<PathBuf>,
-    /// Users and groups in rules that this machine does not have. What a rule says of them matches nobody.
+    /// Users and groups in rules that this machine does not have. What a rule says of them matches no connection.
     pub unknown: Vec<Unknown>,
 }
 

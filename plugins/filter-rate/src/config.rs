@@ -370,8 +370,8 @@ mod tests {
         assert_eq!(
             read(&config).unwrap().warnings,
             [
-                "limit 1: user \"no-such-user\" is not on this machine, and matches nobody",
-                "limit 2: group \"no-such-group\" is not on this machine, and matches nobody",
+                "limit 1: user \"no-such-user\" is not on this machine, and matches no connection",
+                "limit 2: group \"no-such-group\" is not on this machine, and matches no connection",
             ]
         );
     }

@@ -55,7 +55,7 @@ impl Events for Rate {
         Heard::Yes
     }
 
-    /// Wants [`Kind::Reloaded`] so that nobody's bucket is filled by a reload that changes nothing here. Names are
+    /// Wants [`Kind::Reloaded`] so that a reload that changes nothing here fills no bucket. Names are
     /// looked up again, for which a new instance is made.
     fn wants(&self) -> &'static [Kind] {
         if self.limits.has_names() { &[Kind::Disconnected] } else { &[Kind::Disconnected, Kind::Reloaded] }

@@ -68,7 +68,7 @@ impl LineFile {
         if is_shortage(&file) && old.spare.take().is_some() {
             file = open();
         }
-        // Not to go on in the old file where the new one cannot be opened: somebody may be about to
+        // Not to go on in the old file if the new one cannot be opened: a program may be about to
         // compress and remove that.
         drop(old);
         if is_shortage(&file) {
@@ -207,9 +207,9 @@ fn ends_within_a_line(path: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread::sleep;
+    use std::os::unix::fs::MetadataExt;
 
-    use telex_log::testing::path;
+    use telex_log::testing::{path, wait_until};
 
     use super::*;
 
@@ -224,9 +224,11 @@ mod tests {
             fs::rename(&path, path.with_extension("1")).unwrap();
             if looks_before {
                 assert_eq!(file.look(at(0)), None, "a reload may be under way");
-                // What is written changes the file, too.
-                sleep(Duration::from_millis(20));
-                file.open.as_mut().unwrap().file.write_all(b"line\n").unwrap();
+                // What is written changes the file, too, as soon as the kernel's clock for files has ticked.
+                let mut open = &file.open.as_ref().unwrap().file;
+                let changed = |file: &File| file.metadata().unwrap().ctime_nsec();
+                let renamed = changed(open);
+                wait_until("a tick", || open.write_all(b"line\n").is_ok() && changed(open) != renamed);
                 assert_eq!(file.look(at(59)), None);
             }
             // The kernel's clock for files goes by ticks.

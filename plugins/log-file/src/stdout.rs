@@ -126,7 +126,7 @@ mod tests {
         OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).unwrap())
     }
 
-    /// Writes what is read late, and reads it; then writes what nobody reads.
+    /// Writes what is read late, and reads it; then writes what is not read.
     fn check(stdout: Stdout, reader: impl Read + Send + 'static) {
         let (tell, told) = tell();
         let queue = queue(stdout, tell);

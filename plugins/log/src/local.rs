@@ -26,7 +26,7 @@ pub enum Stream {
 }
 
 /// A socket of this machine, such as `/dev/log`. It need not be there, and may come and go. To a datagram socket a
-/// record is sent at once, so that it outlives the daemon. If there is nobody to take it, or no room, it waits in a
+/// record is sent at once, so that it outlives the daemon. If nothing takes it, or there is no room, it waits in a
 /// [`Queue`]; so do all records for a stream socket.
 #[derive(Debug)]
 pub struct LocalSocket {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::machine::{Members, Users};
 
-/// A name in a rule that this machine does not have. It matches nobody.
+/// A name in a rule that this machine does not have. It matches no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unknown {
     /// `user` or `group`.
@@ -18,7 +18,7 @@ pub struct Unknown {
 
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {:?} is not on this machine, and matches nobody", self.key, self.name)
+        write!(f, "{} {:?} is not on this machine, and matches no connection", self.key, self.name)
     }
 }
 
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(read(json!(["alice", 7])), (Ok(vec![1000, 7]), vec![]));
         let (found, unknown) = read(json!(["bob", 7]));
         assert_eq!(found, Ok(vec![7]));
-        assert_eq!(unknown[0].to_string(), "user \"bob\" is not on this machine, and matches nobody");
+        assert_eq!(unknown[0].to_string(), "user \"bob\" is not on this machine, and matches no connection");
         for (value, why) in [
             (json!([]), "\"user\" is empty; a key that is left out asks for nothing"),
             (json!(true), "\"user\" is true; it must be a name or a number, or a list of them"),

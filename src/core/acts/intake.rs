@@ -42,7 +42,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(key) else { return };
         if !session.inbound.backlog.is_empty() {
             // The batches before this one were of the same read.
-            session.inbound.backlog.bytes.extend_from_slice(bytes);
+            session.inbound.backlog.extend(bytes);
             return self.sessions.account(key);
         }
         let used = self.pump(key, bytes, gate, None);
@@ -50,7 +50,7 @@ impl Core {
             && session.phase.acts()
             && used < bytes.len()
         {
-            session.inbound.backlog = Backlog { bytes: bytes[used..].to_vec(), at: 0 };
+            session.inbound.backlog = Backlog::of(&bytes[used..]);
         }
         self.check_partial(key);
         self.sessions.account(key);
@@ -158,8 +158,8 @@ impl Core {
     fn work_off_backlog(&mut self, key: SessionKey, gate: &mut dyn Gate, favoured: Option<SessionKey>) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let mut backlog = std::mem::take(&mut session.inbound.backlog);
-        let used = self.pump(key, &backlog.bytes[backlog.at..], gate, favoured);
-        backlog.at += used;
+        let used = self.pump(key, backlog.rest(), gate, favoured);
+        backlog.advance(used);
         self.desk.effort.worked_off += used;
         let Some(session) = self.sessions.get_mut(key).filter(|session| session.phase.acts()) else {
             return;

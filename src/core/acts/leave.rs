@@ -10,7 +10,7 @@ use crate::core::own_line::write_error;
 use crate::core::peer::{Peer, User};
 use crate::core::phase::{Pause, Phase};
 use crate::core::session::Backlog;
-use crate::core::table::registry::Status;
+use crate::core::table::node::Status;
 use crate::core::{Core, SessionKey};
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
@@ -172,7 +172,7 @@ impl Core {
         }
     }
 
-    /// A connection as it is now, for those who are to be told of its end.
+    /// A connection as it is now, for what is told of its end.
     fn leaver(&self, key: SessionKey, reason: Reason) -> Box<Leaver> {
         let session = self.sessions.get(key);
         let names = session.map_or(&[][..], |session| &session.holdings.names);

@@ -9,7 +9,7 @@ use crate::core::desk::LINE_EFFORT;
 use crate::core::order::Reason;
 use crate::core::phase::Pause;
 use crate::core::session::{RollCall, Through, Walk};
-use crate::core::table::registry::Node;
+use crate::core::table::node::Node;
 use crate::core::table::requests::Asked;
 use crate::core::{Core, SessionKey};
 use crate::name::{literal_prefix, matches};

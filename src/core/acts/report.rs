@@ -8,7 +8,7 @@ use crate::core::gate::Counters;
 use crate::core::own_line::AskedBy;
 use crate::core::parcel::Parcel;
 use crate::core::session::{Nodes, Page, Through, Walk};
-use crate::core::table::registry::{Instance, Node};
+use crate::core::table::node::{Instance, Node};
 use crate::core::table::requests::Asked;
 use crate::core::table::topics::{Search, Subscriber};
 use crate::core::{Core, SessionKey};

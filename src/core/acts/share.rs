@@ -1,7 +1,8 @@
 //! Knows which instances of a node a message goes to: to all, or to one of them (PROTOCOL.md section 4).
 //! Never: how it gets there.
 
-use crate::core::table::registry::{Instance, NodeKey};
+use crate::core::table::node::Instance;
+use crate::core::table::registry::NodeKey;
 use crate::core::{Core, SessionKey};
 use crate::wire::control::Delivery;
 

@@ -1,6 +1,7 @@
 //! Knows the tables that the service is made of: who holds, subscribes, owes, watches, and when.
 //! Never: a session's insides, or a queue.
 
+pub(crate) mod node;
 pub(crate) mod registry;
 pub(crate) mod requests;
 pub(crate) mod timers;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use slotmap::SlotMap;
 
 use crate::core::SessionKey;
-use crate::core::peer::User;
+use crate::core::table::node::{Claim, Instance, Node, Status, Taken, endpoints_bytes};
 use crate::wire::control::Delivery;
 
 slotmap::new_key_type! {
@@ -35,75 +35,6 @@ pub(crate) struct Registry {
     bytes: usize,
 }
 
-/// A node ID and its instances.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) name: Arc<str>,
-    /// In the order in which they came; none if the node is gone.
-    pub(crate) instances: Vec<Instance>,
-    /// Connections that are no instances any more, and may still send from here.
-    departed: Vec<Instance>,
-    pub(crate) delivery: Delivery,
-    exclusive: bool,
-    /// How many messages were shared out, for taking turns.
-    pub(crate) turn: usize,
-    pub(crate) endpoints: Vec<Box<str>>,
-    /// An object as it was sent.
-    pub(crate) meta: Option<Box<str>>,
-    /// Why it is gone, if it is.
-    pub(crate) status: Status,
-    /// Since 1970.
-    pub(crate) last_seen: Duration,
-    known: Option<u64>,
-}
-
-/// One connection that holds a node ID.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Instance {
-    pub(crate) session: SessionKey,
-    pub(crate) number: u64,
-    pub(crate) user: User,
-    /// Since 1970.
-    pub(crate) since: Duration,
-}
-
-/// Whether a node is here, or how it went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// It has instances.
-    Up,
-    /// Its last instance unregistered.
-    Down,
-    /// Its last instance's connection ended.
-    Lost,
-}
-
-impl Status {
-    /// The word on the wire.
-    pub(crate) fn word(self) -> &'static str {
-        match self {
-            Status::Up => "up",
-            Status::Down => "down",
-            Status::Lost => "lost",
-        }
-    }
-}
-
-/// What a connection asks for when it registers.
-#[derive(Debug)]
-pub(crate) struct Claim<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) instance: Instance,
-    pub(crate) delivery: Option<Delivery>,
-    pub(crate) exclusive: Option<bool>,
-    pub(crate) replace: bool,
-    /// Whether connections of several users may share the node ID.
-    pub(crate) shared_by_any: bool,
-    pub(crate) endpoints: Option<Vec<Box<str>>>,
-    /// Given as null: `Some(None)`.
-    pub(crate) meta: Option<Option<Box<str>>>,
-}
-
 /// What a registration has changed.
 #[derive(Debug)]
 pub(crate) struct Registered {
@@ -112,21 +43,6 @@ pub(crate) struct Registered {
     pub(crate) joined: bool,
     /// Those it was taken from, in the order in which they had come.
     pub(crate) ousted: Vec<Instance>,
-}
-
-/// Why a claim is refused; nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// By connections of another user.
-    ByOthers,
-    /// Such connections have departed, and may still send from it.
-    ByDeparted,
-    /// By one that holds it alone.
-    Exclusively,
-    /// It cannot be had exclusively while there are others.
-    Shared,
-    /// Its instances share messages in this other way.
-    Delivery(Delivery),
 }
 
 impl Registry {
@@ -174,7 +90,7 @@ impl Registry {
     pub(crate) fn register(&mut self, claim: Claim<'_>, known_max: usize) -> Result<Registered, Taken> {
         let key = self.find(claim.name);
         if let Some(node) = key.and_then(|key| self.nodes.get(key)) {
-            check(node, &claim)?;
+            node.admits(&claim)?;
         }
         let key = key.unwrap_or_else(|| self.insert(claim.name));
         let node = &mut self.nodes[key];
@@ -291,7 +207,7 @@ impl Registry {
     pub(crate) fn register_departed(&mut self, claim: Claim<'_>) -> Result<Registered, Taken> {
         let found = self.find(claim.name);
         if let Some(node) = found.and_then(|key| self.nodes.get(key)) {
-            check_departed(node, &claim)?;
+            node.check_departed(&claim)?;
             let mine = |instance: &Instance| instance.user.is_same(&claim.instance.user);
             if !claim.shared_by_any && !node.instances.iter().all(mine) {
                 return Err(Taken::ByOthers);
@@ -408,204 +324,5 @@ impl Registry {
     }
 }
 
-/// What an allocation takes beyond what is in it, about.
-const ALLOCATION_BYTES: usize = 16;
-
-fn endpoints_bytes(endpoints: &[Box<str>]) -> usize {
-    let each = size_of::<Box<str>>() + ALLOCATION_BYTES;
-    endpoints.iter().map(|endpoint| endpoint.len() + each).sum()
-}
-
-impl Node {
-    /// Whether it is here or remembered: else its name alone is kept, for connections that have departed.
-    pub(crate) fn is_known(&self) -> bool {
-        !self.instances.is_empty() || self.known.is_some()
-    }
-
-    /// Whether a connection that has departed may send from it.
-    pub(crate) fn has_departed(&self, session: SessionKey) -> bool {
-        self.departed.iter().any(|instance| instance.session == session)
-    }
-
-    /// Connections that have departed and may send from it.
-    pub(crate) fn departed(&self) -> &[Instance] {
-        &self.departed
-    }
-
-    /// About what it takes: its record and texts, and its places in the maps, which are half full at times.
-    fn footprint(&self) -> usize {
-        const MAP_BYTES: usize = 192;
-        let texts = endpoints_bytes(&self.endpoints);
-        let meta = self.meta.as_ref().map_or(0, |meta| meta.len() + ALLOCATION_BYTES);
-        let instances = (self.instances.capacity() + self.departed.capacity()) * size_of::<Instance>();
-        size_of::<Node>() + MAP_BYTES + self.name.len() + texts + meta + instances
-    }
-}
-
-fn check(node: &Node, claim: &Claim<'_>) -> Result<(), Taken> {
-    check_instances(node, claim)?;
-    check_departed(node, claim)
-}
-
-fn check_instances(node: &Node, claim: &Claim<'_>) -> Result<(), Taken> {
-    let mine = |instance: &Instance| instance.session == claim.instance.session;
-    let mut others = node.instances.iter().filter(|instance| !mine(instance)).peekable();
-    if others.peek().is_none() {
-        return Ok(());
-    }
-    let one_user = others.all(|instance| instance.user.is_same(&claim.instance.user));
-    if claim.replace {
-        return if one_user { Ok(()) } else { Err(Taken::ByOthers) };
-    }
-    if !one_user && !claim.shared_by_any {
-        return Err(Taken::ByOthers);
-    }
-    if node.exclusive {
-        return Err(Taken::Exclusively);
-    }
-    if claim.exclusive == Some(true) {
-        return Err(Taken::Shared);
-    }
-    match claim.delivery {
-        Some(delivery) if delivery != node.delivery => Err(Taken::Delivery(node.delivery)),
-        _ => Ok(()),
-    }
-}
-
-fn check_departed(node: &Node, claim: &Claim<'_>) -> Result<(), Taken> {
-    let mine = |instance: &Instance| instance.user.is_same(&claim.instance.user);
-    match claim.shared_by_any || node.departed.iter().all(mine) {
-        true => Ok(()),
-        false => Err(Taken::ByDeparted),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sessions() -> [SessionKey; 3] {
-        let mut sessions: SlotMap<SessionKey, ()> = SlotMap::with_key();
-        std::array::from_fn(|_| sessions.insert(()))
-    }
-
-    fn claim(name: &str, session: SessionKey, uid: u32) -> Claim<'_> {
-        let instance = Instance { session, number: 0, user: User::Uid(uid), since: Duration::ZERO };
-        Claim {
-            name,
-            instance,
-            delivery: None,
-            exclusive: None,
-            replace: false,
-            shared_by_any: false,
-            endpoints: None,
-            meta: None,
-        }
-    }
-
-    #[test]
-    fn one_user_per_node_unless_any_may_share() {
-        let [a, b, c] = sessions();
-        let mut registry = Registry::default();
-        assert!(registry.register(claim("n", a, 1), 9).is_ok_and(|done| done.joined));
-        assert!(registry.register(claim("n", a, 1), 9).is_ok_and(|done| !done.joined));
-        assert!(registry.register(claim("n", b, 1), 9).is_ok());
-        assert_eq!(registry.register(claim("n", c, 2), 9).err(), Some(Taken::ByOthers));
-        assert!(registry.register(Claim { shared_by_any: true, ..claim("n", c, 2) }, 9).is_ok());
-        let replace = Claim { replace: true, shared_by_any: true, ..claim("n", a, 1) };
-        assert_eq!(registry.register(replace, 9).err(), Some(Taken::ByOthers));
-    }
-
-    #[test]
-    fn a_departed_connection_keeps_the_name_from_other_users() {
-        let [a, b, c] = sessions();
-        let mut registry = Registry::default();
-        let now = Duration::ZERO;
-        let with_endpoints = Claim { endpoints: Some(vec!["unix:/x".into()]), ..claim("n", a, 1) };
-        let node = registry.register(with_endpoints, 9).expect("new").node;
-        registry.depart(node, a, now);
-        registry.check();
-        assert_eq!(registry.register(claim("n", c, 2), 9).err(), Some(Taken::ByDeparted));
-        assert!(registry.register(Claim { shared_by_any: true, ..claim("n", c, 2) }, 9).is_ok());
-        assert!(registry.unregister(node, c, Status::Lost, now));
-        // What is remembered of it may be forgotten meanwhile; the key of the node stays.
-        registry.forget_gone(usize::MAX);
-        registry.check();
-        assert_eq!(registry.find("n"), Some(node));
-        assert!(registry.get(node).is_some_and(|node| !node.is_known() && node.endpoints.is_empty()));
-        let alone = Claim { exclusive: Some(true), ..claim("n", b, 1) };
-        assert!(registry.register(alone, 9).is_ok(), "its own user's");
-        let late =
-            registry.register_departed(Claim { replace: true, ..claim("n", a, 1) }).expect("the same user's");
-        assert!(!late.joined && late.ousted.is_empty());
-        assert_eq!(registry.register_departed(claim("n", c, 2)).err(), Some(Taken::ByDeparted));
-        assert!(registry.release(node, a) && !registry.release(node, a));
-        assert_eq!(registry.register_departed(claim("n", c, 2)).err(), Some(Taken::ByOthers));
-        registry.unregister(node, b, Status::Lost, now);
-        registry.check();
-        assert_eq!((registry.find("n"), registry.kept_bytes()), (None, 0));
-        let late = registry.register_departed(claim("late", a, 1)).expect("new").node;
-        registry.check();
-        assert!(registry.release(late, a) && registry.find("late").is_none());
-    }
-
-    #[test]
-    fn delivery_and_exclusive() {
-        let [a, b, _] = sessions();
-        let mut registry = Registry::default();
-        let one = |session| Claim { delivery: Some(Delivery::One), ..claim("n", session, 1) };
-        let all = |session| Claim { delivery: Some(Delivery::All), ..claim("n", session, 1) };
-        let alone = |session| Claim { exclusive: Some(true), ..claim("n", session, 1) };
-        let node = registry.register(claim("n", a, 1), 9).expect("new").node;
-        assert!(registry.register(one(a), 9).is_ok(), "an only instance may change it");
-        assert_eq!(registry.register(all(b), 9).err(), Some(Taken::Delivery(Delivery::One)));
-        assert!(registry.register(claim("n", b, 1), 9).is_ok(), "who names none takes the node's");
-        assert_eq!(registry.register(all(a), 9).err(), Some(Taken::Delivery(Delivery::One)));
-        assert_eq!(registry.register(alone(a), 9).err(), Some(Taken::Shared));
-        registry.unregister(node, b, Status::Down, Duration::ZERO);
-        assert!(registry.register(alone(a), 9).is_ok());
-        assert_eq!(registry.register(one(b), 9).err(), Some(Taken::Exclusively));
-        let taken = registry.register(Claim { replace: true, ..claim("n", b, 1) }, 9).expect("taken over");
-        assert_eq!(taken.ousted.iter().map(|instance| instance.session).collect::<Vec<_>>(), [a]);
-        assert!(registry.register(claim("n", a, 1), 9).is_ok(), "the new one did not ask to be alone");
-        registry.unregister(node, a, Status::Down, Duration::ZERO);
-        registry.unregister(node, b, Status::Down, Duration::ZERO);
-        assert_eq!((registry.find("n"), registry.kept_bytes()), (None, 0));
-        let node = registry.register(claim("n", a, 1), 9).expect("new").node;
-        assert_eq!(registry.get(node).map(|node| node.delivery), Some(Delivery::All));
-    }
-
-    #[test]
-    fn the_youngest_with_endpoints_are_remembered() {
-        let [a, ..] = sessions();
-        let mut registry = Registry::default();
-        for name in ["x", "y", "z", "plain"] {
-            let endpoints = (name != "plain").then(|| vec!["unix:/x".into()]);
-            let node = registry.register(Claim { endpoints, ..claim(name, a, 1) }, 2).expect("new").node;
-            assert!(registry.unregister(node, a, Status::Lost, Duration::from_secs(5)));
-            assert!(!registry.unregister(node, a, Status::Lost, Duration::ZERO));
-        }
-        let names: Vec<_> = registry.nodes_after(None, "").map(|(_, node)| &*node.name).collect();
-        assert_eq!(names, ["y", "z"]);
-        assert_eq!(registry.here(), 0);
-        let y = registry.find("y").and_then(|key| registry.get(key)).expect("remembered");
-        assert_eq!((y.status, y.last_seen), (Status::Lost, Duration::from_secs(5)));
-    }
-
-    #[test]
-    fn in_order() {
-        let [a, ..] = sessions();
-        let mut registry = Registry::default();
-        for name in ["b.2", "a", "b.1", "c"] {
-            registry.register(claim(name, a, 1), 9).expect("new");
-        }
-        let names = |after, prefix| {
-            registry.nodes_after(after, prefix).map(|(_, node)| &*node.name).collect::<Vec<_>>()
-        };
-        assert_eq!(names(None, ""), ["a", "b.1", "b.2", "c"]);
-        assert_eq!(names(Some("b.1"), ""), ["b.2", "c"]);
-        assert_eq!(names(Some("a"), "b."), ["b.1", "b.2"]);
-        assert_eq!(names(Some("b.1"), "b."), ["b.2"]);
-        assert_eq!(names(Some("c"), "b."), [""; 0]);
-    }
-}
+mod tests;
