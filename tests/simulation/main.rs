@@ -8,10 +8,13 @@
 //! Two kinds of runs: one in which each event is followed to its end and compared exactly, and one in which work
 //! is spread over many steps and other events come in between, held to a `ledger` of what peers read (`spread`).
 //!
+//! `clients` are the library's own, without threads and sockets, and held to a ledger of what they promise.
+//!
 //! `shell` treats the core as the daemon's loop does, `peers` draws what happens, `run` makes a whole
 //! life of it. `model` has what the protocol's state is, `handling`, `routing`, `control` and `leaving`
 //! what it says of lines, messages, requests to the daemon and ends, `fits` compares lines.
 
+mod clients;
 mod control;
 mod fits;
 #[path = "../fuzz/targets/core.rs"]
@@ -46,6 +49,13 @@ fn spread_work_keeps_the_promises() {
         })
     });
     println!("{read} messages were read, {lists} lists answered");
+}
+
+#[test]
+fn clients_keep_the_promises() {
+    let mut total = clients::Summary::default();
+    for_each_seed(clients::SEEDS, |seed| clients::run(seed).map(|summary| total.add(&summary)));
+    println!("{total:?}");
 }
 
 /// Runs the seeds that were asked for, or `usual` ones.

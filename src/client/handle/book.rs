@@ -38,17 +38,32 @@ pub(super) struct Request {
     until: Instant,
     /// Where in the output it begins; `None` while it waits for its turn.
     at: Option<u64>,
+    /// Whether it is for the daemon, and needs no name to come from.
+    is_to_daemon: bool,
 }
 
 impl Request {
     pub(super) fn new(line: &[u8], waiter: Waiter, patience: Duration, now: Instant) -> Request {
         // What is too far away to be told is far enough.
         let until = now.checked_add(patience).unwrap_or(now + FOREVER);
-        Request { line: line.into(), waiter, patience, until, at: None }
+        Request { line: line.into(), waiter, patience, until, at: None, is_to_daemon: false }
+    }
+
+    pub(super) fn for_daemon(mut self, is_to_daemon: bool) -> Request {
+        self.is_to_daemon = is_to_daemon;
+        self
     }
 
     pub(super) fn waiter(&mut self) -> &mut Waiter {
         &mut self.waiter
+    }
+
+    /// What was to be remembered if it had succeeded.
+    pub(super) fn note(&mut self) -> Option<Note> {
+        match &mut self.waiter {
+            Waiter::One(_, note) => note.take(),
+            _ => None,
+        }
     }
 
     /// Whether it is of the connection itself.
@@ -253,17 +268,25 @@ impl Book {
         lost.into_iter().filter_map(take).collect()
     }
 
-    /// The requests of which nothing was written: what stands before `written` in the output was.
+    /// The requests to others of which nothing was written: what stands before `written` in the output was, and
+    /// what stood behind it is written anew.
     pub(super) fn give_up_unwritten(&mut self, written: u64) -> Vec<Request> {
         let is_unwritten = |request: &Request| !request.is_own() && request.at.is_none_or(|at| at >= written);
-        let mut lost: Vec<u64> = self
-            .requests
-            .iter()
-            .filter(|(_, request)| is_unwritten(request))
-            .map(|(number, _)| *number)
-            .collect();
-        lost.sort_unstable();
-        lost.into_iter().filter_map(|number| self.remove(number)).collect()
+        let unwritten = self.requests.iter().filter(|(_, request)| is_unwritten(request));
+        let mut unwritten: Vec<u64> = unwritten.map(|(number, _)| *number).collect();
+        unwritten.sort_unstable();
+        let mut lost = Vec::new();
+        for number in unwritten.into_iter().rev() {
+            let Some(request) = self.requests.get_mut(&number) else { continue };
+            if !request.is_to_daemon {
+                lost.extend(self.remove(number));
+            } else if request.at.take().is_some() {
+                self.open -= 1;
+                self.waiting.push_front(number);
+            }
+        }
+        lost.reverse();
+        lost
     }
 
     fn remove(&mut self, number: u64) -> Option<Request> {

@@ -191,7 +191,11 @@ impl Handle {
     /// cannot be delivered is told by [`Change::Undelivered`] with the ticket that this gives.
     pub fn send<'a>(&self, to: impl Into<To<'a>>, body: &str) -> Result<Ticket, Error> {
         let to = to.into();
-        say(self.shared(), to, |state| state.lines.signal(to, body, state.output.lines()))
+        say(
+            self.shared(),
+            |state| state.check(to),
+            |state| state.lines.signal(to, body, state.output.lines()),
+        )
     }
 
     /// Sends a signal to all that subscribe to `topic`; that nothing does is no error.
@@ -217,9 +221,8 @@ impl Handle {
     /// Is an instance of `node_id` no more. If another connection has taken the name, it is not tried again to get
     /// it back.
     pub fn unregister(&self, node_id: &str) -> Answer<()> {
-        self.shared().lock().holdings.give_up_name(node_id);
-        let note = Some(Note::Unregistered(node_id.to_owned()));
-        self.ask(To::Daemon, "unregister", &ask::node_id(node_id), CONTROL_TIMEOUT, note, |_| Ok(()))
+        let note = Note::Unregistered(node_id.to_owned());
+        self.end("unregister", &ask::node_id(node_id), note, |holdings| holdings.give_up_name(node_id))
     }
 
     /// Subscribes to a pattern of topics: `*` is any one token, `>` at the end one or more. Of the connections that
@@ -273,7 +276,7 @@ impl Handle {
             undo(&shared, |holdings| holdings.drop_monitor(&ours));
         });
         let slot = Slot::new();
-        let waiter = Waiter::One(Arc::clone(&slot), None);
+        let waiter = Waiter::One(Arc::clone(&slot), Some(Note::Monitored(pattern.to_owned())));
         let asked = self.locked(|state, now| {
             state.holdings.monitor(pattern, &queue);
             state.request(To::Daemon, "monitor", &ask::node_id(pattern), CONTROL_TIMEOUT, waiter, now)

@@ -115,21 +115,22 @@ impl Driven {
         let arrivals = intake.cut(bytes);
         let taken = take_in(&self.shared, &mut intake, arrivals);
         drop(intake);
-        self.run();
+        run_tasks(&self.shared);
         taken
     }
 
-    /// The connection has ended.
-    pub fn lost(&mut self) {
+    /// The connection has ended. True if all was restored by then.
+    pub fn lost(&mut self) -> bool {
         let mut intake = self.shared.lock_intake();
         let arrivals = intake.finish();
         // What is wrong with it makes no difference any more.
         let _ = take_in(&self.shared, &mut intake, arrivals);
         let why = farewell(&intake);
         drop(intake);
-        self.run();
+        run_tasks(&self.shared);
         let mut state = self.shared.lock();
-        if matches!(state.phase, Phase::Up) {
+        let was_up = matches!(state.phase, Phase::Up);
+        if was_up {
             self.tries = 0;
         }
         if state.is_writing {
@@ -138,14 +139,8 @@ impl Driven {
         let ended = state.lose(Error::Closed { why });
         drop(state);
         end_all(ended).into_iter().for_each(run_job);
-        self.run();
-    }
-
-    /// Runs handlers and callbacks.
-    fn run(&mut self) {
-        if !matches!(self.shared.lock().phase, Phase::Restoring(_)) {
-            run_tasks(&self.shared);
-        }
+        run_tasks(&self.shared);
+        was_up
     }
 }
 

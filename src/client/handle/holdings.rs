@@ -24,6 +24,8 @@ pub(super) enum Note {
     Unregistered(String),
     /// `unsubscribe`: the pattern and the group.
     Unsubscribed(String, Option<String>),
+    /// `monitor`: the pattern.
+    Monitored(String),
     /// `unmonitor`: the pattern.
     Unmonitored(String),
 }
@@ -97,13 +99,18 @@ struct Subscription {
     pattern: String,
     group: Option<String>,
     queue: Arc<Queue<Arrival>>,
-    /// The daemon is asked to end it. What still comes is nobody else's.
+    /// The connection was lost, and it is not restored: that something comes by another one does not mean that
+    /// all does.
+    is_out: bool,
+    /// The daemon is asked to end it. What still comes is for nothing else.
     is_ending: bool,
 }
 
 struct Monitor {
     pattern: String,
     queue: Arc<Queue<Presence>>,
+    /// The daemon has not told it all that is there. What it hears it has of another one's news.
+    is_new: bool,
     is_ending: bool,
     /// Instances that are up, by name and unique id, as far as it was told.
     up: HashSet<(String, String)>,
@@ -117,6 +124,20 @@ impl Subscription {
     }
 }
 
+impl Monitor {
+    /// It has been told all that is there: what it has not heard of is gone.
+    fn settle(&mut self, wakers: &mut Vec<Waker>) {
+        self.is_new = false;
+        let mut gone: Vec<_> = self.stale.drain().collect();
+        gone.sort_unstable();
+        for (node_id, unique_id) in gone {
+            self.up.remove(&(node_id.clone(), unique_id.clone()));
+            let down = Presence::Down { node_id, unique_id, reason: "unknown".to_owned() };
+            wakers.extend(self.queue.put(down, 0));
+        }
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Holdings {
     names: Vec<Name>,
@@ -127,17 +148,18 @@ pub(super) struct Holdings {
 }
 
 impl Holdings {
-    /// Remembers what a request has come to.
+    /// Remembers what a request has come to. Whether a name that was lost is held again is not looked at.
     pub(super) fn note(&mut self, note: Note, reply: &Message) {
         match note {
             Note::Registered(terms) => {
                 let Value::String(node_id) = &reply.body_value()["node_id"] else { return };
                 match self.names.iter_mut().find(|name| name.node_id == *node_id) {
-                    Some(name) => (name.terms, name.is_lost) = (terms, false),
+                    Some(name) => name.terms = terms,
                     None => self.names.push(Name { node_id: node_id.clone(), terms, is_lost: false }),
                 }
             }
             Note::Unregistered(node_id) => self.names.retain(|name| name.node_id != node_id),
+            Note::Monitored(pattern) => self.monitored(&pattern),
             ended => self.ended(&ended),
         }
     }
@@ -150,8 +172,11 @@ impl Holdings {
             }
             Note::Unmonitored(pattern) => {
                 self.monitors.retain(|one| !one.is_ending || one.pattern != *pattern);
+                // What they have heard by this one may go now, and none would tell.
+                let new = self.monitors.iter_mut().filter(|one| one.is_new || one.pattern == *pattern);
+                new.for_each(|one| one.stale.clone_from(&one.up));
             }
-            Note::Registered(_) | Note::Unregistered(_) => {}
+            Note::Registered(_) | Note::Unregistered(_) | Note::Monitored(_) => {}
         }
     }
 
@@ -171,7 +196,13 @@ impl Holdings {
 
     pub(super) fn subscribe(&mut self, pattern: &str, group: Option<&str>, queue: &Arc<Queue<Arrival>>) {
         let (pattern, group) = (pattern.to_owned(), group.map(str::to_owned));
-        self.subscriptions.push(Subscription { pattern, group, queue: Arc::clone(queue), is_ending: false });
+        self.subscriptions.push(Subscription {
+            pattern,
+            group,
+            queue: Arc::clone(queue),
+            is_out: false,
+            is_ending: false,
+        });
     }
 
     /// Ends a subscription; gives what the daemon is to be asked, if no other one is the same.
@@ -185,7 +216,13 @@ impl Holdings {
         // What is still on its way has a place to go.
         self.wakers.extend(queue.close());
         let (ended, of) = (Arc::clone(queue), (pattern.clone(), group.clone()));
-        self.subscriptions.push(Subscription { pattern, group, queue: ended, is_ending: true });
+        self.subscriptions.push(Subscription {
+            pattern,
+            group,
+            queue: ended,
+            is_out: false,
+            is_ending: true,
+        });
         Some(Note::Unsubscribed(of.0, of.1))
     }
 
@@ -201,6 +238,7 @@ impl Holdings {
         self.monitors.push(Monitor {
             pattern: pattern.to_owned(),
             queue: Arc::clone(queue),
+            is_new: true,
             is_ending: false,
             up: HashSet::new(),
             stale: HashSet::new(),
@@ -239,16 +277,35 @@ impl Holdings {
         held
     }
 
-    /// The connection was lost, and with it what was to end. If `has_missed`, what comes by subscriptions is
-    /// missing from here on.
+    /// The connection was lost. If `has_missed`, what comes by subscriptions is missing from here on.
     pub(super) fn interrupt(&mut self, has_missed: bool) {
-        self.subscriptions.retain(|one| !one.is_ending);
-        self.monitors.retain(|one| !one.is_ending);
-        for subscription in self.subscriptions.iter().filter(|_| has_missed) {
-            self.wakers.extend(subscription.queue.put(Arrival::Missed(None), 0));
+        for one in &mut self.subscriptions {
+            one.is_out = true;
+            if has_missed {
+                self.wakers.extend(one.queue.put(Arrival::Missed(None), 0));
+            }
         }
         for monitor in &mut self.monitors {
             monitor.stale.clone_from(&monitor.up);
+        }
+    }
+
+    /// The daemon has granted what was asked for again.
+    pub(super) fn granted(&mut self, held: &Held) {
+        match held {
+            Held::Subscription(pattern, group) => {
+                let granted = self.subscriptions.iter_mut().filter(|one| one.is(pattern, group.as_deref()));
+                granted.for_each(|one| one.is_out = false);
+            }
+            Held::Monitor(pattern) => self.monitored(pattern),
+            Held::Name(_) => {}
+        }
+    }
+
+    /// The monitors of this pattern have been told all that is there.
+    fn monitored(&mut self, pattern: &str) {
+        for one in self.monitors.iter_mut().filter(|one| one.pattern == pattern) {
+            one.settle(&mut self.wakers);
         }
     }
 
@@ -267,19 +324,6 @@ impl Holdings {
         }
     }
 
-    /// The monitors have been told all that is there: what they have not heard of is gone.
-    pub(super) fn settle(&mut self) {
-        for monitor in &mut self.monitors {
-            let mut gone: Vec<_> = monitor.stale.drain().collect();
-            gone.sort_unstable();
-            for (node_id, unique_id) in gone {
-                monitor.up.remove(&(node_id.clone(), unique_id.clone()));
-                let down = Presence::Down { node_id, unique_id, reason: "unknown".to_owned() };
-                self.wakers.extend(monitor.queue.put(down, 0));
-            }
-        }
-    }
-
     /// Nothing comes any more.
     pub(super) fn end(&mut self) {
         self.subscriptions
@@ -294,8 +338,11 @@ impl Holdings {
         if let Some(to) = message.topic() {
             let mut is_taken = false;
             for one in self.subscriptions.iter().filter(|one| topic::matches(&one.pattern, to)) {
-                self.wakers.extend(one.queue.put(Arrival::Message(message.clone()), message.line().len()));
                 is_taken = true;
+                if !one.is_out {
+                    self.wakers
+                        .extend(one.queue.put(Arrival::Message(message.clone()), message.line().len()));
+                }
             }
             return is_taken;
         }

@@ -13,7 +13,7 @@ use crate::client::handle::queue::{Queue, Taken};
 use crate::client::handle::shared::Shared;
 use crate::client::handle::slot::{Outcome, Slot};
 use crate::client::handle::state::{Phase, State};
-use crate::client::lines::{Ticket, To};
+use crate::client::lines::Ticket;
 use crate::client::message::Message;
 use crate::client::refused::Refused;
 use crate::client::unsendable::Unsendable;
@@ -146,6 +146,7 @@ fn answer(
                 && let Ok(reply) = Refused::check(message.clone())
             {
                 note.take().into_iter().for_each(|note| state.holdings.note(note, &reply));
+                state.hold(reply.body_value()["node_id"].as_str().unwrap_or_default());
             }
             found.answers.push((number, request, message));
         }
@@ -269,16 +270,16 @@ fn pump_a_little(shared: &Shared, until: Option<Instant>) -> Result<(), Error> {
     })
 }
 
-/// Appends a line when there is room.
+/// Appends a line when there is room, if `check` lets it.
 pub(super) fn say(
     shared: &Shared,
-    to: To<'_>,
+    check: impl Fn(&State) -> Result<(), Error>,
     mut line: impl FnMut(&mut State) -> Result<Ticket, Unsendable>,
 ) -> Result<Ticket, Error> {
     let mut until = None;
     let mut state = shared.lock();
     loop {
-        state.check(to)?;
+        check(&state)?;
         if state.output.has_room() {
             let ticket = line(&mut state)?;
             if matches!(state.phase, Phase::Up) {

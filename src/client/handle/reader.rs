@@ -16,9 +16,9 @@ use crate::client::handle::options::Reconnect;
 use crate::client::handle::pump::{pump, say};
 use crate::client::handle::shared::Shared;
 use crate::client::handle::slot::Job;
-use crate::client::handle::state::Phase;
+use crate::client::handle::state::{Phase, State};
 use crate::client::handle::writer::WRITE_TIMEOUT;
-use crate::client::lines::{Ticket, To};
+use crate::client::lines::Ticket;
 use crate::client::message::Message;
 use crate::client::unique;
 use crate::wire::json::write_string;
@@ -62,10 +62,7 @@ impl Attempts {
 /// Reads and runs what is to be run, until the connection ends.
 fn read_on(shared: &Arc<Shared>) -> Error {
     loop {
-        // What handlers say has to wait until the connection is restored.
-        if !matches!(shared.lock().phase, Phase::Restoring(_)) {
-            run_tasks(shared);
-        }
+        run_tasks(shared);
         if let Err(error) = pump(shared, None) {
             // What came before the end.
             run_tasks(shared);
@@ -152,8 +149,7 @@ pub(super) fn error_body(error: &str) -> String {
 }
 
 pub(super) fn send_reply(shared: &Shared, request: &Message, body: &str) -> Result<Ticket, Error> {
-    // A reply needs no name of its own.
-    say(shared, To::Daemon, |state| {
+    say(shared, State::check_reply, |state| {
         let mut line = Vec::new();
         let ticket = state.lines.reply(request, body, &mut line)?;
         state.output.lines().append(&mut line);

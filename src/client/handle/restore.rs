@@ -71,7 +71,10 @@ impl State {
                 Vec::new()
             }
             (Some(Held::Name(node_id)), Err(why)) => self.lose_name(&node_id, why, now),
-            (Some(_), Ok(_)) => Vec::new(),
+            (Some(held), Ok(_)) => {
+                self.holdings.granted(&held);
+                Vec::new()
+            }
             (Some(held), Err(why)) => {
                 self.holdings.refused(&held);
                 let (Held::Name(pattern) | Held::Subscription(pattern, _) | Held::Monitor(pattern)) = held;
@@ -84,7 +87,6 @@ impl State {
             restoring.left -= 1;
             let Restoring { left, tries, .. } = *restoring;
             if left == 0 && !self.is_broken {
-                self.holdings.settle();
                 self.phase = Phase::Up;
                 self.release();
                 self.tell(|| Change::Restored { tries });
@@ -121,7 +123,7 @@ impl State {
     }
 
     /// A name is this connection's.
-    fn hold(&mut self, node_id: &str) {
+    pub(super) fn hold(&mut self, node_id: &str) {
         let mut is_regained = false;
         for name in self.holdings.names().iter_mut().filter(|name| name.node_id == node_id) {
             is_regained |= std::mem::take(&mut name.is_lost);

@@ -106,12 +106,10 @@ impl State {
 
     /// Whether something may be sent to `to`, be it later.
     pub(super) fn check(&self, to: To<'_>) -> Result<(), Error> {
-        match &self.phase {
-            Phase::Ended(why) => return Err(Error::Closed { why: why.clone() }),
-            _ if self.closing.is_some() => return Err(Error::Closed { why: None }),
-            Phase::Away | Phase::Restoring(_) if !self.options.waits_while_away() => return Err(Error::Away),
-            _ => {}
+        if matches!(self.phase, Phase::Restoring(_)) && !self.options.waits_while_away() {
+            return Err(Error::Away);
         }
+        self.check_reply()?;
         match self.holdings.lost_name() {
             Some(node_id) if to != To::Daemon => Err(Error::NameLost { node_id: node_id.to_owned() }),
             _ => Ok(()),
@@ -149,27 +147,30 @@ impl State {
         };
         let mut line = Vec::with_capacity(body.len() + message_type.len() + 96);
         let ticket = self.lines.request(to, message_type, body, Some(timeout), &mut line)?;
-        self.book.put(ticket.number(), Request::new(&line, waiter, patience, now));
+        let request = Request::new(&line, waiter, patience, now).for_daemon(to == To::Daemon);
+        self.book.put(ticket.number(), request);
         self.release();
         Ok(ticket.number())
     }
 
-    /// Asks the daemon to end something that was held: what `note` says. Without a connection it has ended.
+    /// Asks the daemon to end something that was held: what `note` says.
     pub(super) fn undo(&mut self, note: Note, timeout: Duration, now: Instant) {
         let (what, body) = match &note {
             Note::Unsubscribed(pattern, group) => ("unsubscribe", ask::subscribe(pattern, group.as_deref())),
             Note::Unmonitored(pattern) => ("unmonitor", ask::node_id(pattern)),
-            Note::Registered(_) | Note::Unregistered(_) => return,
+            Note::Registered(_) | Note::Unregistered(_) | Note::Monitored(_) => return,
         };
         match self.phase {
-            Phase::Up | Phase::Restoring(_) => {
+            // The request for it may still wait to be sent.
+            Phase::Away if !self.options.waits_while_away() => self.holdings.ended(&note),
+            Phase::Up | Phase::Restoring(_) | Phase::Away => {
                 let waiter = Waiter::One(Slot::new(), Some(note.clone()));
                 if self.put(To::Daemon, what, &body, timeout, waiter, now).is_err() {
                     // It was too long to be asked for.
                     self.holdings.ended(&note);
                 }
             }
-            Phase::Away | Phase::Ended(_) => self.holdings.ended(&note),
+            Phase::Ended(_) => self.holdings.ended(&note),
         }
     }
 
@@ -190,7 +191,8 @@ impl State {
         self.setup.clear();
         let gives_up = is_end || !self.options.waits_while_away();
         let written = self.output.cut(gives_up);
-        let lost = self.book.lose(written, gives_up).into_iter();
+        let mut lost = self.book.lose(written, gives_up);
+        lost.iter_mut().filter_map(|(request, _)| request.note()).for_each(|note| self.holdings.ended(&note));
         if is_end {
             self.phase = Phase::Ended(why.clone());
         } else {
@@ -208,7 +210,7 @@ impl State {
             false if is_end => Error::Closed { why: why.clone() },
             false => Error::Away,
         };
-        lost.map(|(request, is_written)| (request, end_of(is_written))).collect()
+        lost.into_iter().map(|(request, is_written)| (request, end_of(is_written))).collect()
     }
 
     /// When a request is to be given up or a lost name tried again, at the earliest.
@@ -221,6 +223,17 @@ impl State {
     pub(super) fn release(&mut self) {
         if matches!(self.phase, Phase::Up) {
             self.book.release(&mut self.output);
+        }
+    }
+
+    /// Whether a reply may be sent: it needs no name of its own, and is to a request of this connection if that
+    /// is being restored.
+    pub(super) fn check_reply(&self) -> Result<(), Error> {
+        match &self.phase {
+            Phase::Ended(why) => Err(Error::Closed { why: why.clone() }),
+            _ if self.closing.is_some() => Err(Error::Closed { why: None }),
+            Phase::Away if !self.options.waits_while_away() => Err(Error::Away),
+            _ => Ok(()),
         }
     }
 
