@@ -4,6 +4,8 @@ use std::path::Path;
 
 mod oracle;
 
+#[path = "fuzz/targets/client.rs"]
+mod client;
 #[path = "fuzz/targets/core.rs"]
 mod core;
 #[path = "fuzz/targets/envelope.rs"]
@@ -23,6 +25,11 @@ fn replay(target: &str, run: fn(&[u8])) {
         std::panic::catch_unwind(|| run(&data)).is_err()
     });
     assert!(files.is_empty(), "these fail: {files:#?}");
+}
+
+#[test]
+fn client_corpus() {
+    replay("client", client::run);
 }
 
 #[test]
