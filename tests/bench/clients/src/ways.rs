@@ -42,8 +42,7 @@ pub(crate) fn serve(server: &str, address: &str) {
         "zbus" => runtime().block_on(async {
             let builder = zbus::connection::Builder::address(address);
             let builder = builder.name("telex.Echo");
-            let _connection =
-                builder.serve_at("/echo", Echo).build().await.expect("a bus");
+            let _connection = builder.serve_at("/echo", Echo).build().await.expect("a bus");
             ready();
             std::future::pending::<()>().await;
         }),
