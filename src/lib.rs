@@ -28,6 +28,7 @@
 //! | core | `core` | the whole service as a state machine: facts in, orders and bytes out |
 //! | | [`client`] | the client's side of a connection, and two ways to use it: blocking, or shared by many |
 //! | ports | [`node`] | nodes with ports in them, on top of a client |
+//! | | `listen` | listening sockets, the processes that connect to them, what the service manager hands over |
 //! | edges | `net` | sockets and readiness |
 //! | | `store` | what outlives the daemon |
 //! | | `plugin` | plugins: how they are loaded, called and replaced |
@@ -65,6 +66,9 @@ pub mod daemon;
 pub mod duration;
 pub mod hub;
 pub mod limits;
+#[cfg(feature = "service")]
+#[doc(hidden)]
+pub mod listen;
 pub mod name;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
