@@ -7,6 +7,7 @@ use std::{fmt, io};
 use crate::address::{Address, BadAddress};
 use crate::client::fault::Fault;
 use crate::client::refused::Refused;
+use crate::client::undialled::Undialled;
 use crate::client::unsendable::Unsendable;
 use crate::wire::code::Code;
 
@@ -31,6 +32,8 @@ pub enum Error {
         /// told.
         group: Option<String>,
     },
+    /// A service could not be spoken to directly; nothing was asked of it.
+    Undialled(Undialled),
     /// The connection failed.
     Io {
         /// `reading` or `writing`.
@@ -110,6 +113,7 @@ impl fmt::Display for Error {
             Error::Io { doing, source } => write!(f, "{doing} failed: {source}"),
             Error::Closed { why: None } => f.write_str("the daemon ended the connection"),
             Error::Closed { why: Some(why) } => write!(f, "the daemon ended the connection: {why}"),
+            Error::Undialled(why) => why.fmt(f),
             Error::Unsendable(why) => why.fmt(f),
             Error::Refused(refused) => refused.fmt(f),
             Error::Timeout { after } => {
