@@ -34,6 +34,7 @@
 //! | | `plugin` | plugins: how they are loaded, called and replaced |
 //! | | `sys` | signals, the service manager, credentials, descriptors, the real clocks, threads beside the loop |
 //! | | `config` | the file and the command line as plain data |
+//! | | `service` | programs that answer under a name, directly and through the switch |
 //! | | [`hub`] | the core inside a program of another's, without sockets |
 //! | daemon | `daemon` | the order of the steps of a turn |
 //! | programs | `bin/telexd`, `bin/telex` | the user's words, and the exit status |
@@ -81,6 +82,8 @@ pub mod plugin;
 #[doc(hidden)]
 pub mod plugin_settings;
 pub mod protocol;
+#[cfg(feature = "service")]
+pub mod service;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod store;

@@ -39,7 +39,7 @@ pub struct Bound {
 }
 
 /// Where a listener listens.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Place {
     /// Its address, with the port that the kernel has chosen if 0 was asked for.
     pub address: Address,
@@ -80,7 +80,7 @@ impl Place {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SocketFile {
     path: PathBuf,
     /// Device and inode.
