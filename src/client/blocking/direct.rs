@@ -88,8 +88,8 @@ impl Client {
         let (ticket, new) = client
             .put(within, |session, out| session.request(To::Daemon, "whoami", "", Some(within), out))?;
         match client.wait(ticket, new, deadline)? {
-            Some(whoami) => Ok((client, whoami.map_err(Error::Refused)?)),
-            None => Err(Error::Timeout { after: within }),
+            Some(whoami) => Ok((client, whoami?)),
+            None => Err(Error::GaveUp { after: within }),
         }
     }
 }
