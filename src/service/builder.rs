@@ -20,7 +20,7 @@ use crate::service::hall::Bounds;
 use crate::service::hear::About;
 
 /// Requests of one direct connection that may be open, as it is told.
-const MAX_REQUESTS: usize = 64;
+const MAX_REQUESTS: usize = 16;
 
 /// What can be chosen about a [`Service`]. What has a default says so.
 pub struct Builder {
