@@ -3,12 +3,13 @@
 //! `telexd` is the daemon, `telex` the command, and this the library that both are made of. To write a
 //! client of your own you need [`client`] and perhaps [`protocol`], the page on what is said over the
 //! socket. `default-features = false` leaves the daemon's sockets, configuration and plugins out, and the
-//! crates that only they need.
+//! crates that only they need; the feature `service` alone brings [`service`] back.
 //!
 //! What this documentation shows is for clients: [`client`], [`node`], [`protocol`], the words they are written in
 //! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]); [`cluster`], for
-//! clients of several switches; and [`hub`], for programs that are a switch themselves. All else is
-//! public only for the programs and tests of this package, and changes as they need it.
+//! clients of several switches; [`service`], for programs that listen themselves; and [`hub`], for programs that
+//! are a switch themselves. All else is public only for the programs and tests of this package, and changes as
+//! they need it.
 //!
 //! # The rooms
 //!
