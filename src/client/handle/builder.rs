@@ -113,7 +113,7 @@ impl Builder {
 impl Handle {
     /// Connects, for 10 s at most, with all that a [`Builder`] sets by default. [`Error::Connect`] if nothing
     /// listens there, or takes no connection in time; [`Error::NoPermission`] if this user may not; an error
-    /// of an [`Answer`] if what listens there does not answer as a daemon does.
+    /// of an [`Answer`](crate::client::Answer) if what listens there does not answer as a daemon does.
     pub fn connect(address: &Address) -> Result<Handle, Error> {
         Handle::builder().connect(address)
     }
