@@ -23,8 +23,9 @@ pub(super) struct Peer {
     pub(super) asker: Asker,
     stage: Stage,
     deframer: Deframer,
-    /// What was read and not looked at yet: its turn comes when there is room.
+    /// What was read; from `rest_at` on it is not looked at yet: its turn comes when there is room.
     rest: Vec<u8>,
+    rest_at: usize,
     /// Lines to be written, of which `sent` bytes are.
     output: Vec<u8>,
     sent: usize,
@@ -62,6 +63,7 @@ impl Peer {
             stage: Stage::Open,
             deframer: Deframer::default(),
             rest: Vec::new(),
+            rest_at: 0,
             output: Vec::new(),
             sent: 0,
             open: 0,
@@ -110,7 +112,7 @@ impl Peer {
     /// Goes on with what was read before, as far as there is room.
     pub(super) fn hear_rest(&mut self, about: &About, now: Instant, take: &mut dyn FnMut(u64, Job)) {
         let rest = std::mem::take(&mut self.rest);
-        let mut input = &rest[..];
+        let mut input = &rest[std::mem::take(&mut self.rest_at)..];
         if !self.has_begun && self.is_tcp() && !self.check_beginning(input) {
             return;
         }
@@ -126,8 +128,9 @@ impl Peer {
                 None => break,
             }
         }
-        if self.stage == Stage::Open {
-            self.rest = input.to_vec();
+        if self.stage == Stage::Open && !input.is_empty() {
+            self.rest_at = rest.len() - input.len();
+            self.rest = rest;
         }
         let partial = self.deframer.partial().len();
         match self.half {
@@ -216,7 +219,8 @@ impl Peer {
         if self.stage == Stage::Open {
             self.stage = Stage::Ended;
         }
-        (self.deframer, self.rest, self.half) = (Deframer::default(), Vec::new(), None);
+        (self.deframer, self.half) = (Deframer::default(), None);
+        (self.rest, self.rest_at) = (Vec::new(), 0);
     }
 
     /// Nothing more can be said.
