@@ -3,12 +3,13 @@
 //! `telexd` is the daemon, `telex` the command, and this the library that both are made of. To write a
 //! client of your own you need [`client`] and perhaps [`protocol`], the page on what is said over the
 //! socket. `default-features = false` leaves the daemon's sockets, configuration and plugins out, and the
-//! crates that only they need.
+//! crates that only they need; the feature `service` alone brings [`service`] back.
 //!
 //! What this documentation shows is for clients: [`client`], [`node`], [`protocol`], the words they are written in
 //! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]); [`cluster`], for
-//! clients of several switches; and [`hub`], for programs that are a switch themselves. All else is
-//! public only for the programs and tests of this package, and changes as they need it.
+//! clients of several switches; [`service`], for programs that listen themselves; and [`hub`], for programs that
+//! are a switch themselves. All else is public only for the programs and tests of this package, and changes as
+//! they need it.
 //!
 //! # The rooms
 //!
@@ -28,11 +29,13 @@
 //! | core | `core` | the whole service as a state machine: facts in, orders and bytes out |
 //! | | [`client`] | the client's side of a connection, and two ways to use it: blocking, or shared by many |
 //! | ports | [`node`] | nodes with ports in them, on top of a client |
+//! | | `listen` | listening sockets, the processes that connect to them, what the service manager hands over |
 //! | edges | `net` | sockets and readiness |
 //! | | `store` | what outlives the daemon |
 //! | | `plugin` | plugins: how they are loaded, called and replaced |
 //! | | `sys` | signals, the service manager, credentials, descriptors, the real clocks, threads beside the loop |
 //! | | `config` | the file and the command line as plain data |
+//! | | `service` | programs that answer under a name, directly and through the switch |
 //! | | [`hub`] | the core inside a program of another's, without sockets |
 //! | daemon | `daemon` | the order of the steps of a turn |
 //! | programs | `bin/telexd`, `bin/telex` | the user's words, and the exit status |
@@ -65,6 +68,9 @@ pub mod daemon;
 pub mod duration;
 pub mod hub;
 pub mod limits;
+#[cfg(feature = "service")]
+#[doc(hidden)]
+pub mod listen;
 pub mod name;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
@@ -77,6 +83,8 @@ pub mod plugin;
 #[doc(hidden)]
 pub mod plugin_settings;
 pub mod protocol;
+#[cfg(feature = "service")]
+pub mod service;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod store;

@@ -8,6 +8,7 @@ mod book;
 mod builder;
 mod change;
 mod connection;
+mod direct;
 pub(super) mod driven;
 mod holdings;
 mod intake;
