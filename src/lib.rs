@@ -3,9 +3,10 @@
 //! `telexd` is the daemon, `telex` the command, and this the library that both are made of. To write a
 //! client of your own you need [`client`] and perhaps [`protocol`], the page on what is said over the
 //! socket. `default-features = false` leaves the daemon's sockets, configuration and plugins out, and the
-//! crates that only they need.
+//! crates that only they need; the feature `profiles` alone brings TOML back, for nodes that are configured by
+//! a file.
 //!
-//! What this documentation shows is for clients: [`client`], [`node`], [`protocol`], the words they are written in
+//! What this documentation shows is for clients: [`client`], [`node`], `profile`, [`protocol`], the words they are written in
 //! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]); [`cluster`], for
 //! clients of several switches; and [`hub`], for programs that are a switch themselves. All else is
 //! public only for the programs and tests of this package, and changes as they need it.
@@ -28,11 +29,13 @@
 //! | core | `core` | the whole service as a state machine: facts in, orders and bytes out |
 //! | | [`client`] | the client's side of a connection, and two ways to use it: blocking, or shared by many |
 //! | ports | [`node`] | nodes with ports in them, on top of a client |
+//! | | `toml_file` | a file of settings in TOML, its profiles, and how what is wrong in it is told |
 //! | edges | `net` | sockets and readiness |
 //! | | `store` | what outlives the daemon |
 //! | | `plugin` | plugins: how they are loaded, called and replaced |
 //! | | `sys` | signals, the service manager, credentials, descriptors, the real clocks, threads beside the loop |
 //! | | `config` | the file and the command line as plain data |
+//! | | `profile` | how a node is configured from a file |
 //! | | [`hub`] | the core inside a program of another's, without sockets |
 //! | daemon | `daemon` | the order of the steps of a turn |
 //! | programs | `bin/telexd`, `bin/telex` | the user's words, and the exit status |
@@ -76,6 +79,8 @@ pub mod plugin;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod plugin_settings;
+#[cfg(feature = "profiles")]
+pub mod profile;
 pub mod protocol;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
@@ -83,6 +88,8 @@ pub mod store;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod sys;
+#[cfg(any(feature = "daemon", feature = "profiles"))]
+mod toml_file;
 #[doc(hidden)]
 pub mod topic;
 pub mod wire;

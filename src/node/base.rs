@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub(super) type Handler = Arc<Mutex<dyn FnMut(&Port, &[Value]) + Send>>;
 /// Is told how something ended.
 pub(super) type Callback = Box<dyn FnOnce(&Node, &Down) + Send>;
 /// Makes a port what another node wants it to be.
-pub(super) type Function = Arc<dyn Fn(&Port, &[Value]) -> Result<(), String> + Send + Sync>;
+pub(crate) type Function = Arc<dyn Fn(&Port, &[Value]) -> Result<(), String> + Send + Sync>;
 pub(super) type OnGroup = Box<dyn FnMut(&Node, &GroupChange) + Send>;
 pub(super) type OnNode = Box<dyn FnMut(&Node, &str, bool) + Send>;
 pub(super) type Work = Box<dyn FnOnce(&Node) + Send>;
@@ -73,6 +74,12 @@ pub(super) enum Fact {
         port: String,
         function: String,
         args: Vec<Value>,
+    },
+    /// A port of this node is made by a function, and what came of it is told.
+    Start {
+        port: String,
+        function: String,
+        told: Sender<Result<(), String>>,
     },
     /// What was asked of another node about a port of it has been answered.
     Asked {

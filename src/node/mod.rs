@@ -69,8 +69,10 @@ mod queue;
 mod said;
 mod turn;
 
+pub(crate) use base::Function;
 pub use base::{GroupChange, Node, Port};
 pub use down::{CalError, Down};
 pub use monitor::{Guard, Mon, Monitor};
+pub(crate) use port::as_function;
 pub use port::node_of;
 pub use serde_json::{Value, json};

@@ -2,13 +2,14 @@
 //! Never: how it is done.
 
 use std::fmt::Display;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::client::Handle;
-use crate::node::base::{Fact, GroupChange, Inner, Node, Port};
+use crate::node::base::{Fact, Function, GroupChange, Inner, Node, Port};
 use crate::node::monitor::Monitor;
 use crate::node::said::{elements, name_of};
 
@@ -78,10 +79,16 @@ impl Node {
         name: &str,
         function: impl Fn(&Port, &[Value]) -> Result<(), E> + Send + Sync + 'static,
     ) {
-        let function =
-            move |port: &Port, args: &[Value]| function(port, args).map_err(|error| error.to_string());
-        let before = self.inner.lock_functions().insert(name.to_owned(), Arc::new(function));
+        let before = self.inner.lock_functions().insert(name.to_owned(), as_function(function));
         drop(before);
+    }
+
+    /// Makes a port of this node by a function that it offers, and waits for what came of it.
+    pub(crate) fn start(&self, function: &str) -> Result<(), String> {
+        let port = format!("{}#{}", self.inner.id, new_name(&self.inner));
+        let (told, outcome) = channel();
+        self.inner.queue.push(Fact::Start { port, function: function.to_owned(), told });
+        outcome.recv().unwrap_or_else(|_| Err("the node has ended".to_owned()))
     }
 
     /// Makes a port on another node, or this one, by a function that it offers. The ID that this gives can be
@@ -205,6 +212,13 @@ impl Port {
     fn name(&self) -> &str {
         name_of(&self.id).unwrap_or_default()
     }
+}
+
+/// A function as it is kept.
+pub(crate) fn as_function<E: Display>(
+    function: impl Fn(&Port, &[Value]) -> Result<(), E> + Send + Sync + 'static,
+) -> Function {
+    Arc::new(move |port: &Port, args: &[Value]| function(port, args).map_err(|error| error.to_string()))
 }
 
 fn new_name(inner: &Inner) -> String {

@@ -11,7 +11,7 @@ use crate::client::{Arrival, Change, Error, Presence, Stream};
 use crate::node::base::{Fact, GroupChange, Node};
 use crate::node::carry::{ANSWER_TIMEOUT, Turn, harmless, payload};
 use crate::node::down::Down;
-use crate::node::said::node_of;
+use crate::node::said::{name_of, node_of};
 
 impl Turn {
     /// Works until the node ends.
@@ -117,6 +117,13 @@ impl Turn {
                 }
             }
             Fact::Spawn { node, port, function, args } => self.spawn_at(&node, &port, &function, args),
+            Fact::Start { port, function, told } => {
+                let name = name_of(&port).unwrap_or_default();
+                let made = self.spawn(name, &json!({"function": function, "args": []}));
+                let why = |reply: Value| reply["error"].as_str().unwrap_or_default().to_owned();
+                // What waits for it lives as long as this.
+                let _ = told.send(made.map(drop).map_err(why));
+            }
             Fact::NotSpawned { port, why } => {
                 let node = node_of(&port).to_owned();
                 self.ports.target_down(&port, &Down::NodeLost { node, why });

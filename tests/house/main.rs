@@ -35,14 +35,18 @@ const FLOORS: &[&[&str]] = &[
     &["wire"],
     &["cluster"],
     &["core", "client"],
-    &["node"],
-    &["net", "store", "plugin", "sys", "config", "hub"],
+    &["node", "toml_file"],
+    &["net", "store", "plugin", "sys", "config", "hub", "profile"],
     &["daemon"],
 ];
 
 /// The rooms of the library that the command `telex` is built from; the rest is the daemon's.
-const CLIENT_ROOMS: &[&str] =
-    &["address", "client", "clock", "cluster", "duration", "limits", "name", "node", "topic", "wire"];
+const CLIENT_ROOMS: &[&str] = &[
+    "address", "client", "clock", "cluster", "duration", "limits", "name", "node", "profile", "topic", "wire",
+];
+
+/// Those of them that are a feature of their own.
+const FEATURE_ROOMS: &[&str] = &["profile"];
 
 /// Which rooms may use which foreign crate. `bin` is the command line of both programs.
 const KEYS: &[(&str, &[&str])] = &[
@@ -62,7 +66,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("simdutf8", &["wire"]),
     ("slotmap", &["core", "net"]),
     ("telex_plugin", &["plugin"]),
-    ("toml", &["config"]),
+    ("toml", &["config", "profile", "toml_file"]),
     ("wide", &["wire"]),
 ];
 
@@ -284,7 +288,9 @@ fn every_dependency_has_a_room() {
     assert_eq!(there.keys().map(String::as_str).collect::<Vec<_>>(), listed);
     for (name, is_optional) in there {
         let rooms = KEYS.iter().find(|(key, _)| *key == name).map(|(_, rooms)| *rooms).unwrap();
-        let of_client = rooms.iter().any(|room| CLIENT_ROOMS.contains(room) || *room == "core");
+        let is_needed =
+            |room: &&str| CLIENT_ROOMS.contains(room) && !FEATURE_ROOMS.contains(room) || *room == "core";
+        let of_client = rooms.iter().any(is_needed);
         assert_ne!(
             of_client, is_optional,
             "{name}: what core and client need is there without features, the rest is not"

@@ -8,6 +8,7 @@ mod chat;
 mod ending;
 #[allow(unreachable_pub, reason = "it stands in the documentation, too")]
 mod ping_pong;
+mod profiles;
 mod raw;
 #[allow(unreachable_pub, reason = "it stands in the documentation, too")]
 mod supervisor;

@@ -37,6 +37,7 @@ pub struct Builder {
     send_timeout: Duration,
     reconnect: Option<Reconnect>,
     register: Option<Register<'static>>,
+    others: Vec<Address>,
 }
 
 impl Builder {
@@ -46,6 +47,7 @@ impl Builder {
             send_timeout: Duration::from_secs(60),
             reconnect: Some(Reconnect::default()),
             register: None,
+            others: Vec::new(),
         }
     }
 
@@ -67,6 +69,13 @@ impl Builder {
         self
     }
 
+    /// Other switches that a lost connection may be made again to, after the one that was connected to: they are
+    /// tried in turn, so that one is always kept.
+    pub fn or_at(mut self, others: impl IntoIterator<Item = Address>) -> Builder {
+        self.others.extend(others);
+        self
+    }
+
     /// The node to be an instance of, as in [`Handle::register`].
     pub fn register(self, node_id: impl Into<String>) -> Builder {
         self.register_with(Register { node_id: Some(node_id.into().into()), ..Register::default() })
@@ -85,6 +94,7 @@ impl Builder {
         let stream = attempt::connect(address, self.connect_timeout).map_err(unreachable)?;
         let options = Options {
             address: address.clone(),
+            others: self.others,
             connect_timeout: self.connect_timeout,
             send_timeout: self.send_timeout,
             reconnect: self.reconnect,

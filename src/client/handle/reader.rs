@@ -191,7 +191,8 @@ fn reconnect_as(shared: &Arc<Shared>, reconnect: &Reconnect) -> bool {
         if !pause(shared, Instant::now() + backoff.next(unique::random())) {
             return false;
         }
-        let Ok(stream) = attempt::connect(&shared.options.address, shared.options.connect_timeout) else {
+        let Ok(stream) = attempt::connect(shared.options.address_of(tries), shared.options.connect_timeout)
+        else {
             continue;
         };
         if stream.set_write_timeout(WRITE_TIMEOUT).is_err() {

@@ -42,6 +42,7 @@ fn pair<T: Send + 'static>(daemon: impl FnOnce(Peer) -> T + Send + 'static) -> (
     let daemon = spawn(move || daemon(Peer::new(theirs)));
     let options = Options {
         address: Address::Abstract("none".to_owned()),
+        others: Vec::new(),
         connect_timeout: SOON,
         send_timeout: Duration::from_millis(200),
         reconnect: None,

@@ -1,0 +1,182 @@
+//! Knows how a node is made from its settings.
+//! Never: how settings are written, or which of them counts.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+use crate::address::Address;
+use crate::client::{self, Builder, Handle, default_address};
+use crate::node::{Function, Node, Port, Value, as_function};
+use crate::profile::error::Error;
+use crate::profile::file::Profiles;
+use crate::profile::settings::{Program, Settings};
+
+/// A node that is being configured. What the program sets here counts least, unless it is
+/// [forced](Configure::force): whoever runs the program has the last word, in their
+/// [`profiles.toml`](crate::profile).
+pub struct Configure {
+    profile: Option<String>,
+    file: File,
+    program: Program,
+    builder: Builder,
+    functions: HashMap<String, Function>,
+}
+
+/// Which profiles there are.
+enum File {
+    Own,
+    At(PathBuf),
+    Nowhere,
+}
+
+impl Node {
+    /// Configures a node from the profile that is named as the host, if no other one is chosen.
+    pub fn configure() -> Configure {
+        Configure {
+            profile: None,
+            file: File::Own,
+            program: Program::default(),
+            builder: Handle::builder(),
+            functions: HashMap::new(),
+        }
+    }
+}
+
+impl Configure {
+    /// Chooses a profile. There need not be one of that name: then `[global]` and the program say it all.
+    pub fn profile(mut self, name: &str) -> Configure {
+        self.profile = Some(name.to_owned());
+        self
+    }
+
+    /// Reads this file in place of the user's own. It must be there.
+    pub fn file(mut self, path: impl AsRef<Path>) -> Configure {
+        self.file = File::At(path.as_ref().to_owned());
+        self
+    }
+
+    /// Reads no file: the program says it all.
+    pub fn no_file(mut self) -> Configure {
+        self.file = File::Nowhere;
+        self
+    }
+
+    /// The node ID, in which `%n` is the host's name, `%u` something unique and `%%` a percent sign.
+    pub fn node_id(mut self, node_id: &str) -> Configure {
+        self.program.node_id = Some(node_id.to_owned());
+        self
+    }
+
+    /// The switches: the first that can be reached is taken, and when it is lost, they are tried in turn.
+    pub fn address(mut self, addresses: impl IntoIterator<Item = Address>) -> Configure {
+        self.program.address = Some(addresses.into_iter().collect());
+        self
+    }
+
+    /// The names of functions, each of which a port is made by when the node is there.
+    pub fn services<'s>(mut self, functions: impl IntoIterator<Item = &'s str>) -> Configure {
+        self.program.services = Some(functions.into_iter().map(str::to_owned).collect());
+        self
+    }
+
+    /// What the program sets counts more than the file.
+    pub fn force(mut self) -> Configure {
+        self.program.is_forced = true;
+        self
+    }
+
+    /// The connection, as in [`Node::connect_with`].
+    pub fn connection(mut self, builder: Builder) -> Configure {
+        self.builder = builder;
+        self
+    }
+
+    /// Offers a function from the start, as [`Node::offer`] does: services are of these.
+    pub fn offer<E: Display>(
+        mut self,
+        name: &str,
+        function: impl Fn(&Port, &[Value]) -> Result<(), E> + Send + Sync + 'static,
+    ) -> Configure {
+        self.functions.insert(name.to_owned(), as_function(function));
+        self
+    }
+
+    /// What the node will be configured by, and where each setting comes from. Reads the file, and does no more.
+    /// The errors are [`Error::File`], [`Error::NoProfile`] and [`Error::NodeId`].
+    pub fn settings(&self) -> Result<Settings, Error> {
+        let profiles = match &self.file {
+            File::Own => Profiles::load_own()?,
+            File::At(path) => Profiles::load(path)?,
+            File::Nowhere => Profiles::default(),
+        };
+        let profile = self.profile.clone().or_else(host_name).ok_or(Error::NoProfile)?;
+        profiles.settings(&profile, &self.program)
+    }
+
+    /// Connects, becomes the node, and starts its services, one after the other. If one fails, that is the error,
+    /// and the node ends.
+    ///
+    /// It takes as long as [`Node::connect_with`] for each address at most, and for each service as long as its
+    /// function takes.
+    pub fn start(self) -> Result<Node, Error> {
+        let settings = self.settings()?;
+        let services = settings.services.value;
+        if let Some(function) = services.iter().find(|name| !self.functions.contains_key(*name)) {
+            let why = "the program offers no function of that name".to_owned();
+            return Err(Error::Service { function: function.clone(), why });
+        }
+        let mut addresses = settings.address.value;
+        if addresses.is_empty() {
+            addresses.push(default_address().map_err(Error::Client)?);
+        }
+        let node = connect(self.functions, &self.builder, &addresses, &settings.node_id.value)?;
+        for function in services {
+            node.start(&function).map_err(|why| Error::Service { function, why })?;
+        }
+        Ok(node)
+    }
+}
+
+/// A node at the first of these addresses that can be reached.
+fn connect(
+    functions: HashMap<String, Function>,
+    builder: &Builder,
+    addresses: &[Address],
+    node_id: &str,
+) -> Result<Node, Error> {
+    let mut tries = Vec::new();
+    for (at, address) in addresses.iter().enumerate() {
+        let others = addresses[at + 1..].iter().chain(&addresses[..at]).cloned();
+        let builder = builder.clone().or_at(others);
+        match Node::connect_offering(functions.clone(), builder, address, node_id) {
+            Ok(node) => return Ok(node),
+            Err(error) if is_of_the_switch(&error) => tries.push(error),
+            Err(error) => return Err(Error::Client(error)),
+        }
+    }
+    Err(Error::Unreachable { tries })
+}
+
+/// Whether another switch may do better.
+fn is_of_the_switch(error: &client::Error) -> bool {
+    use client::Error as E;
+    matches!(
+        error,
+        E::Connect { .. }
+            | E::NoPermission { .. }
+            | E::Io { .. }
+            | E::Closed { .. }
+            | E::Lost { .. }
+            | E::Away
+            | E::Timeout { .. }
+            | E::Fault(_)
+    )
+}
+
+/// The host's name, if it can be told.
+fn host_name() -> Option<String> {
+    let text = |path| std::fs::read_to_string(path).ok();
+    let name = text("/proc/sys/kernel/hostname").or_else(|| text("/etc/hostname"))?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
