@@ -6,7 +6,7 @@
 //! crates that only they need; the feature `profiles` alone brings TOML back, for nodes that are configured by
 //! a file.
 //!
-//! What this documentation shows is for clients: [`client`], [`node`], `profile`, [`protocol`], the words they are written in
+//! What this documentation shows is for clients: [`client`], [`node`], [`profile`], [`protocol`], the words they are written in
 //! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]); [`cluster`], for
 //! clients of several switches; and [`hub`], for programs that are a switch themselves. All else is
 //! public only for the programs and tests of this package, and changes as they need it.
@@ -35,7 +35,7 @@
 //! | | `plugin` | plugins: how they are loaded, called and replaced |
 //! | | `sys` | signals, the service manager, credentials, descriptors, the real clocks, threads beside the loop |
 //! | | `config` | the file and the command line as plain data |
-//! | | `profile` | how a node is configured from a file |
+//! | | [`profile`] | how a node is configured from a file |
 //! | | [`hub`] | the core inside a program of another's, without sockets |
 //! | daemon | `daemon` | the order of the steps of a turn |
 //! | programs | `bin/telexd`, `bin/telex` | the user's words, and the exit status |
@@ -79,7 +79,6 @@ pub mod plugin;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod plugin_settings;
-#[cfg(feature = "profiles")]
 pub mod profile;
 pub mod protocol;
 #[cfg(feature = "daemon")]
@@ -89,6 +88,7 @@ pub mod store;
 #[doc(hidden)]
 pub mod sys;
 #[cfg(any(feature = "daemon", feature = "profiles"))]
+#[cfg_attr(not(feature = "daemon"), allow(dead_code, unused_imports, reason = "the daemon needs all of it"))]
 mod toml_file;
 #[doc(hidden)]
 pub mod topic;

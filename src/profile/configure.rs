@@ -3,31 +3,23 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
 
 use crate::address::Address;
 use crate::client::{self, Builder, Handle, default_address};
 use crate::node::{Function, Node, Port, Value, as_function};
 use crate::profile::error::Error;
-use crate::profile::file::Profiles;
-use crate::profile::settings::{Program, Settings};
+use crate::profile::settings::{Profiles, Program, Settings};
 
 /// A node that is being configured. What the program sets here counts least, unless it is
 /// [forced](Configure::force): whoever runs the program has the last word, in their
 /// [`profiles.toml`](crate::profile).
 pub struct Configure {
     profile: Option<String>,
-    file: File,
+    /// Without any, the user's own are read.
+    profiles: Option<Profiles>,
     program: Program,
     builder: Builder,
     functions: HashMap<String, Function>,
-}
-
-/// Which profiles there are.
-enum File {
-    Own,
-    At(PathBuf),
-    Nowhere,
 }
 
 impl Node {
@@ -35,7 +27,7 @@ impl Node {
     pub fn configure() -> Configure {
         Configure {
             profile: None,
-            file: File::Own,
+            profiles: None,
             program: Program::default(),
             builder: Handle::builder(),
             functions: HashMap::new(),
@@ -50,15 +42,10 @@ impl Configure {
         self
     }
 
-    /// Reads this file in place of the user's own. It must be there.
-    pub fn file(mut self, path: impl AsRef<Path>) -> Configure {
-        self.file = File::At(path.as_ref().to_owned());
-        self
-    }
-
-    /// Reads no file: the program says it all.
-    pub fn no_file(mut self) -> Configure {
-        self.file = File::Nowhere;
+    /// Takes these profiles, and does not read the user's file. `Profiles::default()` has none: the program says it
+    /// all.
+    pub fn profiles(mut self, profiles: Profiles) -> Configure {
+        self.profiles = Some(profiles);
         self
     }
 
@@ -105,13 +92,11 @@ impl Configure {
     /// What the node will be configured by, and where each setting comes from. Reads the file, and does no more.
     /// The errors are [`Error::File`], [`Error::NoProfile`] and [`Error::NodeId`].
     pub fn settings(&self) -> Result<Settings, Error> {
-        let profiles = match &self.file {
-            File::Own => Profiles::load_own()?,
-            File::At(path) => Profiles::load(path)?,
-            File::Nowhere => Profiles::default(),
-        };
         let profile = self.profile.clone().or_else(host_name).ok_or(Error::NoProfile)?;
-        profiles.settings(&profile, &self.program)
+        match &self.profiles {
+            Some(profiles) => profiles.settings(&profile, &self.program),
+            None => own()?.settings(&profile, &self.program),
+        }
     }
 
     /// Connects, becomes the node, and starts its services, one after the other. If one fails, that is the error,
@@ -136,6 +121,16 @@ impl Configure {
         }
         Ok(node)
     }
+}
+
+#[cfg(feature = "profiles")]
+fn own() -> Result<Profiles, Error> {
+    Profiles::load_own()
+}
+
+#[cfg(not(feature = "profiles"))]
+fn own() -> Result<Profiles, Error> {
+    Ok(Profiles::default())
 }
 
 /// A node at the first of these addresses that can be reached.

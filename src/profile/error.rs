@@ -6,14 +6,16 @@ use std::fmt;
 use crate::client;
 use crate::name::BadName;
 use crate::profile::source::Source;
+#[cfg(feature = "profiles")]
 use crate::toml_file::ConfigError;
 
-/// Why a node could not be configured. `Display` is a sentence for people; that of [`Error::File`] has a line for
-/// each fault.
+/// Why a node could not be configured. `Display` is a sentence for people; that of `File` has a line for each
+/// fault.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// The file of the profiles is at fault; all its faults are told, each with its line and key.
+    #[cfg(feature = "profiles")]
     File(ConfigError),
     /// No profile was named, and the host has no name that could be its.
     NoProfile,
@@ -45,6 +47,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            #[cfg(feature = "profiles")]
             Error::File(faults) => faults.fmt(f),
             Error::NoProfile => {
                 f.write_str("the host has no name that could be the profile's: name a profile")
@@ -65,6 +68,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
+            #[cfg(feature = "profiles")]
             Error::File(faults) => Some(faults),
             Error::Client(error) => Some(error),
             Error::NodeId { why, .. } => Some(why),
@@ -73,6 +77,7 @@ impl std::error::Error for Error {
     }
 }
 
+#[cfg(feature = "profiles")]
 impl From<ConfigError> for Error {
     fn from(faults: ConfigError) -> Error {
         Error::File(faults)

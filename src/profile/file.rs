@@ -1,7 +1,6 @@
 //! Knows how a file of profiles is written, where it is, and what is wrong with it.
 //! Never: what a node does with its settings.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -9,50 +8,42 @@ use toml::de::{DeTable, DeValue};
 
 use crate::address::Address;
 use crate::profile::error::Error;
-use crate::profile::settings::{Layer, Program, Setting, Settings, check_pattern};
+use crate::profile::settings::{Layer, Profiles, Setting, check_pattern};
 use crate::profile::source::Source;
 use crate::toml_file::{self, ConfigError, Problem, Value, Wrong, no_setting};
 
 /// The keys of a profile beside `parent`, and of `[global]`.
 const KEYS: [&str; 3] = ["node_id", "address", "services"];
 
-/// The profiles of a file.
-///
-/// ```
-/// use std::path::Path;
-/// use telex::profile::{Profiles, Program};
-///
-/// let text = r#"
-///     [global]
-///     address = ["unix:/run/telexd/telex.sock"]
-///
-///     [profile.worker]
-///     services = ["images"]
-///
-///     [profile.night]
-///     parent = "worker"
-///     node_id = "night/%n"
-/// "#;
-/// let profiles = Profiles::read(Path::new("profiles.toml"), text)?;
-/// let night = profiles.settings("night", &Program::default())?;
-/// assert_eq!((night.node_id.value.as_str(), night.services.value.len()), ("night/%n", 1));
-/// assert_eq!(night.services.source.to_string(), "profiles.toml:6: [profile.worker]");
-/// assert_eq!(night.address.source.to_string(), "profiles.toml:3: [global]");
-///
-/// let bad = Profiles::read(Path::new("profiles.toml"), "[profile.a]\nnode-id = 'a'").expect_err("a slip");
-/// assert_eq!(bad.to_string(), "profiles.toml:2: profile.a.node-id: is no setting; did you mean node_id?");
-/// # Ok::<(), telex::profile::Error>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Profiles {
-    /// Each with what its parents set, too.
-    profiles: BTreeMap<String, Layer>,
-    global: Layer,
-}
-
 impl Profiles {
     /// Reads the text of a file; `path` is its name in errors and sources. Every profile is checked, and
     /// [`Error::File`] tells all that is wrong with them.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use telex::profile::{Profiles, Program};
+    ///
+    /// let text = r#"
+    ///     [global]
+    ///     address = ["unix:/run/telexd/telex.sock"]
+    ///
+    ///     [profile.worker]
+    ///     services = ["images"]
+    ///
+    ///     [profile.night]
+    ///     parent = "worker"
+    ///     node_id = "night/%n"
+    /// "#;
+    /// let profiles = Profiles::read(Path::new("profiles.toml"), text)?;
+    /// let night = profiles.settings("night", &Program::default())?;
+    /// assert_eq!((night.node_id.value.as_str(), night.services.value.len()), ("night/%n", 1));
+    /// assert_eq!(night.services.source.to_string(), "profiles.toml:6: [profile.worker]");
+    /// assert_eq!(night.address.source.to_string(), "profiles.toml:3: [global]");
+    ///
+    /// let bad = Profiles::read(Path::new("profiles.toml"), "[profile.a]\nnode-id = 'a'").expect_err("a slip");
+    /// assert_eq!(bad.to_string(), "profiles.toml:2: profile.a.node-id: is no setting; did you mean node_id?");
+    /// # Ok::<(), telex::profile::Error>(())
+    /// ```
     pub fn read(path: &Path, text: &str) -> Result<Profiles, Error> {
         let mut problems = Vec::new();
         let source = toml_file::Source { path, text };
@@ -101,23 +92,6 @@ impl Profiles {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Profiles::default()),
             _ => Profiles::load(&path),
         }
-    }
-
-    /// The names of the profiles, in their order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.profiles.keys().map(String::as_str)
-    }
-
-    /// What a node of a profile is configured by. In this order the first counts that sets something: the profile,
-    /// its parents, `[global]`, the program; or the program first, if that is forced. A profile that is
-    /// not there sets nothing. [`Error::NodeId`] if what comes out cannot be a node ID.
-    pub fn settings(&self, profile: &str, program: &Program) -> Result<Settings, Error> {
-        let program_layer = Layer::from(program);
-        let file = self.profiles.get(profile).cloned().unwrap_or_default().over(&self.global);
-        Settings::of(
-            profile,
-            if program.is_forced { program_layer.over(&file) } else { file.over(&program_layer) },
-        )
     }
 }
 

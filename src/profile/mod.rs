@@ -3,14 +3,17 @@
 
 mod configure;
 mod error;
+#[cfg(feature = "profiles")]
 mod file;
 mod settings;
 mod source;
 
 pub use configure::Configure;
 pub use error::Error;
-pub use file::{Profiles, config_home};
-pub use settings::{Program, Setting, Settings};
+#[cfg(feature = "profiles")]
+pub use file::config_home;
+pub use settings::{Profiles, Program, Setting, Settings};
 pub use source::Source;
 
+#[cfg(feature = "profiles")]
 pub use crate::toml_file::ConfigError;

@@ -1,6 +1,8 @@
 //! Knows what a profile can set, and which of several layers counts.
 //! Never: how a file is written, or where it is.
 
+use std::collections::BTreeMap;
+
 use crate::address::Address;
 use crate::name::{BadName, check_node_id, expand};
 use crate::profile::error::Error;
@@ -35,6 +37,14 @@ pub struct Program {
     pub services: Option<Vec<String>>,
     /// Whether these count more than the file.
     pub is_forced: bool,
+}
+
+/// Profiles, as a file has them; by default there are none.
+#[derive(Clone, Debug, Default)]
+pub struct Profiles {
+    /// Each with what its parents set, too.
+    pub(super) profiles: BTreeMap<String, Layer>,
+    pub(super) global: Layer,
 }
 
 /// What a node is configured by.
@@ -82,6 +92,25 @@ impl From<&Program> for Layer {
             address: setting(&program.address),
             services: setting(&program.services),
         }
+    }
+}
+
+impl Profiles {
+    /// The names of the profiles, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.profiles.keys().map(String::as_str)
+    }
+
+    /// What a node of a profile is configured by. In this order the first counts that sets something: the profile,
+    /// its parents, `[global]`, the program; or the program first, if that is forced. A profile that is
+    /// not there sets nothing. [`Error::NodeId`] if what comes out cannot be a node ID.
+    pub fn settings(&self, profile: &str, program: &Program) -> Result<Settings, Error> {
+        let program_layer = Layer::from(program);
+        let file = self.profiles.get(profile).cloned().unwrap_or_default().over(&self.global);
+        Settings::of(
+            profile,
+            if program.is_forced { program_layer.over(&file) } else { file.over(&program_layer) },
+        )
     }
 }
 

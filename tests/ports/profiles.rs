@@ -5,7 +5,7 @@ use std::sync::mpsc::channel;
 
 use telex::address::Address;
 use telex::node::{Node, Port, Value};
-use telex::profile::{Configure, Error};
+use telex::profile::{Configure, Error, Profiles};
 
 use crate::support::{Starter, Telexd, wait_until};
 use crate::{address, connect, next};
@@ -24,7 +24,7 @@ fn written(telexd: &Telexd, text: &str) -> Configure {
     let path = telexd.dir().join("profiles.toml");
     let text = text.replace("HERE", &telexd.addresses[0]);
     std::fs::write(&path, text).expect("a file");
-    Node::configure().file(&path)
+    Node::configure().profiles(Profiles::load(&path).expect("profiles"))
 }
 
 #[test]
@@ -47,7 +47,11 @@ fn a_profile_says_where_the_node_is_what_it_is_called_and_what_it_starts() {
 fn a_service_that_fails_is_the_error_and_ends_the_node() {
     let telexd = Telexd::start();
     let configure = |service: &str| {
-        let configure = Node::configure().no_file().profile("x").node_id("x").address([address(&telexd)]);
+        let configure = Node::configure()
+            .profiles(Profiles::default())
+            .profile("x")
+            .node_id("x")
+            .address([address(&telexd)]);
         configure
             .services(["good", service])
             .offer("good", member("good"))
@@ -76,7 +80,8 @@ fn the_first_switch_that_can_be_reached_is_taken_and_one_is_always_kept() {
     let dir = tempfile::tempdir().expect("a directory");
     let at = |name: &str| format!("unix:{}", dir.path().join(name).display());
     let addresses = ["nowhere", "a", "b"].map(|name| Address::parse(&at(name)).expect("an address"));
-    let configure = || Node::configure().no_file().profile("node").address(addresses.clone());
+    let configure =
+        || Node::configure().profiles(Profiles::default()).profile("node").address(addresses.clone());
     let error = configure().start().expect_err("no switch");
     let Error::Unreachable { tries } = &error else { panic!("{error}") };
     assert_eq!(tries.len(), 3);
@@ -105,7 +110,8 @@ fn a_name_that_is_taken_is_no_reason_to_try_another_switch() {
     let (first, second) = (Telexd::start(), Telexd::start());
     let _holder = connect(&first, "taken");
     let addresses = [address(&first), address(&second)];
-    let configure = Node::configure().no_file().profile("p").node_id("taken").address(addresses);
+    let configure =
+        Node::configure().profiles(Profiles::default()).profile("p").node_id("taken").address(addresses);
     let error = configure.start().expect_err("it is taken");
     assert!(matches!(error, Error::Client(_)), "{error}");
     assert!(error.to_string().contains("taken"), "{error}");

@@ -1,4 +1,5 @@
 use super::*;
+use crate::profile::settings::{Program, Settings};
 
 fn read(text: &str) -> Result<Profiles, String> {
     Profiles::read(Path::new("p.toml"), text).map_err(|error| error.to_string())
