@@ -78,15 +78,15 @@ impl Client {
     }
 
     /// Becomes an instance of the node `node_id`, in which `%n` is the host's name and `%u` something
-    /// unique. Gives the node ID that came out. [`Error::Refused`] if another user has the name, or has it
+    /// unique. Gives the node ID that came out. [`Error::NameTaken`] if another user has the name, or has it
     /// alone.
     pub fn register(&mut self, node_id: &str) -> Result<String, Error> {
         self.register_with(&Register { node_id: Some(node_id.into()), ..Register::default() })
     }
 
     /// Becomes an instance of the node that `options` names, under its other terms, and gives the node ID
-    /// that came out. [`Error::Refused`] if another user has the name, or has it alone, or its instances
-    /// share messages in another way.
+    /// that came out. [`Error::NameTaken`] if another user has the name, or has it alone;
+    /// [`Error::DeliveryMismatch`] if its instances share messages in another way.
     ///
     /// ```no_run
     /// use telex::client::{Client, Delivery, Register, default_address};
@@ -108,8 +108,8 @@ impl Client {
     }
 
     /// Subscribes to a pattern of topics: `*` is any one token, `>` at the end one or more. Of the
-    /// connections that subscribe with the same `group` one gets each message. [`Error::Refused`] if it is
-    /// no pattern, or one subscription too many.
+    /// connections that subscribe with the same `group` one gets each message. [`Error::BadField`] if it is no
+    /// pattern, [`Error::TooManySubscriptions`] if it is one too many.
     pub fn subscribe(&mut self, pattern: &str, group: Option<&str>) -> Result<(), Error> {
         self.call(To::Daemon, "subscribe", &ask::subscribe(pattern, group), CONTROL_TIMEOUT).map(drop)
     }
@@ -144,8 +144,8 @@ impl Client {
     }
 
     /// Sends a request and waits for its reply. The daemon is told the timeout (up to an hour) and answers
-    /// when it has passed; if not even that comes, the call ends a second later in [`Error::Timeout`]. Of the
-    /// replies of several instances the first counts; one that tells an error is [`Error::Refused`]. What
+    /// when it has passed; if not even that comes, the call ends a second later in [`Error::GaveUp`]. Of the
+    /// replies of several instances the first counts; one that tells an error is [`Error::Node`]. What
     /// else comes meanwhile is kept for [`Client::next`].
     ///
     /// ```no_run
@@ -276,7 +276,8 @@ impl Client {
                 }
                 Ok(())
             }
-            Err(Error::Refused(_) | Error::Timeout { .. }) => Ok(()),
+            Err(Error::GaveUp { .. }) => Ok(()),
+            Err(error) if error.refused().is_some() => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -286,8 +287,8 @@ impl Client {
         let answer = self.wait(ticket, new, deadline_after(patience));
         self.session.forget(ticket);
         match answer? {
-            Some(answer) => answer.map_err(Error::Refused),
-            None => Err(Error::Timeout { after: patience }),
+            Some(answer) => answer.map_err(Error::from),
+            None => Err(Error::GaveUp { after: patience }),
         }
     }
 

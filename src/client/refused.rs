@@ -29,6 +29,7 @@ impl Refused {
     /// let refused = Refused::check(Message::read(line.into())?).expect_err("an error");
     /// assert_eq!((refused.code(), refused.error()), (Some("timeout"), "it is late"));
     /// assert_eq!(refused.to_string(), "it is late (timeout)");
+    /// assert_eq!((refused.filter(), refused.count(), refused.column()), (None, None, None));
     /// # Ok::<(), telex::client::Fault>(())
     /// ```
     pub fn check(message: Message) -> Result<Message, Box<Refused>> {
@@ -61,6 +62,21 @@ impl Refused {
     /// `body.error`, the sentence for people.
     pub fn error(&self) -> &str {
         &self.error
+    }
+
+    /// The plugin that said so: `body.filter` of a `denied`.
+    pub fn filter(&self) -> Option<String> {
+        self.message.body_value()["filter"].as_str().map(str::to_owned)
+    }
+
+    /// How many messages it is said of: `body.count` of a `node_gone`.
+    pub fn count(&self) -> Option<u64> {
+        self.message.body_value()["count"].as_u64()
+    }
+
+    /// The first byte of the line at fault, counted from 1: `body.column` of a `bad_json`.
+    pub fn column(&self) -> Option<u64> {
+        self.message.body_value()["column"].as_u64()
     }
 
     /// Whether the daemon itself told the error, and not a node.

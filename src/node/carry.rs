@@ -155,9 +155,7 @@ impl Turn {
         handle.call(&node.clone(), "port_monitor", &body, ANSWER_TIMEOUT).then(move |answer| {
             let answer = match answer {
                 Ok(_) => Ok(()),
-                Err(Error::Refused(refused))
-                    if !refused.by_daemon() && refused.code() == Some("no_such_port") =>
-                {
+                Err(Error::Node(why)) if why.code() == Some("no_such_port") => {
                     Err(Down::NoSuchPort { port: target.clone() })
                 }
                 Err(error) => Err(Down::NodeLost { node, why: error.to_string() }),

@@ -165,7 +165,7 @@ impl Turn {
         answer.then(move |answer| match answer {
             // What the node itself says is told by the port's end.
             Ok(_) => {}
-            Err(Error::Refused(refused)) if !refused.by_daemon() && refused.code().is_some() => {}
+            Err(Error::Node(why)) if why.code().is_some() => {}
             Err(error) => queue.push_now(Fact::NotSpawned { port, why: error.to_string() }),
         });
     }

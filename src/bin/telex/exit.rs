@@ -122,14 +122,13 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let exit = match &error {
-            Error::Refused(refused) => Exit::of_refusal(refused),
-            Error::Timeout { .. } => Exit::Timeout,
+            Error::GaveUp { .. } => Exit::Timeout,
             Error::KeptFull => Exit::Overloaded,
             Error::Address(_) | Error::Unsendable(_) => Exit::Usage,
             Error::Closed { why } => why.as_deref().map_or(Exit::Unreachable, Exit::of_refusal),
             Error::NoPermission { .. } => Exit::Denied,
-            // No connection, or none any more.
-            _ => Exit::Unreachable,
+            // Else there is no connection, or none any more.
+            other => other.refused().map_or(Exit::Unreachable, Exit::of_refusal),
         };
         match error {
             // Why is a message of its own, which is told as it comes.

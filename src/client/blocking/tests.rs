@@ -56,7 +56,7 @@ fn a_reply_that_comes_late_is_not_taken_for_the_next_one() {
         peer.signal("4");
     });
     let error = client.call("a", "ask", "", Duration::ZERO).expect_err("no answer");
-    assert!(error.is(Code::Timeout) && matches!(error, Error::Timeout { .. }), "{error}");
+    assert!(error.is(Code::Timeout) && matches!(error, Error::GaveUp { .. }), "{error}");
     assert_eq!(call(&mut client).expect("a reply").body_value()["n"], 2);
     assert_eq!(body(client.next(Some(SOON)).expect("a message")), "4");
     daemon.join().expect("the daemon");
@@ -282,7 +282,7 @@ fn a_line_that_finds_no_room_is_finished_later() {
     let long = format!("\"{}\"", "x".repeat(1_000_000));
     let begun = Instant::now();
     let error = client.call("a", "ask", &long, Duration::ZERO).expect_err("no answer");
-    assert!(matches!(error, Error::Timeout { .. }) && begun.elapsed() < SOON, "{error}");
+    assert!(matches!(error, Error::GaveUp { .. }) && begun.elapsed() < SOON, "{error}");
     go.send(()).expect("a daemon");
     assert_eq!(body(client.next(None).expect("a message")), "1");
     client.send("a", "2").expect("sent");
@@ -324,7 +324,7 @@ fn what_found_no_room_at_all_was_not_sent() {
         rest.lines().map(str::len).collect::<Vec<_>>()
     });
     let error = client.call("a", "ask", &long_body(), Duration::ZERO).expect_err("no answer");
-    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    assert!(matches!(error, Error::GaveUp { .. }), "{error}");
     go.send(()).expect("a daemon");
     assert!(matches!(client.send("a", "2"), Err(Error::KeptFull)));
     drop(client);
@@ -342,7 +342,7 @@ fn a_call_that_found_no_room_at_all_was_not_made() {
     });
     for body in [&*long_body(), "2"] {
         let error = client.call("a", "ask", body, Duration::ZERO).expect_err("no answer");
-        assert!(matches!(error, Error::Timeout { .. }), "{error}");
+        assert!(matches!(error, Error::GaveUp { .. }), "{error}");
     }
     go.send(()).expect("a daemon");
     client.send("a", "3").expect("sent");
@@ -381,7 +381,7 @@ fn what_came_before_the_end_is_had_also_with_a_line_half_written() {
     let (mut client, daemon) = pair(|mut peer| peer.signal("1"));
     let error = client.call("a", "ask", &long_body(), Duration::ZERO).expect_err("no answer");
     daemon.join().expect("the daemon");
-    assert!(matches!(error, Error::Timeout { .. } | Error::Closed { .. }), "{error}");
+    assert!(matches!(error, Error::GaveUp { .. } | Error::Closed { .. }), "{error}");
     assert_eq!(body(client.next(Some(SOON)).expect("a message")), "1");
     assert!(matches!(client.next(Some(SOON)), Err(Error::Closed { .. })));
 }

@@ -18,9 +18,9 @@ type Read<T> = Box<dyn FnOnce(Message) -> Result<T, Error> + Send>;
 /// executor; [`then`](Answer::then) hands it to a callback. Dropped, it is forgotten: the request may be carried
 /// out all the same, and its reply is dropped.
 ///
-/// Its errors: [`Error::Refused`] is an answer that tells an error, be it of the daemon or of the node;
-/// [`Error::Timeout`], if not even the daemon answered in time; [`Error::Lost`], if the connection was lost
-/// on the way; [`Error::Away`], [`Error::NameLost`], [`Error::Closed`] and [`Error::Unsendable`], if nothing was
+/// Its errors: those that the daemon tells, such as [`Error::NoSuchNode`] and [`Error::Timeout`]; [`Error::Node`],
+/// if the node answered with one; [`Error::GaveUp`], if not even the daemon answered in time; [`Error::Lost`], if
+/// the connection was lost on the way; [`Error::Away`], [`Error::NameLost`], [`Error::Closed`] and [`Error::Unsendable`], if nothing was
 /// sent.
 ///
 /// ```no_run
@@ -64,11 +64,11 @@ impl<T> Answer<T> {
         self.read_out(outcome.unwrap_or(Err(Error::Away)))
     }
 
-    /// The same, until then; [`Error::Timeout`] after `patience`, which that was.
+    /// The same, until then; [`Error::GaveUp`] after `patience`, which that was.
     pub(super) fn wait_until(mut self, until: Option<Instant>, patience: Duration) -> Result<T, Error> {
         match wait_for(&self.shared, &self.slot, until)? {
             Some(outcome) => self.read_out(outcome),
-            None => Err(Error::Timeout { after: patience }),
+            None => Err(Error::GaveUp { after: patience }),
         }
     }
 

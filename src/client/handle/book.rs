@@ -72,7 +72,7 @@ impl Request {
     /// Ends it, its time being over.
     pub(super) fn expire(self) -> Option<Job> {
         let after = self.patience;
-        self.end(Err(Error::Timeout { after }))
+        self.end(Err(Error::GaveUp { after }))
     }
 
     fn is_forgotten(&self) -> bool {

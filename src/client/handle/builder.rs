@@ -87,7 +87,7 @@ impl Builder {
         self
     }
 
-    /// Connects; the errors are those of [`Handle::connect`], and [`Error::Refused`] if the name is refused.
+    /// Connects; the errors are those of [`Handle::connect`], and what the daemon says if it refuses the name.
     pub fn connect(self, address: &Address) -> Result<Handle, Error> {
         let until = Instant::now().checked_add(self.connect_timeout);
         let unreachable = |source| seek::unreachable(address, source);

@@ -140,7 +140,7 @@ impl Handle {
     }
 
     /// Sends a request; the answer is still to come. The daemon is told the timeout (1 ms to 1 h) and answers when
-    /// it has passed; if not even that comes, the answer is [`Error::Timeout`] a second later. Of the replies of
+    /// it has passed; if not even that comes, the answer is [`Error::GaveUp`] a second later. Of the replies of
     /// several instances the first counts. Requests beyond what the daemon lets be open wait for their turn.
     pub fn call<'a>(
         &self,
@@ -153,7 +153,7 @@ impl Handle {
     }
 
     /// Sends a request and collects every reply until `timeout` is over, as instances of a node or subscribers of
-    /// a topic give them. Replies that tell an error are [`Error::Refused`]; so is, as the last, the daemon's
+    /// a topic give them. Replies that tell an error are [`Error::Node`]; what comes last may be the daemon's
     /// word that nothing is there to answer. That no reply came is an end without any.
     ///
     /// ```no_run
@@ -184,7 +184,7 @@ impl Handle {
     }
 
     /// Sends a signal. It blocks while there is no room for it (1 MiB is still to be written), until
-    /// [`Builder::send_timeout`](crate::client::Builder::send_timeout) is over, and is then [`Error::Timeout`]. What
+    /// [`Builder::send_timeout`](crate::client::Builder::send_timeout) is over, and is then [`Error::GaveUp`]. What
     /// cannot be delivered is told by [`Change::Undelivered`] with the ticket that this gives.
     pub fn send<'a>(&self, to: impl Into<To<'a>>, body: &str) -> Result<Ticket, Error> {
         let to = to.into();
@@ -268,7 +268,7 @@ impl Handle {
         self.ask(To::Daemon, "list", &body, CONTROL_TIMEOUT, None, |reply| Ok(NodeList::read(&reply)))
     }
 
-    /// What is known of a node. [`Error::Refused`] with `no_such_node` if nothing is.
+    /// What is known of a node. [`Error::NoSuchNode`] if nothing is.
     pub fn resolve(&self, node_id: &str) -> Answer<ResolvedNode> {
         let body = ask::node_id(node_id);
         self.ask(To::Daemon, "resolve", &body, CONTROL_TIMEOUT, None, |reply| Ok(ResolvedNode::read(&reply)))

@@ -116,7 +116,7 @@ fn settle(shared: &Shared, intake: &mut Intake, found: Found) {
         if let (Ok(reply), Some(note)) = (&answer, request.take_note()) {
             shared.lock().holdings.note(note, reply);
         }
-        if let Some(job) = request.end(answer.map_err(Error::Refused)) {
+        if let Some(job) = request.end(answer.map_err(Error::from)) {
             intake.keep(Task::Job(job));
         }
     }
@@ -128,11 +128,11 @@ fn settle(shared: &Shared, intake: &mut Intake, found: Found) {
                 let request = shared.lock().book.end(number);
                 match request {
                     Some(request) if why.is(Code::TooManyRequests) => refused.push((number, request, why)),
-                    Some(request) => drop(request.end(Err(Error::Refused(why)))),
+                    Some(request) => drop(request.end(Err(why.into()))),
                     None => {}
                 }
             }
-            answer => queue.push(answer.map_err(Error::Refused), bytes),
+            answer => queue.push(answer.map_err(Error::from), bytes),
         }
     }
     for message in found.tasks {
@@ -155,7 +155,7 @@ fn go_on(shared: &Shared, intake: &mut Intake, refused: Vec<Crowded>, found_room
     }
     drop(state);
     for (_, request, why) in refused {
-        if let Some(job) = request.end(Err(Error::Refused(why))) {
+        if let Some(job) = request.end(Err(why.into())) {
             intake.keep(Task::Job(job));
         }
     }
@@ -234,7 +234,7 @@ pub(super) fn say(
         let patience = shared.options.send_timeout;
         let end = *until.get_or_insert_with(|| Instant::now() + patience);
         if end <= Instant::now() {
-            return Err(Error::Timeout { after: patience });
+            return Err(Error::GaveUp { after: patience });
         }
         if shared.is_on_reader() {
             // A daemon whose answers are not read may read no further.

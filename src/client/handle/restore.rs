@@ -44,14 +44,16 @@ pub(super) fn restore(shared: &Shared) -> Result<Vec<Job>, Error> {
     for (node_id, slot) in names {
         match answer(shared, &slot, until)? {
             Ok(_) => shared.lock().held(&node_id),
-            Err(Error::Refused(why)) => jobs.extend(lose_name(shared, &node_id, &why)),
-            Err(error) => return Err(error),
+            Err(error) => match error.refused() {
+                Some(why) => jobs.extend(lose_name(shared, &node_id, why)),
+                None => return Err(error),
+            },
         }
     }
     for (what, pattern, slot) in asks {
         match answer(shared, &slot, until)? {
             Ok(_) => {}
-            Err(error @ Error::Refused(_)) => {
+            Err(error) if error.refused().is_some() => {
                 let mut state = shared.lock();
                 state.holdings.refused(what, &pattern);
                 let error = Arc::new(error);
@@ -78,7 +80,7 @@ fn ask(shared: &Shared, state: &mut State, what: &str, body: &str) -> Result<Arc
 
 fn answer(shared: &Shared, slot: &Slot, until: Instant) -> Result<Outcome, Error> {
     let after = shared.options.connect_timeout;
-    wait_for(shared, slot, Some(until))?.ok_or(Error::Timeout { after })
+    wait_for(shared, slot, Some(until))?.ok_or(Error::GaveUp { after })
 }
 
 /// A name is another connection's. If messages come from it, all that waits to be sent is given up.
