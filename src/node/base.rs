@@ -28,6 +28,24 @@ pub struct GroupChange {
     pub left: Vec<String>,
 }
 
+/// What has become of a node, told by [`Node::mon_nodes`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeChange {
+    /// It is there.
+    Up {
+        /// The node ID.
+        node: String,
+    },
+    /// It is there no more.
+    Down {
+        /// The node ID.
+        node: String,
+        /// Why, in the switch's words, as in [`Presence::Down`], or that the connection to the switch was lost.
+        why: String,
+    },
+}
+
 /// Takes messages.
 pub(super) type Handler = Arc<Mutex<dyn FnMut(&Port, &[Value]) + Send>>;
 /// Is told how something ended.
@@ -35,7 +53,7 @@ pub(super) type Callback = Box<dyn FnOnce(&Node, &Down) + Send>;
 /// Makes a port what another node wants it to be.
 pub(crate) type Function = Arc<dyn Fn(&Port, &[Value]) -> Result<(), String> + Send + Sync>;
 pub(super) type OnGroup = Box<dyn FnMut(&Node, &GroupChange) + Send>;
-pub(super) type OnNode = Box<dyn FnMut(&Node, &str, bool) + Send>;
+pub(super) type OnNode = Box<dyn FnMut(&Node, &NodeChange) + Send>;
 pub(super) type Work = Box<dyn FnOnce(&Node) + Send>;
 
 /// What a node's thread is told.
@@ -46,7 +64,7 @@ pub(super) enum Fact {
     Receive {
         name: String,
         tag: Option<String>,
-        handler: Handler,
+        handler: Option<Handler>,
     },
     Send {
         to: String,
@@ -95,6 +113,10 @@ pub(super) enum Fact {
     /// What the daemon has said of nodes, once all that they sent before is there.
     Present {
         news: Vec<Presence>,
+    },
+    /// The connection stands again, after it was lost so often, and all news of nodes are there.
+    Back {
+        losses: u64,
     },
     Group {
         group: String,

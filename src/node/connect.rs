@@ -51,6 +51,7 @@ impl Node {
         let id = handle.register_with(&terms).wait()?;
         // A daemon that has lost its state counts connections anew.
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
+        let directory = Directory::new(&id);
         let inner = Arc::new(Inner {
             id,
             handle,
@@ -58,7 +59,7 @@ impl Node {
             prefix: format!("{}-{now:x}", connection.trim_start_matches(':')),
             numbers: AtomicU64::new(1),
             functions: Mutex::new(functions),
-            directory: Mutex::new(Directory::default()),
+            directory: Mutex::new(directory),
         });
         let streams = Streams { inbox, changes, presence, groups, questions };
         let turn = Turn::new(Node { inner: Arc::clone(&inner), owner: None }, streams);

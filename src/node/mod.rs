@@ -70,7 +70,7 @@ mod said;
 mod turn;
 
 pub(crate) use base::Function;
-pub use base::{GroupChange, Node, Port};
+pub use base::{GroupChange, Node, NodeChange, Port};
 pub use down::{CalError, Down};
 pub use monitor::{Guard, Mon, Monitor};
 pub(crate) use port::as_function;

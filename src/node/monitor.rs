@@ -80,8 +80,9 @@ impl Node {
 
 impl Mon<'_> {
     /// Asks the other node so often for a sign of life; a question that is not answered before the next finds
-    /// it lost. So a node that is frozen is found out, and one whose handler takes longer than that, too.
-    /// Ports of this node, and nodes, are monitored without a beat.
+    /// it lost. So a node that is frozen is found out, after twice that time at most, and one whose handler takes
+    /// longer than that, too. Of this node and its ports nothing is asked. Only nodes with ports answer: of any
+    /// other one a beat finds that it is lost.
     pub fn beat(mut self, every: Duration) -> Self {
         self.beat = Some(every.max(Duration::from_millis(1)));
         self

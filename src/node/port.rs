@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::client::Handle;
-use crate::node::base::{Fact, Function, GroupChange, Inner, Node, Port};
+use crate::node::base::{Fact, Function, GroupChange, Handler, Inner, Node, NodeChange, Port};
 use crate::node::monitor::Monitor;
 use crate::node::said::{elements, name_of};
 
@@ -91,10 +91,11 @@ impl Node {
         outcome.recv().unwrap_or_else(|_| Err("the node has ended".to_owned()))
     }
 
-    /// Makes a port on another node, or this one, by a function that it offers. The ID that this gives can be
-    /// sent to and monitored at once. Without such a function the port dies of `["no_such_function", TEXT,
+    /// Makes a port on another node, or this one, by a function that it offers; `node` is a node ID, or the ID of
+    /// any port of it. The ID that this gives can be sent to and monitored at once. Without such a function the port dies of `["no_such_function", TEXT,
     /// NAME]`; monitors that come later are told, too.
     pub fn spawn(&self, node: &str, function: &str, args: impl Into<Value>) -> String {
+        let node = node_of(node);
         let port = format!("{node}#{}", new_name(&self.inner));
         self.inner.queue.push(Fact::Spawn {
             node: node.to_owned(),
@@ -115,7 +116,7 @@ impl Node {
         self.inner.lock_directory().known()
     }
 
-    /// Those that are there.
+    /// Those that are there, this one among them. While the connection is lost no other one is.
     pub fn up_nodes(&self) -> Vec<String> {
         self.inner.lock_directory().up()
     }
@@ -125,8 +126,8 @@ impl Node {
         self.inner.lock_directory().is_up(node)
     }
 
-    /// Tells of every node that comes (true) or goes (false), from now on, until the [`Monitor`] is ended.
-    pub fn mon_nodes(&self, callback: impl FnMut(&Node, &str, bool) + Send + 'static) -> Monitor {
+    /// Tells of every other node that comes or goes, from now on, until the [`Monitor`] is ended.
+    pub fn mon_nodes(&self, callback: impl FnMut(&Node, &NodeChange) + Send + 'static) -> Monitor {
         let number = self.inner.number();
         self.inner.queue.push(Fact::WatchNodes { number, callback: Box::new(callback) });
         Monitor::new(self, number)
@@ -194,8 +195,15 @@ impl Port {
         self.receive(None, handler)
     }
 
+    /// Takes the handler of a tag away. A port that is left without any handler dies of the next message.
+    pub fn unrcv(&self, tag: &str) -> &Port {
+        let (name, tag) = (self.name().to_owned(), Some(tag.to_owned()));
+        self.node.inner.queue.push_prompt(Fact::Receive { name, tag, handler: None });
+        self
+    }
+
     fn receive(&self, tag: Option<String>, handler: impl FnMut(&Port, &[Value]) + Send + 'static) -> &Port {
-        let handler = Arc::new(Mutex::new(handler));
+        let handler: Option<Handler> = Some(Arc::new(Mutex::new(handler)));
         self.node.inner.queue.push_prompt(Fact::Receive { name: self.name().to_owned(), tag, handler });
         self
     }

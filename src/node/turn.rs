@@ -55,13 +55,18 @@ impl Turn {
             self.prompt();
             match arrival {
                 Arrival::Message(message) => self.arrived(&message),
-                Arrival::Missed(None) => self.interrupted("the connection to the daemon was lost", false),
+                Arrival::Missed(None) => self.away("the connection to the daemon was lost"),
                 Arrival::Missed(Some(_)) => self.interrupted("more came than the node could take", true),
             }
         }
+        if self.streams.inbox.is_ended() && !std::mem::replace(&mut self.is_cut_off, true) {
+            self.away("the connection to the daemon has ended");
+        }
         for change in all(&mut self.streams.changes, context) {
-            if matches!(change, Change::Restored { .. }) {
-                self.restored();
+            match change {
+                Change::Restored { .. } => self.restored(),
+                Change::Undelivered { ticket: Some(ticket), why } => self.undelivered(ticket, why.error()),
+                _ => {}
             }
         }
         self.look_at_groups(context);
@@ -130,6 +135,7 @@ impl Turn {
             }
             Fact::Asked { target, ask, answer } => self.ports.asked(&target, ask, answer),
             Fact::Present { news } => self.present(news),
+            Fact::Back { losses } => self.back(losses),
             Fact::Group { group, port, is_member } => self.group(&group, port, is_member),
             Fact::WatchGroup { number, group, mut callback } => {
                 let members = self.node.inner.lock_directory().members(&group);

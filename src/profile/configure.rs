@@ -164,7 +164,7 @@ fn is_of_the_switch(error: &client::Error) -> bool {
             | E::Closed { .. }
             | E::Lost { .. }
             | E::Away
-            | E::Timeout { .. }
+            | E::GaveUp { .. }
             | E::Fault(_)
     )
 }

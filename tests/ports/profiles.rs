@@ -4,7 +4,7 @@
 use std::sync::mpsc::channel;
 
 use telex::address::Address;
-use telex::node::{Node, Port, Value};
+use telex::node::{Node, NodeChange, Port, Value};
 use telex::profile::{Configure, Error, Profiles};
 
 use crate::support::{Starter, Telexd, wait_until};
@@ -93,7 +93,7 @@ fn the_first_switch_that_can_be_reached_is_taken_and_one_is_always_kept() {
     let mut b = None;
     let node = configure().start().expect("a node");
     let (sender, news) = channel();
-    node.mon_nodes(move |_, node, is_up| drop(sender.send((node.to_owned(), is_up))));
+    node.mon_nodes(move |_, change| drop(sender.send(change.clone())));
     // Each switch in turn goes when the other one has come.
     for round in 0..4 {
         let (old, new, name) = if round % 2 == 0 { (&mut a, &mut b, "b") } else { (&mut b, &mut a, "a") };
@@ -101,7 +101,7 @@ fn the_first_switch_that_can_be_reached_is_taken_and_one_is_always_kept() {
         drop(old.take());
         let watcher = connect(new.as_ref().expect("a switch"), &format!("watcher{round}"));
         wait_until("the node is at the other switch", || watcher.node_is_up(node.id()));
-        while next(&news) != (format!("watcher{round}"), true) {}
+        while next(&news) != (NodeChange::Up { node: format!("watcher{round}") }) {}
     }
 }
 

@@ -18,7 +18,7 @@ fn node(names: &[&'static str]) -> Here {
     let mut ports = Ports::new("n");
     for name in names {
         assert!(ports.create(name));
-        ports.receive(name, None, *name);
+        ports.receive(name, None, Some(*name));
     }
     ports
 }
