@@ -24,6 +24,7 @@
 //! | | `clock`, `duration` | time as a value, and how it is written |
 //! | | `plugin_settings` | what a configuration says of a plugin |
 //! | | [`protocol`] | the protocol as a page for people |
+//! | | [`coming_from`] | where users of the systems that telex carries on find again what they had |
 //! | wire | [`wire`] | bytes into lines, lines into fields, and back |
 //! | spread | [`cluster`] | how requests are spread over servers, on any wire |
 //! | core | `core` | the whole service as a state machine: facts in, orders and bytes out |
@@ -56,6 +57,7 @@ pub mod client;
 #[doc(hidden)]
 pub mod clock;
 pub mod cluster;
+pub mod coming_from;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod config;

@@ -38,22 +38,7 @@
 //!
 //! # Coming from AnyEvent::MP
 //!
-//! The functions have their names. What differs:
-//!
-//! - `snd` never runs a handler before it returns, and what is sent is copied, also inside a node. `rcv`
-//!   counts at once.
-//! - `port` makes a port without a handler, [`Port::rcv`] gives it handlers by tag, [`Port::rcv_default`] the
-//!   default one. `$SELF` is the port that a handler is handed, and `psub` is [`Port::after`] or that port.
-//! - `mon` is followed by what is to come of it: [`call`](Mon::call), [`kill`](Mon::kill) or
-//!   [`send`](Mon::send), and [`guard`](Monitor::guard) behind that. A callback is told by a [`Down`] what
-//!   happened; its [`reason`](Down::reason) is the list. A panic in it stops nothing else. What acts on a
-//!   port ends with that port.
-//! - A node that is not there is told at once, as soon as the switch has said so; what was sent to it is
-//!   gone, and not kept for it. A node that is frozen is found out by a [`beat`](Mon::beat).
-//! - `spawn` takes the name of a function that the other node [offers](Node::offer), not of any. What it
-//!   failed of is told to every monitor, then or later.
-//! - `cal` needs a time-out, calls back once, and tells in a [`CalError`] what went wrong.
-//! - `grp_mon` tells an empty group, too. To leave a group is [`Node::grp_unreg`], or the port's death.
+//! The functions have their names; [a table](crate::coming_from#anyeventmp) tells what differs.
 
 mod base;
 mod cal;

@@ -31,7 +31,7 @@ use source::Source;
 /// below the other words, which are told there how long they may be.
 const FLOORS: &[&[&str]] = &[
     &["limits"],
-    &["name", "topic", "address", "clock", "duration", "plugin_settings", "protocol"],
+    &["name", "topic", "address", "clock", "duration", "plugin_settings", "protocol", "coming_from"],
     &["wire"],
     &["cluster"],
     &["core", "client"],
