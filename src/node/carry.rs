@@ -180,6 +180,10 @@ impl Turn {
     fn ask(&mut self, target: String, ask: u64) {
         let (handle, queue) = (&self.node.inner.handle, Arc::clone(&self.node.inner.queue));
         let node = node_of(&target).to_owned();
+        if self.node.inner.lock_directory().is_away() {
+            let why = "there is no connection to the daemon just now".to_owned();
+            return queue.push_now(Fact::Asked { target, ask, answer: Err(Down::NodeLost { node, why }) });
+        }
         if name_of(&target).is_none() {
             let lost = Down::NodeLost { node, why: "the node is not there".to_owned() };
             return handle.resolve(&target).then(move |answer| {

@@ -3,7 +3,8 @@
 //! to find a planted fault, too.
 //!
 //! This file has the rules as tables, and the tests. `source` takes a file apart; `rules` are those that one
-//! file keeps or breaks by itself. `index`, `types`, `values` and `calls` find out what uses what, `circles`
+//! file keeps or breaks by itself. `examples` are those of the
+//! documentation. `index`, `types`, `values` and `calls` find out what uses what, `circles`
 //! and `inside` what is wrong with it; `planted` tries all of that on small sources.
 //!
 //! `TELEX_HOUSE_VERBOSE=1 cargo test --test house -- --nocapture` prints what the exceptions below let pass.
@@ -11,6 +12,7 @@
 
 mod calls;
 mod circles;
+mod examples;
 mod index;
 mod inside;
 mod planted;
@@ -185,6 +187,9 @@ const CORE_FLOORS: &[&[&str]] = &[
 /// Where `impl Core` may stand.
 const CORE_IMPLS: &[&str] = &["mod", "acts/"];
 
+/// The rooms whose public functions all occur in an example.
+const ROOMS_WITH_EXAMPLES: &[&str] = &["address", "client", "cluster", "hub", "name", "node", "profile"];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -272,6 +277,12 @@ fn no_room_has_a_circle() {
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_public_function_has_an_example_that_runs() {
+    let faults = examples::faults(&sources(&["src"]), ROOMS_WITH_EXAMPLES);
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
 
 #[test]

@@ -2,11 +2,12 @@
 //! Never: what ports say to each other.
 
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
 use telex::client::Handle;
 use telex::node::{Down, Node, NodeChange, json};
 
-use crate::support::{Starter, Telexd, wait_until};
+use crate::support::{PATIENCE, Starter, Telexd, wait_until};
 use crate::{address, connect, listener, monitor, next};
 
 #[test]
@@ -69,6 +70,9 @@ fn a_lost_connection_is_told_and_made_good() {
     one.mon_nodes(move |_, change| drop(sender.send(change.clone())));
     drop(telexd);
     assert!(matches!(next(&downs), Down::NodeLost { node, .. } if node == "other"));
+    let again = Instant::now();
+    assert!(matches!(next(&monitor(&one, &port)), Down::NodeLost { node, .. } if node == "other"));
+    assert!(again.elapsed() < PATIENCE / 3, "it is told at once");
     let why = "the connection to the daemon was lost".to_owned();
     assert_eq!(next(&news), NodeChange::Down { node: "other".to_owned(), why });
     assert!(one.grp_get("g").is_empty());

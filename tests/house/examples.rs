@@ -1,0 +1,174 @@
+//! Knows the examples of the documentation, and which public functions of a room occur in none.
+//! Never: whether an example is right; it is compiled and run by `cargo test`.
+
+use std::collections::BTreeMap;
+
+use proc_macro2::{Ident, Literal, TokenStream, TokenTree};
+use syn::visit::{self, Visit};
+
+use crate::root;
+use crate::source::Source;
+
+/// A public function.
+struct Function {
+    /// As an example calls it: one of these.
+    calls: Vec<String>,
+    place: String,
+}
+
+/// What is wrong with the examples of these rooms: one that is not run, or a public function that occurs in none of
+/// its room. A program that a test runs is an example, too.
+pub(crate) fn faults(files: &[Source], rooms: &[&str]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut examples: BTreeMap<&str, String> = BTreeMap::new();
+    let of_rooms = |file: &&Source| rooms.contains(&file.room()) && !file.is_test;
+    for file in files.iter().filter(of_rooms) {
+        let (run, not_run) = blocks(&docs(file));
+        *examples.entry(file.room()).or_default() += &run;
+        faults.extend(not_run.into_iter().map(|info| file.fault(format!("has an example that is {info}"))));
+    }
+    for file in files.iter().filter(of_rooms) {
+        let all = examples.get(file.room()).map(String::as_str).unwrap_or_default();
+        for function in functions(file) {
+            if !function.calls.iter().any(|call| has(all, call)) {
+                faults.push(file.fault(format!("{} occurs in no example of its room", function.place)));
+            }
+        }
+    }
+    faults
+}
+
+/// The text of all documentation of a file, what it includes among it.
+fn docs(file: &Source) -> String {
+    let mut text = String::new();
+    collect(file.product.clone(), &file.path, &mut text);
+    text
+}
+
+/// Goes through `doc = "..."` and `doc = include_str!("...")`, also in macros.
+fn collect(tokens: TokenStream, path: &str, text: &mut String) {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let is = |tree: Option<&TokenTree>, word: &str| matches!(tree, Some(TokenTree::Ident(ident)) if *ident == Ident::new(word, ident.span()));
+    for (at, tree) in tokens.iter().enumerate() {
+        if is(Some(tree), "doc") {
+            match (tokens.get(at + 2), tokens.get(at + 4)) {
+                (Some(TokenTree::Literal(line)), _) => *text += &value(line),
+                (included, Some(TokenTree::Group(file))) if is(included, "include_str") => {
+                    if let Some(TokenTree::Literal(file)) = file.stream().into_iter().next() {
+                        let folder = root().join(path).parent().expect("a folder").to_owned();
+                        *text +=
+                            &std::fs::read_to_string(folder.join(value(&file))).expect("what is included");
+                    }
+                }
+                _ => {}
+            }
+            text.push('\n');
+        }
+        if let TokenTree::Group(group) = tree {
+            collect(group.stream(), path, text);
+        }
+    }
+}
+
+fn value(literal: &Literal) -> String {
+    syn::parse_str::<syn::LitStr>(&literal.to_string()).map(|text| text.value()).unwrap_or_default()
+}
+
+/// The examples that are run, and the words of those that are not.
+fn blocks(docs: &str) -> (String, Vec<String>) {
+    let (mut run, mut not_run) = (String::new(), Vec::new());
+    let mut info: Option<&str> = None;
+    for line in docs.lines() {
+        match (line.trim_start().strip_prefix("```"), info) {
+            (Some(_), Some(_)) => info = None,
+            (Some(words), None) => {
+                if ["no_run", "ignore", "compile_fail"].contains(&words.trim()) {
+                    not_run.push(words.trim().to_owned());
+                }
+                info = Some(words.trim());
+            }
+            (None, Some("" | "rust")) => {
+                run += line;
+                run.push('\n');
+            }
+            (None, _) => {}
+        }
+    }
+    (run, not_run)
+}
+
+/// Whether `call` occurs in a text as a whole word.
+fn has(text: &str, call: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(call).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + call.len()..].chars().next();
+        !(call.starts_with(is_word) && before.is_some_and(is_word)) && !after.is_some_and(is_word)
+    })
+}
+
+fn functions(file: &Source) -> Vec<Function> {
+    let parsed: syn::File = syn::parse2(file.product.clone()).expect("a file");
+    let mut found = Found::default();
+    found.visit_file(&parsed);
+    found.functions
+}
+
+#[derive(Default)]
+struct Found {
+    functions: Vec<Function>,
+}
+
+impl Found {
+    fn add(&mut self, of: Option<&str>, signature: &syn::Signature, is_of_trait: bool) {
+        let name = signature.ident.to_string();
+        let calls = match of {
+            None => vec![name.clone()],
+            Some(of) if signature.receiver().is_none() => vec![format!("{of}::{name}")],
+            Some(of) => vec![format!(".{name}"), format!("{of}::{name}")],
+        };
+        let calls = if is_of_trait { [calls, vec![format!("fn {name}")]].concat() } else { calls };
+        let place = of.map_or_else(|| name.clone(), |of| format!("{of}::{name}"));
+        self.functions.push(Function { calls, place });
+    }
+}
+
+impl<'ast> Visit<'ast> for Found {
+    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
+        if is_shown(&item.vis, &item.attrs) {
+            self.add(None, &item.sig, false);
+        }
+    }
+
+    fn visit_item_impl(&mut self, item: &'ast syn::ItemImpl) {
+        let syn::Type::Path(of) = &*item.self_ty else { return };
+        let (None, Some(of)) = (&item.trait_, of.path.segments.last()) else { return };
+        for member in &item.items {
+            if let syn::ImplItem::Fn(function) = member
+                && is_shown(&function.vis, &function.attrs)
+            {
+                self.add(Some(&of.ident.to_string()), &function.sig, false);
+            }
+        }
+    }
+
+    fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
+        if is_shown(&item.vis, &item.attrs) {
+            for member in &item.items {
+                if let syn::TraitItem::Fn(function) = member {
+                    self.add(Some(&item.ident.to_string()), &function.sig, true);
+                }
+            }
+        }
+        visit::visit_item_trait(self, item);
+    }
+}
+
+/// Whether the documentation shows it.
+fn is_shown(visibility: &syn::Visibility, attributes: &[syn::Attribute]) -> bool {
+    let is_hidden = |attribute: &syn::Attribute| match &attribute.meta {
+        syn::Meta::List(list) => list.path.is_ident("doc") && list.tokens.to_string() == "hidden",
+        _ => false,
+    };
+    matches!(visibility, syn::Visibility::Public(_)) && !attributes.iter().any(is_hidden)
+}
