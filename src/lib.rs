@@ -31,12 +31,14 @@
 //! | | [`client`] | the client's side of a connection, and two ways to use it: blocking, or shared by many |
 //! | ports | [`node`] | nodes with ports in them, on top of a client |
 //! | | `toml_file` | a file of settings in TOML, its profiles, and how what is wrong in it is told |
+//! | | `listen` | listening sockets, the processes that connect to them, what the service manager hands over |
 //! | edges | `net` | sockets and readiness |
 //! | | `store` | what outlives the daemon |
 //! | | `plugin` | plugins: how they are loaded, called and replaced |
 //! | | `sys` | signals, the service manager, credentials, descriptors, the real clocks, threads beside the loop |
 //! | | `config` | the file and the command line as plain data |
 //! | | [`profile`] | how a node is configured from a file |
+//! | | [`service`] | programs that answer under a name, directly and through the switch |
 //! | | [`hub`] | the core inside a program of another's, without sockets |
 //! | daemon | `daemon` | the order of the steps of a turn |
 //! | programs | `bin/telexd`, `bin/telex` | the user's words, and the exit status |
@@ -70,6 +72,9 @@ pub mod daemon;
 pub mod duration;
 pub mod hub;
 pub mod limits;
+#[cfg(feature = "service")]
+#[doc(hidden)]
+pub mod listen;
 pub mod name;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
@@ -83,6 +88,8 @@ pub mod plugin;
 pub mod plugin_settings;
 pub mod profile;
 pub mod protocol;
+#[cfg(feature = "service")]
+pub mod service;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod store;

@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         return fail(FAILED, &format!("unblocking signals: {error}"));
     }
     // Before anything is opened, which would have the number of one that is missing.
-    let inherited = sys::inherited();
+    let inherited = telex::listen::inherited();
     let command_line = match CommandLine::parse(std::env::args_os()) {
         Ok(command_line) => command_line,
         Err(error) => return fail(USAGE, &error.to_string()),
@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         };
     }
     let inherited = match inherited {
-        Ok(inherited) => inherited,
+        Ok(inherited) => inherited.into_iter().map(|inherited| inherited.socket).collect(),
         Err(error) => return fail(FAILED, &format!("taking the sockets of the service manager: {error}")),
     };
     match serve(command_line, config, machine, inherited) {

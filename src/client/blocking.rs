@@ -1,6 +1,8 @@
 //! Knows the clock and the order of steps: lines out, lines in, what is kept for later.
 //! Never: what a line means; that is the session's.
 
+mod direct;
+
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -21,6 +23,8 @@ use crate::client::unique;
 use crate::client::unsendable::Unsendable;
 use crate::wire::control::Register;
 use crate::wire::json::write_string;
+
+pub(super) use direct::is_for_the_daemon;
 
 /// How long a connection is waited for.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -7,6 +7,7 @@ use std::{fmt, io};
 use crate::address::{Address, BadAddress};
 use crate::client::fault::Fault;
 use crate::client::refused::Refused;
+use crate::client::undialled::Undialled;
 use crate::client::unsendable::Unsendable;
 use crate::wire::code::{Code, each_code};
 
@@ -61,6 +62,8 @@ macro_rules! error {
                 /// told.
                 group: Option<String>,
             },
+            /// A service could not be spoken to directly; nothing was asked of it.
+            Undialled(Undialled),
             /// The connection failed.
             Io {
                 /// `reading` or `writing`.
@@ -168,6 +171,7 @@ impl fmt::Display for Error {
             Error::Io { doing, source } => write!(f, "{doing} failed: {source}"),
             Error::Closed { why: None } => f.write_str("the daemon ended the connection"),
             Error::Closed { why: Some(why) } => write!(f, "the daemon ended the connection: {why}"),
+            Error::Undialled(why) => why.fmt(f),
             Error::Unsendable(why) => why.fmt(f),
             Error::GaveUp { after } => write!(f, "the daemon did not react within {} s", after.as_secs_f64()),
             Error::KeptFull => f.write_str("too many messages came that were not taken"),

@@ -13,19 +13,37 @@ use crate::limits::{ADDED_BYTES_MAX, Limits, MAX_LINE_BYTES_MAX, TIMEOUT_MS_MAX}
 use crate::wire::envelope::{Broken, Envelope, Field};
 use crate::wire::frame::{Deframer, Frame};
 use crate::wire::json::Object;
-use crate::wire::message::Category;
+use crate::wire::message::{Category, Id};
 
 /// The longest line that a client takes, in bytes: the longest that a daemon sends, however it is
 /// configured. That is a tap's, which holds another line as a string; escapes at most double it.
 pub const LINE_BYTES_MAX: usize = 2 * (MAX_LINE_BYTES_MAX + ADDED_BYTES_MAX) + ADDED_BYTES_MAX;
 
 /// Where a message goes. A text is a node's address: `NODE`, `NODE#PORT`, `:N`.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use telex::client::{Handle, To, default_address};
+///
+/// let handle = Handle::connect(&default_address()?)?;
+/// // All that is said of one account is done by one instance, while there are the same instances.
+/// let worker = To::Keyed { node: "accounts", key: "account 17" };
+/// handle.call(worker, "add", "100", Duration::from_secs(5)).wait()?;
+/// # Ok::<(), telex::client::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To<'a> {
     /// The daemon itself.
     Daemon,
     /// A node or a connection.
     Node(&'a str),
+    /// A node whose instances share messages: one that depends on `key` gets it.
+    Keyed {
+        /// Its address.
+        node: &'a str,
+        /// 1 to 255 bytes.
+        key: &'a str,
+    },
     /// All that subscribe to this topic.
     Topic(&'a str),
 }
@@ -69,7 +87,7 @@ impl Outgoing {
 
     /// Appends a signal. An error leaves `out` as it was; so it does below.
     pub(super) fn signal(&mut self, to: To<'_>, body: &str, out: &mut Vec<u8>) -> Result<Ticket, Unsendable> {
-        self.write("signal", to, None, body, out)
+        self.write(&Head::new("signal", to), body, out)
     }
 
     /// Appends a request.
@@ -84,7 +102,7 @@ impl Outgoing {
         if message_type.is_empty() || Category::of(message_type) != Category::Request {
             return Err(Unsendable::NotARequest);
         }
-        self.write(message_type, to, timeout, body, out)
+        self.write(&Head { timeout, ..Head::new(message_type, to) }, body, out)
     }
 
     /// Appends the reply to `request`, of any body.
@@ -97,36 +115,8 @@ impl Outgoing {
         let (true, Some(from), Some(id)) = (request.is_request(), request.from(), request.id()) else {
             return Err(Unsendable::NotAnswerable);
         };
-        let answer = trimmed(body);
-        let mut whole = Vec::with_capacity(answer.len() + 64);
-        let mut object = Object::begin(&mut whole);
-        id.write_to(object.key("in_reply_to"));
-        match answer.strip_prefix('{') {
-            None => {
-                object.null("error");
-                if !answer.is_empty() {
-                    serde_json::from_str::<&RawValue>(answer).map_err(|_| Unsendable::bad_body(answer, 1))?;
-                    object.raw("result", answer.as_bytes());
-                }
-                object.end();
-            }
-            Some(members) => {
-                let keys: BTreeMap<String, &RawValue> =
-                    serde_json::from_str(answer).map_err(|_| Unsendable::bad_body(answer, 1))?;
-                if keys.contains_key("in_reply_to") {
-                    return Err(Unsendable::BadReply);
-                }
-                if !keys.contains_key("error") {
-                    object.null("error");
-                }
-                if !keys.is_empty() {
-                    whole.push(b',');
-                }
-                whole.extend_from_slice(members.as_bytes());
-            }
-        }
-        let whole = String::from_utf8_lossy(&whole);
-        self.write(&format!("{}_reply", request.message_type()), To::Node(from), None, &whole, out)
+        let whole = reply_body(&id, body)?;
+        self.write(&Head::new(&format!("{}_reply", request.message_type()), To::Node(from)), &whole, out)
     }
 
     /// The line that `message` answers, or tells the fate of; `None` if it is about none.
@@ -135,50 +125,125 @@ impl Outgoing {
         id.text.strip_prefix(self.prefix.as_str())?.strip_prefix('-')?.parse().ok().map(Ticket)
     }
 
-    fn write(
-        &mut self,
-        message_type: &str,
-        to: To<'_>,
-        timeout: Option<Duration>,
-        body: &str,
-        out: &mut Vec<u8>,
-    ) -> Result<Ticket, Unsendable> {
+    fn write(&mut self, head: &Head<'_>, body: &str, out: &mut Vec<u8>) -> Result<Ticket, Unsendable> {
         let number = self.last + 1;
-        let start = out.len();
-        let mut object = Object::begin(out);
-        object.string("message_id", &format!("{}-{number}", self.prefix));
-        object.string("message_type", message_type);
-        match to {
-            To::Daemon => {}
-            To::Node(address) => drop(object.string("to", address)),
-            To::Topic(topic) => drop(object.string("topic", topic)),
-        }
-        if let Some(timeout) = timeout {
-            let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-            object.number("timeout_ms", ms.clamp(1, TIMEOUT_MS_MAX));
-        }
-        let body = trimmed(body);
-        if !body.is_empty() {
-            object.raw("body", body.as_bytes());
-        }
-        object.end();
-        let most = self.max_line_bytes;
-        let checked = match out.len() - start {
-            bytes if bytes > most => Err(Unsendable::LineTooLong { bytes, most }),
-            _ => check(&out[start..], body),
-        };
-        if checked.is_err() {
-            out.truncate(start);
-            return checked.map(|()| Ticket(number));
-        }
-        // In valid JSON these stand between tokens alone.
-        for byte in out[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
-            *byte = b' ';
-        }
-        out.push(b'\n');
+        write_line(&format!("{}-{number}", self.prefix), head, body, self.max_line_bytes, out)?;
         self.last = number;
         Ok(Ticket(number))
     }
+}
+
+/// What stands in a line before its body.
+struct Head<'a> {
+    message_type: &'a str,
+    /// Written by those alone that speak without a daemon.
+    from: Option<&'a str>,
+    to: To<'a>,
+    timeout: Option<Duration>,
+}
+
+impl<'a> Head<'a> {
+    fn new(message_type: &'a str, to: To<'a>) -> Head<'a> {
+        Head { message_type, from: None, to, timeout: None }
+    }
+}
+
+/// The line, with its LF, of the reply to a request that came to the node `from` without a daemon. It has `most` bytes
+/// at most.
+#[cfg(feature = "service")]
+pub(crate) fn direct_reply(
+    message_id: &str,
+    from: &str,
+    request: &Message,
+    body: &str,
+    most: usize,
+) -> Result<Vec<u8>, Unsendable> {
+    let id = request.id().ok_or(Unsendable::NotAnswerable)?;
+    let whole = reply_body(&id, body)?;
+    let message_type = format!("{}_reply", request.message_type());
+    let head = Head { from: Some(from), ..Head::new(&message_type, To::Daemon) };
+    let mut line = Vec::new();
+    write_line(message_id, &head, &whole, most, &mut line)?;
+    Ok(line)
+}
+
+/// The body of a reply: what answers the request `id`, with what belongs to a reply.
+fn reply_body(id: &Id<'_>, answer: &str) -> Result<String, Unsendable> {
+    let answer = trimmed(answer);
+    let mut whole = Vec::with_capacity(answer.len() + 64);
+    let mut object = Object::begin(&mut whole);
+    id.write_to(object.key("in_reply_to"));
+    match answer.strip_prefix('{') {
+        None => {
+            object.null("error");
+            if !answer.is_empty() {
+                serde_json::from_str::<&RawValue>(answer).map_err(|_| Unsendable::bad_body(answer, 1))?;
+                object.raw("result", answer.as_bytes());
+            }
+            object.end();
+        }
+        Some(members) => {
+            let keys: BTreeMap<String, &RawValue> =
+                serde_json::from_str(answer).map_err(|_| Unsendable::bad_body(answer, 1))?;
+            if keys.contains_key("in_reply_to") {
+                return Err(Unsendable::BadReply);
+            }
+            if !keys.contains_key("error") {
+                object.null("error");
+            }
+            if !keys.is_empty() {
+                whole.push(b',');
+            }
+            whole.extend_from_slice(members.as_bytes());
+        }
+    }
+    Ok(String::from_utf8_lossy(&whole).into_owned())
+}
+
+/// Appends a line of at most `most` bytes, its LF not counted. An error leaves `out` as it was.
+fn write_line(
+    message_id: &str,
+    head: &Head<'_>,
+    body: &str,
+    most: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Unsendable> {
+    let start = out.len();
+    let mut object = Object::begin(out);
+    object.string("message_id", message_id);
+    object.string("message_type", head.message_type);
+    if let Some(from) = head.from {
+        object.string("from", from);
+    }
+    match head.to {
+        To::Daemon => {}
+        To::Node(address) => drop(object.string("to", address)),
+        To::Keyed { node, key } => drop(object.string("to", node).string("key", key)),
+        To::Topic(topic) => drop(object.string("topic", topic)),
+    }
+    if let Some(timeout) = head.timeout {
+        let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        object.number("timeout_ms", ms.clamp(1, TIMEOUT_MS_MAX));
+    }
+    let body = trimmed(body);
+    if !body.is_empty() {
+        object.raw("body", body.as_bytes());
+    }
+    object.end();
+    let checked = match out.len() - start {
+        bytes if bytes > most => Err(Unsendable::LineTooLong { bytes, most }),
+        _ => check(&out[start..], body),
+    };
+    if checked.is_err() {
+        out.truncate(start);
+        return checked;
+    }
+    // In valid JSON these stand between tokens alone.
+    for byte in out[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
+        *byte = b' ';
+    }
+    out.push(b'\n');
+    Ok(())
 }
 
 /// What comes over one connection.

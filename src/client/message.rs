@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
@@ -33,6 +34,7 @@ pub struct Message {
     to: Option<Text>,
     topic: Option<Text>,
     key: Option<Text>,
+    timeout: Option<Duration>,
     body: Option<Range<usize>>,
     sender: Option<Range<usize>>,
     in_reply_to: Option<Range<usize>>,
@@ -62,6 +64,7 @@ impl Message {
             to: text(Field::To),
             topic: text(Field::Topic),
             key: text(Field::Key),
+            timeout: envelope.raw(Field::TimeoutMs).and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
             body: raw(Field::Body),
             sender: raw(Field::Sender),
             in_reply_to: envelope.in_reply_to().map(|value| place(value.raw)),
@@ -117,6 +120,11 @@ impl Message {
     /// `key`, decoded.
     pub fn key(&self) -> Option<&str> {
         self.text(&self.key)
+    }
+
+    /// `timeout_ms`: how long the sender of a request waits for its answer.
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 
     /// `body`: JSON text as it stands in the line.
@@ -200,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_fields_of_a_line() {
-        let line = r#"{"message_id":7,"message_type":"ask","from":"a\u0062","to":"me#p","key":"k","sender":{"uid":0}, "body": {"x": 1} }"#;
+        let line = r#"{"message_id":7,"message_type":"ask","from":"a\u0062","to":"me#p","key":"k","timeout_ms":50,"sender":{"uid":0}, "body": {"x": 1} }"#;
         let message = read(line).expect("a message");
         assert_eq!(message.line(), line);
         assert_eq!(message.id(), Some(Id { integer: true, text: "7".into() }));
@@ -212,7 +220,7 @@ mod tests {
         assert_eq!(message.body(), Some(r#"{"x": 1}"#));
         assert_eq!(message.body_value()["x"], 1);
         assert_eq!(message.sender(), Some(r#"{"uid":0}"#));
-        assert_eq!(message.in_reply_to(), None);
+        assert_eq!((message.in_reply_to(), message.timeout()), (None, Some(Duration::from_millis(50))));
     }
 
     #[test]

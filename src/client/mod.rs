@@ -45,7 +45,8 @@
 //! what is received is lent out as it stands in the line. An empty text is no body; [`text`] makes a
 //! JSON string of any text; a `serde_json::Value` has `to_string()`.
 //!
-//! The modules inside use each other in one direction only: [`Fault`], [`Message`], [`Refused`], [`Unsendable`];
+//! The modules inside use each other in one direction only: [`Fault`], [`Message`], [`Refused`], [`Unsendable`],
+//! [`Undialled`];
 //! then the lines of a connection; then [`Session`]; then [`Error`], the socket, what is kept; [`Client`],
 //! [`Handle`] and [`Switches`] on top.
 
@@ -53,6 +54,7 @@ mod ask;
 mod attempt;
 mod blocking;
 mod dial;
+mod endpoints;
 mod error;
 mod fault;
 mod handle;
@@ -66,6 +68,7 @@ mod session;
 pub mod switches;
 #[cfg(test)]
 mod testing;
+mod undialled;
 mod unique;
 mod unsendable;
 
@@ -77,12 +80,15 @@ pub use handle::{
     Reconnect, ResolvedNode, Stream, WeakHandle, WhileAway, Whoami,
 };
 pub use kept::KEPT_BYTES_MAX;
+#[cfg(feature = "service")]
+pub(crate) use lines::direct_reply;
 pub use lines::{LINE_BYTES_MAX, Ticket, To};
 pub use message::Message;
 pub use refused::Refused;
 pub use seek::default_address;
 pub use session::{Event, Session};
 pub use switches::Switches;
+pub use undialled::Undialled;
 pub use unsendable::Unsendable;
 
 pub use crate::wire::control::{Delivery, Overflow, Register};

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use crate::net::bind::is_file_shortage;
+use crate::listen::{is_file_shortage, is_shortage};
 use crate::net::reserve::Reserve;
-use crate::net::{Bound, Stream, is_shortage};
+use crate::net::{Bound, Stream};
 
 /// Connections taken from one listener in one round.
 const ACCEPTS_MAX: usize = 64;

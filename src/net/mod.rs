@@ -11,7 +11,8 @@ mod reserve;
 mod sockets;
 mod stream;
 
-pub use bind::{Bound, Listener, adopt, bind, is_shortage};
+pub use crate::listen::is_shortage;
+pub use bind::{Bound, Listener, adopt, bind};
 pub use connection::{Read, Wrote};
 pub use newcomers::Newcomer;
 pub use poller::Waker;

@@ -44,7 +44,7 @@ pub(super) struct Turn {
     pub(super) on_nodes: BTreeMap<u64, OnNode>,
     /// What was sent last to ports that are monitored, so that what the switch could not deliver is told.
     sent: VecDeque<(Ticket, String)>,
-    /// Whether the connection has ended for good.
+    /// Whether there is no connection just now.
     pub(super) is_cut_off: bool,
 }
 
@@ -180,7 +180,7 @@ impl Turn {
     fn ask(&mut self, target: String, ask: u64) {
         let (handle, queue) = (&self.node.inner.handle, Arc::clone(&self.node.inner.queue));
         let node = node_of(&target).to_owned();
-        if self.node.inner.lock_directory().is_away() {
+        if self.is_cut_off {
             let why = "there is no connection to the daemon just now".to_owned();
             return queue.push_now(Fact::Asked { target, ask, answer: Err(Down::NodeLost { node, why }) });
         }

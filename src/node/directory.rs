@@ -46,10 +46,6 @@ impl Directory {
         gone
     }
 
-    pub(super) fn is_away(&self) -> bool {
-        self.is_away
-    }
-
     /// How often the connection was lost.
     pub(super) fn losses(&self) -> u64 {
         self.losses

@@ -24,6 +24,7 @@ impl Turn {
 
     /// The connection is lost, and with it all other nodes.
     pub(super) fn away(&mut self, why: &str) {
+        self.is_cut_off = true;
         self.interrupted(why, false);
         let gone = self.node.inner.lock_directory().away();
         for node in gone {
@@ -33,6 +34,7 @@ impl Turn {
 
     /// The connection stands again.
     pub(super) fn restored(&mut self) {
+        self.is_cut_off = false;
         let losses = self.node.inner.lock_directory().losses();
         let queue = Arc::clone(&self.node.inner.queue);
         // What is different now comes ahead of the answer.

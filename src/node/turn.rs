@@ -59,7 +59,7 @@ impl Turn {
                 Arrival::Missed(Some(_)) => self.interrupted("more came than the node could take", true),
             }
         }
-        if self.streams.inbox.is_ended() && !std::mem::replace(&mut self.is_cut_off, true) {
+        if self.streams.inbox.is_ended() && !self.is_cut_off {
             self.away("the connection to the daemon has ended");
         }
         for change in all(&mut self.streams.changes, context) {

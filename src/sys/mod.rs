@@ -13,7 +13,7 @@ mod watch;
 mod writer;
 
 pub use credentials::identify;
-pub use descriptors::{inherited, raise_descriptor_limit, unread};
+pub use descriptors::{raise_descriptor_limit, unread};
 pub use machine::{Clock, has_group, host_name, is_root, own_uid};
 pub use service::{ServiceManager, State, is_journal};
 pub use signals::{Signal, Signals, fail_at_file_limit, unblock_signals};

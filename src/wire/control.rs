@@ -114,6 +114,12 @@ pub struct Patterns<'a> {
     pub message_type: Option<Cow<'a, str>>,
 }
 
+/// Whether requests of this type are the daemon's own, built or not.
+pub fn is_daemons(message_type: &str) -> bool {
+    let is_unknown = |refusal: Refusal| refusal.code == Code::UnknownType;
+    NOT_YET.contains(&message_type) || !Ask::read(message_type, None).is_err_and(is_unknown)
+}
+
 impl<'a> Ask<'a> {
     /// Reads the request of type `message_type` with the body `body`, as it stands in the line. An
     /// absent body and null are an empty one.

@@ -103,7 +103,8 @@ fn has(text: &str, call: &str) -> bool {
     text.match_indices(call).any(|(at, _)| {
         let before = text[..at].chars().next_back();
         let after = text[at + call.len()..].chars().next();
-        !(call.starts_with(is_word) && before.is_some_and(is_word)) && !after.is_some_and(is_word)
+        let is_part = call.starts_with(is_word) && before.is_some_and(is_word);
+        !is_part && !after.is_some_and(is_word)
     })
 }
 

@@ -37,8 +37,8 @@ const FLOORS: &[&[&str]] = &[
     &["wire"],
     &["cluster"],
     &["core", "client"],
-    &["node", "toml_file"],
-    &["net", "store", "plugin", "sys", "config", "hub", "profile"],
+    &["node", "listen", "toml_file"],
+    &["net", "store", "plugin", "sys", "config", "hub", "profile", "service"],
     &["daemon"],
 ];
 
@@ -59,11 +59,11 @@ const KEYS: &[(&str, &[&str])] = &[
     ("libloading", &["plugin"]),
     ("memchr", &["name", "wire", "core"]),
     ("mio", &["net"]),
-    ("nix", &["net", "plugin", "sys", "bin"]),
-    ("sd_notify", &["sys"]),
+    ("nix", &["listen", "net", "plugin", "service", "sys", "bin"]),
+    ("sd_notify", &["listen", "service", "sys"]),
     ("serde", &["config"]),
     ("serde_json", &["wire", "client", "node", "config", "bin"]),
-    ("signal_hook", &["sys"]),
+    ("signal_hook", &["service", "sys"]),
     ("signal_hook_mio", &["sys"]),
     ("simdutf8", &["wire"]),
     ("slotmap", &["core", "net"]),
@@ -81,6 +81,7 @@ const UNSAFE_FILES: &[&str] = &[
     "src/plugin/ffi/host.rs",
     "src/plugin/ffi/mod.rs",
     "src/plugin/ffi/text.rs",
+    "src/listen/inherited.rs",
     "src/sys/descriptors.rs",
 ];
 
@@ -112,7 +113,7 @@ const NEVER_BELOW_THE_EDGES: &[&str] = &[
 
 /// The rooms that have threads of their own: plugins are made, and say things, on others than the loop's; `sys` writes
 /// to files, and reads them, that may make it wait.
-const THREADED_ROOMS: &[&str] = &["client", "node", "plugin", "sys"];
+const THREADED_ROOMS: &[&str] = &["client", "node", "plugin", "service", "sys"];
 
 /// What a daemon of one thread has no use for.
 const NEVER_IN_THE_DAEMON: &[&str] = &["RefCell", "Mutex", "RwLock", "async", "await", "mpsc"];

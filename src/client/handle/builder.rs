@@ -9,13 +9,13 @@ use crate::address::Address;
 use crate::client::attempt;
 use crate::client::dial::Stream;
 use crate::client::error::Error;
-use crate::client::handle::answer::Answer;
 use crate::client::handle::connection::{Handle, Owner};
 use crate::client::handle::options::{Options, Reconnect};
 use crate::client::handle::reader;
 use crate::client::handle::shared::Shared;
 use crate::client::handle::writer::{self, WRITE_TIMEOUT};
 use crate::client::lines::To;
+use crate::client::message::Message;
 use crate::client::seek;
 use crate::wire::control::Register;
 
@@ -33,7 +33,7 @@ use crate::wire::control::Register;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Builder {
-    connect_timeout: Duration,
+    pub(super) connect_timeout: Duration,
     send_timeout: Duration,
     reconnect: Option<Reconnect>,
     register: Option<Register<'static>>,
@@ -90,6 +90,17 @@ impl Builder {
     /// Connects; the errors are those of [`Handle::connect`], and what the daemon says if it refuses the name.
     pub fn connect(self, address: &Address) -> Result<Handle, Error> {
         let until = Instant::now().checked_add(self.connect_timeout);
+        let (timeout, register) = (self.connect_timeout, self.register.clone());
+        let (handle, _) = self.begin(address)?;
+        if let Some(options) = &register {
+            handle.register_with(options).wait_until(until, timeout)?;
+        }
+        Ok(handle)
+    }
+
+    /// Connects, and asks what answers there.
+    pub(super) fn begin(self, address: &Address) -> Result<(Handle, Message), Error> {
+        let until = Instant::now().checked_add(self.connect_timeout);
         let unreachable = |source| seek::unreachable(address, source);
         let stream = attempt::connect(address, self.connect_timeout).map_err(unreachable)?;
         let options = Options {
@@ -102,13 +113,10 @@ impl Builder {
         let handle = start(stream, options).map_err(unreachable)?;
         // Longer than that no daemon is told.
         let left = until.map_or(Duration::MAX, |until| until.saturating_duration_since(Instant::now()));
-        let in_time = |answer: Answer| answer.wait_until(until, self.connect_timeout);
-        let whoami = in_time(handle.ask(To::Daemon, "whoami", "", left, None, Ok))?;
+        let whoami = handle.ask(To::Daemon, "whoami", "", left, None, Ok);
+        let whoami = whoami.wait_until(until, self.connect_timeout)?;
         handle.shared().lock().learn_limits(&whoami);
-        if let Some(options) = &self.register {
-            handle.register_with(options).wait_until(until, self.connect_timeout)?;
-        }
-        Ok(handle)
+        Ok((handle, whoami))
     }
 }
 

@@ -8,6 +8,7 @@ mod book;
 mod builder;
 mod change;
 mod connection;
+mod direct;
 mod holdings;
 mod intake;
 mod options;

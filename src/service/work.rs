@@ -1,0 +1,232 @@
+//! Knows the messages that wait to be handled, whose turn it is, and the threads that handle them.
+//! Never: what handling is.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use crate::client::Message;
+
+/// Messages through the switch that wait or are in hand, and their bytes, from which on there is no room for more.
+const OF_SWITCH_MAX: usize = 4096;
+const OF_SWITCH_BYTES_MAX: usize = 16 << 20;
+
+/// Whose message it is. Those of one caller are handled one after the other, in their order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Caller {
+    /// A direct connection, by its number.
+    Direct(u64),
+    /// A sender at the switch, by its address.
+    Switch(String),
+}
+
+/// A message that is to be handled.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) message: Message,
+    /// When the caller waits no more.
+    due: Option<Instant>,
+}
+
+impl Job {
+    pub(super) fn new(message: Message, now: Instant) -> Job {
+        let due = message.timeout().and_then(|timeout| now.checked_add(timeout));
+        Job { message, due }
+    }
+
+    /// Whether its sender waits no more.
+    pub(super) fn is_late(&self) -> bool {
+        self.due.is_some_and(|due| due <= Instant::now())
+    }
+
+    /// What it takes of the memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.message.line().len() + size_of::<Message>()
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Work {
+    state: Mutex<State>,
+    /// For the threads: there is something to do.
+    came: Condvar,
+    /// For what waits for the end: something has been done.
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// What waits, of each caller that has something waiting or in hand.
+    callers: HashMap<Caller, VecDeque<Job>>,
+    /// Callers of which nothing is in hand, in the order of their turns.
+    turns: VecDeque<Caller>,
+    /// Jobs that wait or are in hand.
+    jobs: usize,
+    /// How many of them came through the switch, and their bytes.
+    of_switch: (usize, usize),
+    is_over: bool,
+}
+
+impl Work {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn put(&self, caller: Caller, job: Job) {
+        let mut state = self.lock();
+        state.count(&caller, &job, true);
+        match state.callers.get_mut(&caller) {
+            Some(waiting) => waiting.push_back(job),
+            None => {
+                state.callers.insert(caller.clone(), VecDeque::from([job]));
+                state.turns.push_back(caller);
+                drop(state);
+                self.came.notify_one();
+            }
+        }
+    }
+
+    /// The next message, when there is one; none at the end. [`Work::done`] has to follow.
+    pub(super) fn next(&self) -> Option<(Caller, Job)> {
+        let mut state = self.lock();
+        loop {
+            // Of a caller that is forgotten nothing waits.
+            while let Some(caller) = state.turns.pop_front() {
+                if let Some(job) = state.callers.get_mut(&caller).and_then(VecDeque::pop_front) {
+                    return Some((caller, job));
+                }
+                state.callers.remove(&caller);
+            }
+            if state.is_over {
+                return None;
+            }
+            state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A message has been handled: it is the next one's turn.
+    pub(super) fn done(&self, caller: Caller, job: &Job) {
+        let mut state = self.lock();
+        state.count(&caller, job, false);
+        if state.callers.get(&caller).is_none_or(VecDeque::is_empty) {
+            state.callers.remove(&caller);
+        } else {
+            state.turns.push_back(caller);
+            self.came.notify_one();
+        }
+        self.done.notify_all();
+    }
+
+    /// Drops what waits of a caller.
+    pub(super) fn forget(&self, caller: &Caller) {
+        let mut state = self.lock();
+        let Some(waiting) = state.callers.get_mut(caller) else { return };
+        let dropped = std::mem::take(waiting);
+        dropped.iter().for_each(|job| state.count(caller, job, false));
+        drop(state);
+        self.done.notify_all();
+    }
+
+    /// Waits until there is room for what comes through the switch; for ever if there is none, but for the end.
+    pub(super) fn wait_for_room(&self) {
+        let mut state = self.lock();
+        while !state.has_room() && !state.is_over {
+            state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether there is room for more that comes through the switch.
+    pub(super) fn has_room(&self) -> bool {
+        self.lock().has_room()
+    }
+
+    /// Waits until all is done, or then.
+    pub(super) fn finish(&self, until: Instant) {
+        let mut state = self.lock();
+        while state.jobs > 0 && Instant::now() < until {
+            let left = until.saturating_duration_since(Instant::now());
+            state = self.done.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Ends the threads, each when what it has in hand is done. What waits is dropped.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        let dropped = (std::mem::take(&mut state.turns), std::mem::take(&mut state.callers));
+        state.is_over = true;
+        drop(state);
+        drop(dropped);
+        self.came.notify_all();
+        self.done.notify_all();
+    }
+}
+
+impl State {
+    fn has_room(&self) -> bool {
+        let (jobs, bytes) = self.of_switch;
+        jobs < OF_SWITCH_MAX && bytes < OF_SWITCH_BYTES_MAX
+    }
+
+    fn count(&mut self, caller: &Caller, job: &Job, is_new: bool) {
+        let change = |count: &mut usize, by: usize| match is_new {
+            true => *count += by,
+            false => *count = count.saturating_sub(by),
+        };
+        change(&mut self.jobs, 1);
+        if matches!(caller, Caller::Switch(_)) {
+            change(&mut self.of_switch.0, 1);
+            change(&mut self.of_switch.1, job.bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(work: &Work, caller: u64, message_type: &str) {
+        let line = format!("{{\"message_type\":\"{message_type}\"}}");
+        let message = Message::read(line.into_bytes()).expect("a message");
+        work.put(Caller::Direct(caller), Job::new(message, Instant::now()));
+    }
+
+    fn next(work: &Work) -> (Caller, Job, String) {
+        let (caller, job) = work.next().expect("a job");
+        let name = job.message.message_type().to_owned();
+        (caller, job, name)
+    }
+
+    #[test]
+    fn callers_take_turns_and_each_keeps_its_order() {
+        let work = Work::default();
+        for name in ["a", "b", "c"] {
+            put(&work, 1, name);
+        }
+        put(&work, 2, "x");
+        let mut order = String::new();
+        let (one, one_job, name) = next(&work);
+        order += &name;
+        // While one message of a caller is in hand, none of it is handed out.
+        let (other, other_job, name) = next(&work);
+        order += &name;
+        work.done(one, &one_job);
+        work.done(other, &other_job);
+        for _ in 0..2 {
+            let (caller, job, name) = next(&work);
+            order += &name;
+            work.done(caller, &job);
+        }
+        assert_eq!(order, "axbc");
+        put(&work, 1, "forgotten");
+        work.forget(&Caller::Direct(1));
+        put(&work, 2, "y");
+        let (caller, job, name) = next(&work);
+        assert_eq!(name, "y");
+        work.done(caller, &job);
+        let state = work.lock();
+        assert_eq!((state.jobs, state.turns.len(), state.callers.len()), (0, 0, 0));
+        drop(state);
+        work.end();
+        assert!(work.next().is_none());
+    }
+}
