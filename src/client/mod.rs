@@ -75,6 +75,8 @@ mod unsendable;
 pub use blocking::Client;
 pub use error::Error;
 pub use fault::Fault;
+#[doc(hidden)]
+pub use handle::driven::Driven;
 pub use handle::{
     Answer, Arrival, Builder, Change, Handle, Instance, List, ListedNode, Next, NodeList, Presence,
     Reconnect, ResolvedNode, Stream, WeakHandle, WhileAway, Whoami,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::client::error::Error;
-use crate::client::handle::holdings::Note;
+use crate::client::handle::holdings::{Held, Note};
 use crate::client::handle::output::Output;
 use crate::client::handle::queue::Queue;
 use crate::client::handle::slot::{Job, Outcome, Slot};
@@ -18,9 +18,14 @@ const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 
 /// What an answer is handed to.
 pub(super) enum Waiter {
-    One(Arc<Slot>),
+    /// With what is to be remembered once it has succeeded.
+    One(Arc<Slot>, Option<Note>),
     /// All answers until the time is over.
     Many(Arc<Queue<Outcome>>),
+    /// The connection itself, which is being restored: `whoami`, or what it held.
+    Restoring(Option<Held>),
+    /// The connection itself, which tries to get a lost name again.
+    LostName(String),
 }
 
 /// A request.
@@ -28,8 +33,6 @@ pub(super) struct Request {
     /// Kept, since it is sent again if the daemon had no room for it.
     line: Box<[u8]>,
     waiter: Waiter,
-    /// What is to be remembered once it has succeeded.
-    note: Option<Note>,
     /// How long it is waited for, and until when that is.
     patience: Duration,
     until: Instant,
@@ -41,23 +44,22 @@ impl Request {
     pub(super) fn new(line: &[u8], waiter: Waiter, patience: Duration, now: Instant) -> Request {
         // What is too far away to be told is far enough.
         let until = now.checked_add(patience).unwrap_or(now + FOREVER);
-        Request { line: line.into(), waiter, note: None, patience, until, at: None }
+        Request { line: line.into(), waiter, patience, until, at: None }
     }
 
-    pub(super) fn noting(mut self, note: Option<Note>) -> Request {
-        self.note = note;
-        self
+    pub(super) fn waiter(&mut self) -> &mut Waiter {
+        &mut self.waiter
     }
 
-    /// What is to be remembered now that it has succeeded.
-    pub(super) fn take_note(&mut self) -> Option<Note> {
-        self.note.take()
+    /// Whether it is of the connection itself.
+    fn is_own(&self) -> bool {
+        matches!(self.waiter, Waiter::Restoring(_) | Waiter::LostName(_))
     }
 
     /// Ends it; a callback is given back, to be run.
     pub(super) fn end(self, outcome: Outcome) -> Option<Job> {
         match self.waiter {
-            Waiter::One(slot) => slot.fill(outcome),
+            Waiter::One(slot, _) => slot.fill(outcome),
             Waiter::Many(queue) => {
                 // That its time is over is how it is meant to end.
                 if !outcome.as_ref().is_err_and(|error| error.is(Code::Timeout)) {
@@ -66,6 +68,7 @@ impl Request {
                 queue.end();
                 None
             }
+            Waiter::Restoring(_) | Waiter::LostName(_) => None,
         }
     }
 
@@ -77,11 +80,15 @@ impl Request {
 
     fn is_forgotten(&self) -> bool {
         match &self.waiter {
-            Waiter::One(slot) => self.note.is_none() && slot.is_forgotten(),
+            Waiter::One(slot, note) => note.is_none() && slot.is_forgotten(),
             Waiter::Many(queue) => Arc::strong_count(queue) == 1,
+            Waiter::Restoring(_) | Waiter::LostName(_) => false,
         }
     }
 }
+
+/// Requests that have ended, and how.
+pub(super) type Ended = Vec<(Request, Error)>;
 
 /// A request that the daemon had no room for, by the number of its line, and what the daemon said.
 pub(super) type Crowded = (u64, Request, Box<Refused>);
@@ -230,10 +237,11 @@ impl Book {
     }
 
     /// The requests that ended with the connection, those that were sent first, each with whether any of it
-    /// was written: what stands before `written` in the output. If not `all`, the others stay.
+    /// was written: what stands before `written` in the output. If not `all`, the others stay, but for those of
+    /// the connection itself.
     pub(super) fn lose(&mut self, written: u64, all: bool) -> Vec<(Request, bool)> {
         let is_written = |request: &Request| request.at.is_some_and(|at| at < written);
-        let is_lost = |request: &Request| all || is_written(request);
+        let is_lost = |request: &Request| all || request.is_own() || is_written(request);
         let mut lost: Vec<u64> =
             self.requests.iter().filter(|(_, request)| is_lost(request)).map(|(number, _)| *number).collect();
         lost.sort_unstable();
@@ -247,7 +255,7 @@ impl Book {
 
     /// The requests of which nothing was written: what stands before `written` in the output was.
     pub(super) fn give_up_unwritten(&mut self, written: u64) -> Vec<Request> {
-        let is_unwritten = |request: &Request| request.at.is_none_or(|at| at >= written);
+        let is_unwritten = |request: &Request| !request.is_own() && request.at.is_none_or(|at| at >= written);
         let mut lost: Vec<u64> = self
             .requests
             .iter()

@@ -11,12 +11,15 @@ use crate::client::dial::Stream;
 use crate::client::error::Error;
 use crate::client::handle::connection::{Handle, Owner};
 use crate::client::handle::options::{Options, Reconnect};
+use crate::client::handle::output::OUTPUT_BYTES_MAX;
 use crate::client::handle::reader;
 use crate::client::handle::shared::Shared;
+use crate::client::handle::state::State;
 use crate::client::handle::writer::{self, WRITE_TIMEOUT};
 use crate::client::lines::To;
 use crate::client::message::Message;
 use crate::client::seek;
+use crate::client::unique;
 use crate::wire::control::Register;
 
 /// What can be chosen about a [`Handle`].
@@ -108,6 +111,7 @@ impl Builder {
             others: self.others,
             connect_timeout: self.connect_timeout,
             send_timeout: self.send_timeout,
+            output_bytes_max: OUTPUT_BYTES_MAX,
             reconnect: self.reconnect,
         };
         let handle = start(stream, options).map_err(unreachable)?;
@@ -137,7 +141,8 @@ impl Handle {
 /// A handle over a connected socket, with its threads.
 pub(super) fn start(stream: Stream, options: Options) -> std::io::Result<Handle> {
     stream.set_write_timeout(WRITE_TIMEOUT)?;
-    let shared = Arc::new(Shared::new(stream, options));
+    let state = State::new(Some(stream), options, unique::prefix());
+    let shared = Arc::new(Shared::new(state, Box::new(Instant::now)));
     let handle = Handle { owner: Arc::new(Owner { shared: Arc::clone(&shared) }) };
     let ours = Arc::clone(&shared);
     let end = |error| {

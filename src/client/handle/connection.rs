@@ -10,12 +10,13 @@ use crate::client::error::Error;
 use crate::client::handle::answer::Answer;
 use crate::client::handle::book::Waiter;
 use crate::client::handle::change::{Arrival, Change, Presence};
-use crate::client::handle::holdings::{Note, Terms};
+use crate::client::handle::holdings::{Holdings, Note, Terms};
 use crate::client::handle::pump::say;
 use crate::client::handle::queue::Queue;
 use crate::client::handle::reader::{error_body, send_reply};
-use crate::client::handle::shared::{LINGER, Phase, Shared};
+use crate::client::handle::shared::{LINGER, Shared};
 use crate::client::handle::slot::Slot;
+use crate::client::handle::state::{Phase, State};
 use crate::client::handle::stream::Stream;
 use crate::client::handle::told::{NodeList, ResolvedNode, Whoami};
 use crate::client::kept::KEPT_BYTES_MAX;
@@ -176,7 +177,9 @@ impl Handle {
     ) -> Stream<Result<Message, Error>> {
         let queue = Queue::new(KEPT_BYTES_MAX, |_| Err(Error::KeptFull));
         let waiter = Waiter::Many(Arc::clone(&queue));
-        if let Err(error) = self.shared().request(to.into(), message_type, body, timeout, waiter, None) {
+        let asked =
+            self.locked(|state, now| state.request(to.into(), message_type, body, timeout, waiter, now));
+        if let Err(error) = asked {
             queue.push(Err(error), 0);
             queue.end();
         }
@@ -211,39 +214,77 @@ impl Handle {
         })
     }
 
-    /// Is an instance of `node_id` no more.
+    /// Is an instance of `node_id` no more. If another connection has taken the name, it is not tried again to get
+    /// it back.
     pub fn unregister(&self, node_id: &str) -> Answer<()> {
+        self.shared().lock().holdings.give_up_name(node_id);
         let note = Some(Note::Unregistered(node_id.to_owned()));
         self.ask(To::Daemon, "unregister", &ask::node_id(node_id), CONTROL_TIMEOUT, note, |_| Ok(()))
     }
 
     /// Subscribes to a pattern of topics: `*` is any one token, `>` at the end one or more. Of the connections that
     /// subscribe with the same `group` one gets each message. The subscription keeps up to
-    /// [`KEPT_BYTES_MAX`](crate::client::KEPT_BYTES_MAX), counts what finds no room, and ends when it is dropped.
+    /// [`KEPT_BYTES_MAX`](crate::client::KEPT_BYTES_MAX), counts what finds no room, and ends when it is dropped, or by
+    /// [`Handle::unsubscribe`].
     /// Requests to a topic come by it, too, unless a handler takes them; [`Handle::reply`] answers them.
     pub fn subscribe(&self, pattern: &str, group: Option<&str>) -> Answer<Stream<Arrival>> {
         let queue = Queue::new(KEPT_BYTES_MAX, |count| Arrival::Missed(Some(count)));
-        // Messages may come ahead of the reply.
-        self.shared().lock().holdings.subscribe(pattern, group, &queue);
         let (shared, ours) = (Arc::downgrade(self.shared()), Arc::clone(&queue));
-        let stream = Stream::new(self.shared(), queue, move || {
-            undo(&shared, "unsubscribe", |shared| shared.lock().holdings.unsubscribe(&ours));
+        let stream = Stream::new(self.shared(), queue.clone(), move || {
+            undo(&shared, |holdings| holdings.drop_subscription(&ours));
         });
+        let slot = Slot::new();
+        let waiter = Waiter::One(Arc::clone(&slot), None);
+        let asked = self.locked(|state, now| {
+            // Messages may come ahead of the reply.
+            state.holdings.subscribe(pattern, group, &queue);
+            let body = ask::subscribe(pattern, group);
+            state.request(To::Daemon, "subscribe", &body, CONTROL_TIMEOUT, waiter, now)
+        });
+        self.answer(asked, slot, move |_| Ok(stream))
+    }
+
+    /// Ends the subscriptions of this handle with this pattern and group. What has come by them can still be
+    /// taken; then their streams end, and what is under way is dropped. They have ended whatever the answer is,
+    /// which comes when the daemon sends nothing any more that only they asked for.
+    ///
+    /// ```no_run
+    /// use telex::client::{Handle, default_address};
+    ///
+    /// let handle = Handle::connect(&default_address()?)?;
+    /// let mut news = handle.subscribe("news.>", None).wait()?;
+    /// handle.unsubscribe("news.>", None).wait()?;
+    /// news.iter().for_each(|last| println!("{last:?}"));
+    /// assert!(news.is_ended());
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
+    pub fn unsubscribe(&self, pattern: &str, group: Option<&str>) -> Answer<()> {
+        let note = Note::Unsubscribed(pattern.to_owned(), group.map(str::to_owned));
         let body = ask::subscribe(pattern, group);
-        self.ask(To::Daemon, "subscribe", &body, CONTROL_TIMEOUT, None, move |_| Ok(stream))
+        self.end("unsubscribe", &body, note, |holdings| holdings.unsubscribe(pattern, group))
     }
 
     /// Watches the nodes whose IDs match `pattern`, in which `*` is any run of characters: what is there comes
-    /// first, then what changes. It ends when it is dropped.
+    /// first, then what changes. It ends when it is dropped, or by [`Handle::unmonitor`].
     pub fn monitor(&self, pattern: &str) -> Answer<Stream<Presence>> {
         let queue = Queue::new(KEPT_BYTES_MAX, Presence::Missed);
-        self.shared().lock().holdings.monitor(pattern, &queue);
         let (shared, ours) = (Arc::downgrade(self.shared()), Arc::clone(&queue));
-        let stream = Stream::new(self.shared(), queue, move || {
-            undo(&shared, "unmonitor", |shared| shared.lock().holdings.unmonitor(&ours));
+        let stream = Stream::new(self.shared(), queue.clone(), move || {
+            undo(&shared, |holdings| holdings.drop_monitor(&ours));
         });
-        let body = ask::node_id(pattern);
-        self.ask(To::Daemon, "monitor", &body, CONTROL_TIMEOUT, None, move |_| Ok(stream))
+        let slot = Slot::new();
+        let waiter = Waiter::One(Arc::clone(&slot), None);
+        let asked = self.locked(|state, now| {
+            state.holdings.monitor(pattern, &queue);
+            state.request(To::Daemon, "monitor", &ask::node_id(pattern), CONTROL_TIMEOUT, waiter, now)
+        });
+        self.answer(asked, slot, move |_| Ok(stream))
+    }
+
+    /// Ends the monitors of this handle with this pattern, as [`Handle::unsubscribe`] ends subscriptions.
+    pub fn unmonitor(&self, pattern: &str) -> Answer<()> {
+        let note = Note::Unmonitored(pattern.to_owned());
+        self.end("unmonitor", &ask::node_id(pattern), note, |holdings| holdings.unmonitor(pattern))
     }
 
     /// The nodes that are there, page by page.
@@ -368,21 +409,57 @@ impl Handle {
         read: impl FnOnce(Message) -> Result<T, Error> + Send + 'static,
     ) -> Answer<T> {
         let slot = Slot::new();
-        let waiter = Waiter::One(Arc::clone(&slot));
-        match self.shared().request(to, message_type, body, timeout, waiter, note) {
+        let waiter = Waiter::One(Arc::clone(&slot), note);
+        let asked = self.locked(|state, now| state.request(to, message_type, body, timeout, waiter, now));
+        self.answer(asked, slot, read)
+    }
+
+    /// Ends what is held, and asks the daemon to.
+    fn end(&self, what: &str, body: &str, note: Note, end: impl FnOnce(&mut Holdings)) -> Answer<()> {
+        let slot = Slot::new();
+        let waiter = Waiter::One(Arc::clone(&slot), Some(note));
+        let asked = self.locked(|state, now| {
+            end(&mut state.holdings);
+            match state.phase {
+                // It may have been asked for again.
+                Phase::Restoring(_) => state.put(To::Daemon, what, body, CONTROL_TIMEOUT, waiter, now),
+                _ => state.request(To::Daemon, what, body, CONTROL_TIMEOUT, waiter, now),
+            }
+        });
+        self.answer(asked, slot, |_| Ok(()))
+    }
+
+    /// Does something with the state, and has the writer see to it: also if it has to wait, since it may be the
+    /// first whose time is over.
+    fn locked<T>(&self, act: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let now = self.shared().now();
+        let mut state = self.shared().lock();
+        let done = act(&mut state, now);
+        self.shared().wake_writer(&mut state);
+        done
+    }
+
+    fn answer<T>(
+        &self,
+        asked: Result<u64, Error>,
+        slot: Arc<Slot>,
+        read: impl FnOnce(Message) -> Result<T, Error> + Send + 'static,
+    ) -> Answer<T> {
+        match asked {
             Ok(_) => Answer::new(self.shared(), slot, read),
             Err(error) => Answer::new(self.shared(), Slot::filled(Err(error)), read),
         }
     }
 }
 
-/// Tells the daemon that something is wanted no more, if it is to be told.
-fn undo(shared: &Weak<Shared>, what: &str, body: impl FnOnce(&Shared) -> Option<String>) {
-    if let Some(shared) = shared.upgrade()
-        && let Some(body) = body(&shared)
-    {
-        let slot = Slot::new();
-        // Without a connection there is nothing to undo.
-        let _ = shared.request(To::Daemon, what, &body, CONTROL_TIMEOUT, Waiter::One(slot), None);
+/// Ends what is held and wanted no more, and tells the daemon, if it is to be told.
+fn undo(shared: &Weak<Shared>, end: impl FnOnce(&mut Holdings) -> Option<Note>) {
+    if let Some(shared) = shared.upgrade() {
+        let now = shared.now();
+        let mut state = shared.lock();
+        if let Some(note) = end(&mut state.holdings) {
+            state.undo(note, CONTROL_TIMEOUT, now);
+            shared.wake_writer(&mut state);
+        }
     }
 }

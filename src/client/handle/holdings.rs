@@ -16,11 +16,37 @@ use crate::topic;
 use crate::wire::control::Register;
 
 /// What is to be remembered of a request that succeeds.
+#[derive(Clone)]
 pub(super) enum Note {
     /// `register`: its body without the name.
     Registered(Terms),
     /// `unregister`.
     Unregistered(String),
+    /// `unsubscribe`: the pattern and the group.
+    Unsubscribed(String, Option<String>),
+    /// `unmonitor`: the pattern.
+    Unmonitored(String),
+}
+
+/// What is asked for again over a new connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    Name(String),
+    /// The pattern and the group.
+    Subscription(String, Option<String>),
+    /// The pattern.
+    Monitor(String),
+}
+
+impl Held {
+    /// The request for it; that for a name is written by the name itself.
+    pub(super) fn ask(&self) -> (&'static str, String) {
+        match self {
+            Held::Name(node_id) => ("register", ask::node_id(node_id)),
+            Held::Subscription(pattern, group) => ("subscribe", ask::subscribe(pattern, group.as_deref())),
+            Held::Monitor(pattern) => ("monitor", ask::node_id(pattern)),
+        }
+    }
 }
 
 /// The terms under which a name is held.
@@ -71,15 +97,24 @@ struct Subscription {
     pattern: String,
     group: Option<String>,
     queue: Arc<Queue<Arrival>>,
+    /// The daemon is asked to end it. What still comes is nobody else's.
+    is_ending: bool,
 }
 
 struct Monitor {
     pattern: String,
     queue: Arc<Queue<Presence>>,
+    is_ending: bool,
     /// Instances that are up, by name and unique id, as far as it was told.
     up: HashSet<(String, String)>,
     /// Those of them that have not been heard of since the connection was restored.
     stale: HashSet<(String, String)>,
+}
+
+impl Subscription {
+    fn is(&self, pattern: &str, group: Option<&str>) -> bool {
+        self.pattern == pattern && self.group.as_deref() == group
+    }
 }
 
 #[derive(Default)]
@@ -103,7 +138,26 @@ impl Holdings {
                 }
             }
             Note::Unregistered(node_id) => self.names.retain(|name| name.node_id != node_id),
+            ended => self.ended(&ended),
         }
+    }
+
+    /// Forgets what was to end, and has ended.
+    pub(super) fn ended(&mut self, note: &Note) {
+        match note {
+            Note::Unsubscribed(pattern, group) => {
+                self.subscriptions.retain(|one| !one.is_ending || !one.is(pattern, group.as_deref()));
+            }
+            Note::Unmonitored(pattern) => {
+                self.monitors.retain(|one| !one.is_ending || one.pattern != *pattern);
+            }
+            Note::Registered(_) | Note::Unregistered(_) => {}
+        }
+    }
+
+    /// Tries no more to get a name again, if it is lost.
+    pub(super) fn give_up_name(&mut self, node_id: &str) {
+        self.names.retain(|name| !(name.is_lost && name.node_id == node_id));
     }
 
     pub(super) fn names(&mut self) -> &mut Vec<Name> {
@@ -117,48 +171,80 @@ impl Holdings {
 
     pub(super) fn subscribe(&mut self, pattern: &str, group: Option<&str>, queue: &Arc<Queue<Arrival>>) {
         let (pattern, group) = (pattern.to_owned(), group.map(str::to_owned));
-        self.subscriptions.push(Subscription { pattern, group, queue: Arc::clone(queue) });
+        self.subscriptions.push(Subscription { pattern, group, queue: Arc::clone(queue), is_ending: false });
     }
 
-    /// Ends a subscription; gives the body of the `unsubscribe` if no other one is the same.
-    pub(super) fn unsubscribe(&mut self, queue: &Arc<Queue<Arrival>>) -> Option<String> {
-        let at = self.subscriptions.iter().position(|one| Arc::ptr_eq(&one.queue, queue))?;
-        let ended = self.subscriptions.swap_remove(at);
-        let is_same = |one: &Subscription| one.pattern == ended.pattern && one.group == ended.group;
-        let is_last = !self.subscriptions.iter().any(is_same);
-        is_last.then(|| ask::subscribe(&ended.pattern, ended.group.as_deref()))
+    /// Ends a subscription; gives what the daemon is to be asked, if no other one is the same.
+    pub(super) fn drop_subscription(&mut self, queue: &Arc<Queue<Arrival>>) -> Option<Note> {
+        let is_it = |one: &Subscription| Arc::ptr_eq(&one.queue, queue) && !one.is_ending;
+        let at = self.subscriptions.iter().position(is_it)?;
+        let Subscription { pattern, group, .. } = self.subscriptions.swap_remove(at);
+        if self.subscriptions.iter().any(|one| !one.is_ending && one.is(&pattern, group.as_deref())) {
+            return None;
+        }
+        // What is still on its way has a place to go.
+        self.wakers.extend(queue.close());
+        let (ended, of) = (Arc::clone(queue), (pattern.clone(), group.clone()));
+        self.subscriptions.push(Subscription { pattern, group, queue: ended, is_ending: true });
+        Some(Note::Unsubscribed(of.0, of.1))
+    }
+
+    /// Ends all subscriptions to a pattern: what has come stays, and nothing comes any more.
+    pub(super) fn unsubscribe(&mut self, pattern: &str, group: Option<&str>) {
+        for one in self.subscriptions.iter_mut().filter(|one| one.is(pattern, group)) {
+            one.is_ending = true;
+            self.wakers.extend(one.queue.close());
+        }
     }
 
     pub(super) fn monitor(&mut self, pattern: &str, queue: &Arc<Queue<Presence>>) {
         self.monitors.push(Monitor {
             pattern: pattern.to_owned(),
             queue: Arc::clone(queue),
+            is_ending: false,
             up: HashSet::new(),
             stale: HashSet::new(),
         });
     }
 
-    /// Ends a monitor; gives the body of the `unmonitor` if no other one has its pattern.
-    pub(super) fn unmonitor(&mut self, queue: &Arc<Queue<Presence>>) -> Option<String> {
-        let at = self.monitors.iter().position(|one| Arc::ptr_eq(&one.queue, queue))?;
+    /// Ends a monitor; gives what the daemon is to be asked, if no other one has its pattern.
+    pub(super) fn drop_monitor(&mut self, queue: &Arc<Queue<Presence>>) -> Option<Note> {
+        let is_it = |one: &Monitor| Arc::ptr_eq(&one.queue, queue) && !one.is_ending;
+        let at = self.monitors.iter().position(is_it)?;
         let ended = self.monitors.swap_remove(at);
-        let is_last = !self.monitors.iter().any(|one| one.pattern == ended.pattern);
-        is_last.then(|| ask::node_id(&ended.pattern))
+        let is_last = !self.monitors.iter().any(|one| !one.is_ending && one.pattern == ended.pattern);
+        is_last.then_some(Note::Unmonitored(ended.pattern))
     }
 
-    /// What is to be asked for again over a new connection, as types, patterns and bodies of requests.
-    pub(super) fn asks(&self) -> Vec<(&'static str, String, String)> {
-        let subscriptions = self.subscriptions.iter().map(|one| {
-            ("subscribe", one.pattern.clone(), ask::subscribe(&one.pattern, one.group.as_deref()))
-        });
-        let monitors =
-            self.monitors.iter().map(|one| ("monitor", one.pattern.clone(), ask::node_id(&one.pattern)));
-        subscriptions.chain(monitors).collect()
+    /// Ends all monitors of a pattern: what has come stays, and nothing comes any more.
+    pub(super) fn unmonitor(&mut self, pattern: &str) {
+        for one in self.monitors.iter_mut().filter(|one| one.pattern == pattern) {
+            one.is_ending = true;
+            self.wakers.extend(one.queue.close());
+        }
     }
 
-    /// The connection was lost: what comes by subscriptions is missing from here on.
-    pub(super) fn interrupt(&mut self) {
-        for subscription in &self.subscriptions {
+    /// What is to be asked for again over a new connection, each once.
+    pub(super) fn held(&self) -> Vec<Held> {
+        let subscriptions = self.subscriptions.iter().filter(|one| !one.is_ending);
+        let subscriptions =
+            subscriptions.map(|one| Held::Subscription(one.pattern.clone(), one.group.clone()));
+        let monitors = self.monitors.iter().filter(|one| !one.is_ending);
+        let mut held: Vec<Held> = Vec::new();
+        for one in subscriptions.chain(monitors.map(|one| Held::Monitor(one.pattern.clone()))) {
+            if !held.contains(&one) {
+                held.push(one);
+            }
+        }
+        held
+    }
+
+    /// The connection was lost, and with it what was to end. If `has_missed`, what comes by subscriptions is
+    /// missing from here on.
+    pub(super) fn interrupt(&mut self, has_missed: bool) {
+        self.subscriptions.retain(|one| !one.is_ending);
+        self.monitors.retain(|one| !one.is_ending);
+        for subscription in self.subscriptions.iter().filter(|_| has_missed) {
             self.wakers.extend(subscription.queue.put(Arrival::Missed(None), 0));
         }
         for monitor in &mut self.monitors {
@@ -167,15 +253,17 @@ impl Holdings {
     }
 
     /// Ends what was refused when it was asked for again.
-    pub(super) fn refused(&mut self, ask: &str, pattern: &str) {
-        match ask {
-            "subscribe" => {
-                self.subscriptions
-                    .extract_if(.., |one| one.pattern == pattern)
-                    .filter_map(|one| one.queue.close())
-                    .for_each(|waker| self.wakers.push(waker));
+    pub(super) fn refused(&mut self, held: &Held) {
+        match held {
+            Held::Subscription(pattern, group) => {
+                let refused = self.subscriptions.extract_if(.., |one| one.is(pattern, group.as_deref()));
+                self.wakers.extend(refused.filter_map(|one| one.queue.close()));
             }
-            _ => self.monitors.extract_if(.., |one| one.pattern == pattern).for_each(|one| one.queue.end()),
+            Held::Monitor(pattern) => {
+                let refused = self.monitors.extract_if(.., |one| one.pattern == *pattern);
+                self.wakers.extend(refused.filter_map(|one| one.queue.close()));
+            }
+            Held::Name(_) => {}
         }
     }
 

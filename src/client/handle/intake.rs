@@ -71,28 +71,32 @@ impl Intake {
             stream.set_read_timeout(patience)?;
             self.patience = Some(patience);
         }
-        let mut arrivals = Vec::new();
         match stream.read_some(&mut self.buffer) {
-            Ok(0) => self.finish(&mut arrivals),
+            Ok(0) => Ok(self.finish()),
             Ok(length) => {
                 let mut rest = &self.buffer[..length];
-                arrivals.extend(std::iter::from_fn(|| self.incoming.next(&mut rest)));
+                Ok(std::iter::from_fn(|| self.incoming.next(&mut rest)).collect())
             }
             Err(error) => match error.kind() {
-                ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut => {}
-                ErrorKind::ConnectionReset => self.finish(&mut arrivals),
+                ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut => Ok(Vec::new()),
+                ErrorKind::ConnectionReset => Ok(self.finish()),
                 _ => {
                     self.is_ended = true;
-                    return Err(error);
+                    Err(error)
                 }
             },
         }
-        Ok(arrivals)
     }
 
-    fn finish(&mut self, arrivals: &mut Vec<Result<Message, Fault>>) {
+    /// What has come with these bytes.
+    pub(super) fn cut(&mut self, mut bytes: &[u8]) -> Vec<Result<Message, Fault>> {
+        std::iter::from_fn(|| self.incoming.next(&mut bytes)).collect()
+    }
+
+    /// What has come now that nothing more will.
+    pub(super) fn finish(&mut self) -> Vec<Result<Message, Fault>> {
         self.is_ended = true;
-        arrivals.extend(self.incoming.finish().map(Ok));
+        self.incoming.finish().map(Ok).into_iter().collect()
     }
 
     pub(super) fn keep(&mut self, task: Task) {

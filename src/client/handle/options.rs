@@ -52,6 +52,8 @@ pub(super) struct Options {
     pub(super) others: Vec<Address>,
     pub(super) connect_timeout: Duration,
     pub(super) send_timeout: Duration,
+    /// How much is kept to be written before senders wait and calls are put off.
+    pub(super) output_bytes_max: usize,
     /// `None`: a lost connection is the end.
     pub(super) reconnect: Option<Reconnect>,
 }

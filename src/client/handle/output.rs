@@ -2,12 +2,13 @@
 //! Never: what they say, or the socket.
 
 /// How much is kept to be written before senders wait and calls are put off, in bytes.
-const OUTPUT_BYTES_MAX: usize = 1 << 20;
+pub(super) const OUTPUT_BYTES_MAX: usize = 1 << 20;
 
 /// Lines to be written. The positions in it count all bytes that ever were, from 0 on.
 #[derive(Debug)]
 pub(super) struct Output {
     bytes: Vec<u8>,
+    bytes_max: usize,
     /// What the writer has taken and not written yet.
     in_hand: usize,
     written: u64,
@@ -16,8 +17,9 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new() -> Output {
-        Output { bytes: Vec::new(), in_hand: 0, written: 0, is_between_lines: true }
+    /// It has room while less than `bytes_max` is not written.
+    pub(super) fn new(bytes_max: usize) -> Output {
+        Output { bytes: Vec::new(), bytes_max, in_hand: 0, written: 0, is_between_lines: true }
     }
 
     /// Where the next line will begin.
@@ -30,12 +32,7 @@ impl Output {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.unwritten() < OUTPUT_BYTES_MAX
-    }
-
-    /// The position of the first byte that is not written.
-    pub(super) fn written(&self) -> u64 {
-        self.written
+        self.unwritten() < self.bytes_max
     }
 
     /// Where lines are appended.
@@ -85,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_was_not_begun_stays_at_its_position() {
-        let mut output = Output::new();
+        let mut output = Output::new(OUTPUT_BYTES_MAX);
         output.lines().extend_from_slice(b"one\ntwo\n");
         let mut hand = Vec::new();
         output.hand_over(&mut hand);
@@ -104,7 +101,7 @@ mod tests {
 
     #[test]
     fn all_of_it_can_be_given_up() {
-        let mut output = Output::new();
+        let mut output = Output::new(OUTPUT_BYTES_MAX);
         output.lines().extend_from_slice(b"one\ntwo\n");
         assert_eq!(output.cut(true), 0, "none of it was begun");
         assert_eq!((output.unwritten(), output.position()), (0, 8));

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use crate::client::error::Error;
 use crate::client::fault::Fault;
-use crate::client::handle::book::{Answered, Crowded, Request};
+use crate::client::handle::book::{Answered, Crowded, Ended, Request, Waiter};
 use crate::client::handle::change::Change;
 use crate::client::handle::intake::{Intake, Task};
 use crate::client::handle::queue::{Queue, Taken};
-use crate::client::handle::shared::{Phase, Shared, State};
+use crate::client::handle::shared::Shared;
 use crate::client::handle::slot::{Outcome, Slot};
+use crate::client::handle::state::{Phase, State};
 use crate::client::lines::{Ticket, To};
 use crate::client::message::Message;
 use crate::client::refused::Refused;
@@ -28,6 +29,7 @@ struct Found {
     answers: Vec<(u64, Request, Message)>,
     of_many: Vec<(u64, Arc<Queue<Outcome>>, Message)>,
     tasks: Vec<Message>,
+    ended: Ended,
 }
 
 /// Reads once, fills in the answers that have come and keeps all else. The error is the end of the connection;
@@ -39,13 +41,27 @@ pub(super) fn pump(shared: &Shared, until: Option<Instant>) -> Result<(), Error>
     }
     let Some(stream) = shared.lock().stream.clone() else { return Err(Error::Away) };
     let arrivals = intake.read(&stream, until).map_err(|source| Error::Io { doing: "reading", source })?;
+    take_in(shared, &mut intake, arrivals)
+}
+
+/// Fills in the answers that have come and keeps all else. The error is what is not the protocol.
+pub(super) fn take_in(
+    shared: &Shared,
+    intake: &mut Intake,
+    arrivals: Vec<Result<Message, Fault>>,
+) -> Result<(), Error> {
+    if arrivals.is_empty() {
+        return Ok(());
+    }
     let mut found = Found::default();
     let mut fault = None;
-    if !arrivals.is_empty() {
+    {
+        let now = shared.now();
         let mut state = shared.lock();
+        let is_restoring = matches!(state.phase, Phase::Restoring(_));
         for arrival in arrivals {
             match arrival {
-                Ok(message) => sort(&mut state, &mut intake, message, &mut found),
+                Ok(message) => sort(&mut state, intake, message, &mut found, now),
                 // It is skipped, and the next line is none the worse for it.
                 Err(Fault::LineTooLong) => {}
                 Err(other) => {
@@ -54,8 +70,12 @@ pub(super) fn pump(shared: &Shared, until: Option<Instant>) -> Result<(), Error>
                 }
             }
         }
+        if is_restoring {
+            shared.wake_writer(&mut state);
+            shared.changed.notify_all();
+        }
     }
-    settle(shared, &mut intake, found);
+    settle(shared, intake, found);
     match fault {
         // What says so is no daemon.
         Some(fault) => {
@@ -66,18 +86,18 @@ pub(super) fn pump(shared: &Shared, until: Option<Instant>) -> Result<(), Error>
     }
 }
 
-fn farewell(intake: &Intake) -> Option<Box<Refused>> {
+pub(super) fn farewell(intake: &Intake) -> Option<Box<Refused>> {
     Refused::check(intake.farewell.clone()?).err()
 }
 
-fn sort(state: &mut State, intake: &mut Intake, message: Message, found: &mut Found) {
+fn sort(state: &mut State, intake: &mut Intake, message: Message, found: &mut Found, now: Instant) {
     intake.farewell = None;
     let category = message.category();
     if matches!(category, Category::Reply | Category::Error)
         && let Some(Ticket(number)) = state.lines.answered(&message)
     {
         match state.book.answered(number) {
-            Answered::One(number, request) => return found.answers.push((number, request, message)),
+            Answered::One(number, request) => return answer(state, number, request, message, found, now),
             Answered::OneOfMany(queue) => return found.of_many.push((number, queue, message)),
             // Another instance has answered before, or the request was given up.
             Answered::Nothing if category == Category::Reply => return,
@@ -94,9 +114,42 @@ fn sort(state: &mut State, intake: &mut Intake, message: Message, found: &mut Fo
         }
         return;
     }
+    if let Phase::Restoring(restoring) = &mut state.phase {
+        restoring.has_heard |= message.from().is_some();
+    }
     let has_answerer = message.is_request() && state.answerers.contains_key(message.message_type());
     if has_answerer || !state.holdings.deliver(&message) {
         found.tasks.push(message);
+    }
+}
+
+/// What must happen before the next line is looked at happens here; the rest when the lock is let go.
+fn answer(
+    state: &mut State,
+    number: u64,
+    mut request: Request,
+    message: Message,
+    found: &mut Found,
+    now: Instant,
+) {
+    match request.waiter() {
+        Waiter::Restoring(held) => {
+            let held = held.take();
+            found.ended.extend(state.restored(held, Refused::check(message), now));
+        }
+        Waiter::LostName(node_id) => {
+            let node_id = std::mem::take(node_id);
+            state.retried(&node_id, Refused::check(message).is_ok(), now);
+        }
+        Waiter::One(_, note) => {
+            if note.is_some()
+                && let Ok(reply) = Refused::check(message.clone())
+            {
+                note.take().into_iter().for_each(|note| state.holdings.note(note, &reply));
+            }
+            found.answers.push((number, request, message));
+        }
+        Waiter::Many(_) => {}
     }
 }
 
@@ -104,7 +157,12 @@ fn sort(state: &mut State, intake: &mut Intake, message: Message, found: &mut Fo
 fn settle(shared: &Shared, intake: &mut Intake, found: Found) {
     let mut refused = Vec::new();
     let mut found_room = 0;
-    for (number, mut request, message) in found.answers {
+    for (request, error) in found.ended {
+        if let Some(job) = request.end(Err(error)) {
+            intake.keep(Task::Job(job));
+        }
+    }
+    for (number, request, message) in found.answers {
         let answer = Refused::check(message);
         if let Err(why) = &answer
             && why.is(Code::TooManyRequests)
@@ -113,9 +171,6 @@ fn settle(shared: &Shared, intake: &mut Intake, found: Found) {
             continue;
         }
         found_room += 1;
-        if let (Ok(reply), Some(note)) = (&answer, request.take_note()) {
-            shared.lock().holdings.note(note, reply);
-        }
         if let Some(job) = request.end(answer.map_err(Error::from)) {
             intake.keep(Task::Job(job));
         }
@@ -223,7 +278,7 @@ pub(super) fn say(
     let mut until = None;
     let mut state = shared.lock();
     loop {
-        state.check(to, &shared.options)?;
+        state.check(to)?;
         if state.output.has_room() {
             let ticket = line(&mut state)?;
             if matches!(state.phase, Phase::Up) {

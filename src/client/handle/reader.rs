@@ -9,13 +9,14 @@ use std::time::Instant;
 use crate::client::attempt;
 use crate::client::error::Error;
 use crate::client::handle::backoff::Backoff;
-use crate::client::handle::change::{Arrival, Change};
+use crate::client::handle::book::Ended;
+use crate::client::handle::change::Arrival;
 use crate::client::handle::intake::Task;
 use crate::client::handle::options::Reconnect;
 use crate::client::handle::pump::{pump, say};
-use crate::client::handle::restore::restore;
-use crate::client::handle::shared::{Phase, Shared};
+use crate::client::handle::shared::Shared;
 use crate::client::handle::slot::Job;
+use crate::client::handle::state::Phase;
 use crate::client::handle::writer::WRITE_TIMEOUT;
 use crate::client::lines::{Ticket, To};
 use crate::client::message::Message;
@@ -23,15 +24,27 @@ use crate::client::unique;
 use crate::wire::json::write_string;
 use crate::wire::message::Category;
 
+/// How often a connection has been tried for since the last one that was restored, and when it is tried again.
+struct Attempts {
+    reconnect: Reconnect,
+    backoff: Backoff,
+    tries: u32,
+}
+
 /// Reads until the handle has ended.
 pub(super) fn run(shared: &Arc<Shared>) {
+    let mut attempts = shared.options.reconnect.clone().map(Attempts::new);
     let mut jobs;
     loop {
         let error = read_on(shared);
+        let was_up = matches!(shared.lock().phase, Phase::Up);
         jobs = lose(shared, error);
-        let Some(reconnect) = shared.options.reconnect.clone() else { break };
+        let Some(attempts) = &mut attempts else { break };
+        if was_up {
+            *attempts = Attempts::new(attempts.reconnect.clone());
+        }
         jobs.drain(..).for_each(run_job);
-        if !reconnect_as(shared, &reconnect) {
+        if !reconnect(shared, attempts) {
             break;
         }
     }
@@ -39,10 +52,20 @@ pub(super) fn run(shared: &Arc<Shared>) {
     jobs.into_iter().chain(ended).for_each(run_job);
 }
 
+impl Attempts {
+    fn new(reconnect: Reconnect) -> Attempts {
+        let backoff = Backoff::new(reconnect.first_delay, reconnect.longest_delay);
+        Attempts { reconnect, backoff, tries: 0 }
+    }
+}
+
 /// Reads and runs what is to be run, until the connection ends.
 fn read_on(shared: &Arc<Shared>) -> Error {
     loop {
-        run_tasks(shared);
+        // What handlers say has to wait until the connection is restored.
+        if !matches!(shared.lock().phase, Phase::Restoring(_)) {
+            run_tasks(shared);
+        }
         if let Err(error) = pump(shared, None) {
             // What came before the end.
             run_tasks(shared);
@@ -51,7 +74,7 @@ fn read_on(shared: &Arc<Shared>) -> Error {
     }
 }
 
-fn run_tasks(shared: &Arc<Shared>) {
+pub(super) fn run_tasks(shared: &Arc<Shared>) {
     loop {
         // A task of its own statement: the lock must not be held while it runs.
         let task = shared.lock_intake().next_task();
@@ -63,7 +86,7 @@ fn run_tasks(shared: &Arc<Shared>) {
     }
 }
 
-fn run_job(job: Job) {
+pub(super) fn run_job(job: Job) {
     // A panic has been told where it happened, and stops nothing else.
     let _ = catch_unwind(AssertUnwindSafe(job));
 }
@@ -141,12 +164,8 @@ pub(super) fn send_reply(shared: &Shared, request: &Message, body: &str) -> Resu
 /// The connection is lost: ends what was on its way. Gives callbacks to be run.
 fn lose(shared: &Shared, error: Error) -> Vec<Job> {
     let mut state = shared.lock();
-    let is_end = shared.options.reconnect.is_none() || state.closing.is_some();
-    let why = match &error {
-        Error::Closed { why } => why.clone(),
-        _ => None,
-    };
-    state.phase = Phase::Away;
+    // While it is away the writer gives back what it has in hand.
+    let phase = std::mem::replace(&mut state.phase, Phase::Away);
     if let Some(stream) = &state.stream {
         stream.shut();
     }
@@ -154,44 +173,30 @@ fn lose(shared: &Shared, error: Error) -> Vec<Job> {
         shared.wake_writer(&mut state);
         state = shared.wait_for_change(state, None);
     }
-    (state.stream, state.is_broken) = (None, false);
-    state.setup.clear();
-    let gives_up = is_end || !shared.options.waits_while_away();
-    let written = state.output.cut(gives_up);
-    let lost = state.book.lose(written, gives_up);
-    if is_end {
-        state.phase = Phase::Ended(why.clone());
-    } else {
-        state.holdings.interrupt();
-        let inboxes = state.inboxes.iter().filter_map(Weak::upgrade);
-        let wakers: Vec<_> = inboxes.filter_map(|inbox| inbox.put(Arrival::Missed(None), 0)).collect();
-        state.holdings.wakers.extend(wakers);
-    }
-    if state.closing.is_none() {
-        let error = Arc::new(error);
-        state.tell(|| Change::Lost { error: Arc::clone(&error) });
-    }
+    state.phase = phase;
+    let ended = state.lose(error);
     shared.wake_writer(&mut state);
     drop(state);
     shared.changed.notify_all();
-    let end_of = |is_written| match is_written {
-        true => Error::Lost { why: why.clone() },
-        false if is_end => Error::Closed { why: why.clone() },
-        false => Error::Away,
-    };
-    lost.into_iter().filter_map(|(request, is_written)| request.end(Err(end_of(is_written)))).collect()
+    end_all(ended)
 }
 
-/// Makes the connection again; false if the handle is to end.
-fn reconnect_as(shared: &Arc<Shared>, reconnect: &Reconnect) -> bool {
-    let mut backoff = Backoff::new(reconnect.first_delay, reconnect.longest_delay);
-    for tries in 1.. {
+/// Ends requests. Gives callbacks to be run.
+pub(super) fn end_all(ended: Ended) -> Vec<Job> {
+    ended.into_iter().filter_map(|(request, error)| request.end(Err(error))).collect()
+}
+
+/// Makes the connection again, which is restored then by what comes over it; false if the handle is to end.
+fn reconnect(shared: &Arc<Shared>, attempts: &mut Attempts) -> bool {
+    loop {
+        attempts.tries = attempts.tries.saturating_add(1);
         // What handlers were kept from by an attempt that failed.
         run_tasks(shared);
-        if !pause(shared, Instant::now() + backoff.next(unique::random())) {
+        if !pause(shared, Instant::now() + attempts.backoff.next(unique::random())) {
             return false;
         }
-        let Ok(stream) = attempt::connect(shared.options.address_of(tries), shared.options.connect_timeout)
+        let Ok(stream) =
+            attempt::connect(shared.options.address_of(attempts.tries), shared.options.connect_timeout)
         else {
             continue;
         };
@@ -199,49 +204,15 @@ fn reconnect_as(shared: &Arc<Shared>, reconnect: &Reconnect) -> bool {
             continue;
         }
         shared.lock_intake().begin();
-        {
-            let mut state = shared.lock();
-            if state.closing.is_some() {
-                return false;
-            }
-            (state.phase, state.stream) = (Phase::Restoring, Some(Arc::new(stream)));
+        let mut state = shared.lock();
+        if state.closing.is_some() {
+            return false;
         }
-        match restore(shared) {
-            Ok(jobs) => {
-                let mut state = shared.lock();
-                state.phase = Phase::Up;
-                state.release();
-                state.tell(|| Change::Restored { tries });
-                shared.wake_writer(&mut state);
-                drop(state);
-                shared.changed.notify_all();
-                jobs.into_iter().for_each(run_job);
-                return true;
-            }
-            Err(_) => lose_again(shared),
-        }
-    }
-    false
-}
-
-/// The connection did not last until all was restored.
-fn lose_again(shared: &Shared) {
-    let mut state = shared.lock();
-    state.phase = Phase::Away;
-    if let Some(stream) = state.stream.take() {
-        stream.shut();
-    }
-    while state.is_writing {
+        state.stream = Some(Arc::new(stream));
+        state.restore(attempts.tries, shared.now());
         shared.wake_writer(&mut state);
-        state = shared.wait_for_change(state, None);
+        return true;
     }
-    state.is_broken = false;
-    state.setup.clear();
-    let written = state.output.written();
-    // All that was written of this connection is what was to restore it, and this thread waited for that.
-    let lost = state.book.lose(written, false);
-    drop(state);
-    drop(lost);
 }
 
 /// Waits until then; false if the handle is to end.

@@ -40,11 +40,6 @@ impl Slot {
         Slot::with(State::Filled(outcome))
     }
 
-    /// A slot whose outcome is handed to `callback`.
-    pub(super) fn called(callback: Callback) -> Arc<Slot> {
-        Slot::with(State::Called(callback))
-    }
-
     fn with(state: State) -> Arc<Slot> {
         Arc::new(Slot { state: Mutex::new(state), filled: Condvar::new() })
     }

@@ -1,5 +1,6 @@
 //! A handle, and a daemon that does what a test says.
 
+mod ending;
 mod limits;
 mod lost;
 mod ways;
@@ -45,6 +46,7 @@ fn pair<T: Send + 'static>(daemon: impl FnOnce(Peer) -> T + Send + 'static) -> (
         others: Vec::new(),
         connect_timeout: SOON,
         send_timeout: Duration::from_millis(200),
+        output_bytes_max: output::OUTPUT_BYTES_MAX,
         reconnect: None,
     };
     (builder::start(Socket::Unix(ours), options).expect("a handle"), daemon)

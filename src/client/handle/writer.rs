@@ -7,16 +7,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::handle::book::Request;
-use crate::client::handle::restore::retry_names;
-use crate::client::handle::shared::{Locked, Phase, Shared, State};
+use crate::client::handle::shared::{Locked, Shared};
 use crate::client::handle::slot::Job;
+use crate::client::handle::state::{Phase, State};
 
 /// How long a write waits for room before the clock is looked at.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// What the writer has taken to write.
 #[derive(Default)]
-struct Hand {
+pub(super) struct Hand {
     bytes: Vec<u8>,
     at: usize,
     /// Whether it is of the output, and not of what restores a connection.
@@ -28,8 +28,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
     let mut hand = Hand::default();
     let mut state = shared.lock();
     loop {
-        let now = Instant::now();
-        let expired = state.book.expire(now);
+        let now = shared.now();
+        let expired = state.expire(now);
         if !expired.is_empty() {
             drop(state);
             expire(expired);
@@ -37,10 +37,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
             state.release();
             continue;
         }
-        if matches!(state.phase, Phase::Up) && state.names_due.is_some_and(|due| due <= now) {
-            retry_names(shared, &mut state);
-        }
-        let can_write = matches!(state.phase, Phase::Up | Phase::Restoring);
+        state.retry_names(now);
+        let can_write = matches!(state.phase, Phase::Up | Phase::Restoring(_));
         if !can_write && state.is_writing {
             hand.give_back(&mut state);
             shared.changed.notify_all();
@@ -58,14 +56,14 @@ pub(super) fn run(shared: &Arc<Shared>) {
                 continue;
             }
         }
-        let due = [state.book.due(), state.names_due, state.closing.filter(|_| !state.is_broken)];
-        let due = due.into_iter().flatten().min();
+        let closing = state.closing.filter(|_| !state.is_broken);
+        let due = state.due().into_iter().chain(closing).min();
         state = shared.sleep_writer(state, due);
     }
 }
 
 impl Hand {
-    fn take(&mut self, state: &mut State) {
+    pub(super) fn take(&mut self, state: &mut State) {
         if !state.setup.is_empty() {
             self.bytes = std::mem::take(&mut state.setup);
             self.is_of_output = false;
@@ -75,15 +73,33 @@ impl Hand {
         } else {
             return;
         }
-        (self.at, state.is_writing) = (0, true);
+        state.is_writing = true;
     }
 
-    fn give_back(&mut self, state: &mut State) {
+    /// What is still to be written of it.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// So much of it was written.
+    pub(super) fn wrote(&mut self, length: usize, state: &mut State) {
+        if self.is_of_output {
+            state.output.wrote(&self.bytes[self.at..self.at + length]);
+        }
+        self.at += length;
+        if self.at == self.bytes.len() {
+            self.bytes.clear();
+            (self.at, state.is_writing) = (0, false);
+        }
+        state.release();
+    }
+
+    pub(super) fn give_back(&mut self, state: &mut State) {
         if self.is_of_output {
             state.output.give_back(&self.bytes[self.at..]);
         }
         self.bytes.clear();
-        state.is_writing = false;
+        (self.at, state.is_writing) = (0, false);
     }
 }
 
@@ -91,19 +107,11 @@ impl Hand {
 fn write<'a>(shared: &'a Shared, state: Locked<'a>, hand: &mut Hand) -> Locked<'a> {
     let Some(stream) = state.stream.clone() else { return state };
     drop(state);
-    let written = stream.write(&hand.bytes[hand.at..]);
+    let written = stream.write(hand.rest());
     let mut state = shared.lock();
     match written {
         Ok(length) => {
-            if hand.is_of_output {
-                state.output.wrote(&hand.bytes[hand.at..hand.at + length]);
-            }
-            hand.at += length;
-            if hand.at == hand.bytes.len() {
-                hand.bytes.clear();
-                state.is_writing = false;
-            }
-            state.release();
+            hand.wrote(length, &mut state);
             shared.changed.notify_all();
         }
         Err(error) => match error.kind() {
