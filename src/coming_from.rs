@@ -32,12 +32,12 @@
 //!
 //! | theirs | here | what differs |
 //! | --- | --- | --- |
-//! | `run`, `process_request` | `Service::builder`, `Service::run`; [`Handle::on`](crate::client::Handle::on) | one function for each message type, in place of one that reads the socket; it answers calls through the switch and direct connections alike |
+//! | `run`, `process_request` | [`Service::builder`](crate::service::Service::builder), [`Service::run`](crate::service::Service::run), [`Handle::on`](crate::client::Handle::on) | one function for each message type, in place of one that reads the socket; it answers calls through the switch and direct connections alike |
 //! | `register`, `register('down')` | [`Handle::register_with`](crate::client::Handle::register_with) with [`endpoints`](crate::client::Register), [`Handle::unregister`](crate::client::Handle::unregister) | going down needs no word: the daemon sees the connection end. Many instances may have one name |
 //! | `options`, `etc/*.conf`, `Config::file2hash` | `etc/telexd.toml` and `telexd --set`; [`profile`](crate::profile) for nodes; systemd for user, group and sockets | a fault is told with file, line and key |
 //! | `encode`, `decode` (server and client) | none | lines are JSON, and bodies any JSON: [`body`](crate::client::Message::body) lends the text as it came, [`body_value`](crate::client::Message::body_value) reads it. Another coding travels inside as a [`text`](crate::client::text) |
-//! | `Client::c_connect(name)` | `Handle::dial` | finds Unix sockets, too; tries all endpoints in turn, and none of a node that is down |
-//! | `Client::talk(name, data)` | `Handle::talk`, [`Handle::call`](crate::client::Handle::call) | errors are values, and the time is the caller's to set. *Not yet*: waiting for a job where nothing is there |
+//! | `Client::c_connect(name)` | [`Handle::dial`](crate::client::Handle::dial) | finds Unix sockets, too; tries all endpoints in turn, and none of a node that is down |
+//! | `Client::talk(name, data)` | [`Handle::talk`](crate::client::Handle::talk), [`Handle::call`](crate::client::Handle::call) | errors are values, and the time is the caller's to set. *Not yet*: waiting for a job where nothing is there |
 //! | `Client::log`, `Client::logging` | none | both were deprecated: the plugins `log-file`, `log-syslog` and `log-journal` have the daemon's log |
 //! | `Spooler::put` `get` `mod` `del` `virgin` `archive` | *not yet* | |
 //! | `DB::dbconnect` `get` `put` `do` | [`Handle::resolve`](crate::client::Handle::resolve), [`Handle::list`](crate::client::Handle::list) | the registry is asked, not read: it has no table |
@@ -86,7 +86,7 @@
 //! | `NoResponse` | [`Message::no_reply`](crate::cluster::Message::no_reply) | |
 //! | `Error->error`, `errno`, `request`, `is_error`, `error_message` | [`Error`](crate::cluster::Error) | the server, the number of tries, and whether it may have been executed in place of errno |
 //! | `no_pool`, `norotateservers`, `rotateservers` | none | clusters share nothing; a server that fails is always passed over |
-//! | `MR::IProto::Server` | `Service` | |
+//! | `MR::IProto::Server` | [`Service`](crate::service::Service) | it answers all that comes by its functions; the kernel tells who is there |
 //!
 //! # AnyEvent::MP
 //!
@@ -104,7 +104,7 @@
 //! | … `norc`, `force` | [`Configure::profiles`](crate::profile::Configure::profiles), [`Configure::force`](crate::profile::Configure::force) | |
 //! | … `nodeid`, `anon/`, `%n`, `%u` | [`Configure::node_id`](crate::profile::Configure::node_id) | the [patterns](crate::name::expand) are the daemon's; nothing stands for a random ID but `%u` |
 //! | … `seeds` | `address` of a profile, [`Configure::address`](crate::profile::Configure::address) | a node is at one switch at a time |
-//! | … `binds` | `telexd --listen` | nodes do not listen; a `Service` does |
+//! | … `binds` | `telexd --listen` | nodes do not listen; a [`Service`](crate::service::Service) does |
 //! | … `services` | [`Configure::services`](crate::profile::Configure::services) | names of functions that the program [offers](crate::profile::Configure::offer), without arguments: what a service needs is in the function. None is loaded from a module. One that fails is the error |
 //! | … `secret`, `cert` | *not yet* | over Unix sockets the kernel says who is there |
 //! | `NODE`, `$NODE` | [`Node::id`](crate::node::Node::id) | a process may have many nodes |
@@ -136,7 +136,7 @@
 //! | `Kernel::snd_to_func`, `snd_on`, `eval_on` and a node's own messages (`eval`, `time`, `devnull`, …) | none | evaluation of what comes over the wire is a hole; [`Node::offer`](crate::node::Node::offer) names what others may run |
 //! | `Kernel::$WARN`, `@WARN`, `$WARNLEVEL`, `PERL_ANYEVENT_MP_WARNLEVEL` | none | the library prints nothing: errors are values, [`Handle::changes`](crate::client::Handle::changes) tells what becomes of the connection |
 //! | `PERL_ANYEVENT_MP_TRACE` | `telexd --set log_level=debug`, `telex listen` | |
-//! | `DataConn::connect_to` | none; `Handle::dial` | big or binary data goes over a socket of the program's own, whose address is in its `endpoints` |
+//! | `DataConn::connect_to` | none; [`Handle::dial`](crate::client::Handle::dial) | big or binary data goes over a socket of the program's own, whose address is in its `endpoints` |
 //! | `LogCatcher::catch` | the plugins `log-file`, `log-syslog`, `log-journal` | the log of the switch. Programs publish theirs to a [topic](crate::client::Handle::publish), to which any number subscribe |
 //! | `Transport` (its protocol, hooks, greetings) | [section 15 of the protocol](crate::protocol#15-ports) | |
 //!

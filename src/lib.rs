@@ -1,15 +1,57 @@
 //! telex: a message switch for the processes of a Linux machine.
 //!
-//! `telexd` is the daemon, `telex` the command, and this the library that both are made of. To write a
-//! client of your own you need [`client`] and perhaps [`protocol`], the page on what is said over the
-//! socket. `default-features = false` leaves the daemon's sockets, configuration and plugins out, and the
-//! crates that only they need; the feature `profiles` alone brings TOML back, for nodes that are configured by
-//! a file.
+//! `telexd` is the daemon, `telex` the command, and this the library that both are made of. A program connects,
+//! takes a name, and then talks to all others by theirs:
 //!
-//! What this documentation shows is for clients: [`client`], [`node`], [`profile`], [`protocol`], the words they are written in
-//! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]); [`cluster`], for
-//! clients of several switches; and [`hub`], for programs that are a switch themselves. All else is
-//! public only for the programs and tests of this package, and changes as they need it.
+//! ```
+//! # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+//! use std::time::Duration;
+//! use telex::client::{Handle, default_address};
+//!
+//! let door = Handle::builder().register("door").connect(&default_address()?)?;
+//! door.on("open", |request| match request.body_value()["code"].as_u64() {
+//!     Some(1234) => Ok(r#"{"open":true}"#),
+//!     _ => Err("that is not the code"),
+//! });
+//!
+//! let visitor = Handle::connect(&default_address()?)?;
+//! let second = Duration::from_secs(1);
+//! let reply = visitor.call("door", "open", r#"{"code":1234}"#, second).wait()?;
+//! assert_eq!(reply.body_value()["open"], true);
+//! let error = visitor.call("door", "open", r#"{"code":1}"#, second).wait().expect_err("an error");
+//! assert_eq!(error.to_string(), "that is not the code");
+//! # Ok::<(), telex::client::Error>(())
+//! ```
+//!
+//! | for | there is |
+//! | --- | --- |
+//! | a tool, a script, a test | [`Client`](client::Client), which blocks |
+//! | a program of many threads or tasks | [`Handle`](client::Handle), for all who wait, await or are called back |
+//! | an event loop or runtime of one's own | [`Session`](client::Session), which is pure |
+//! | a program that others find by its name, and dial | [`service`] |
+//! | workers that share the messages to one name | [`Delivery::One`](client::Delivery::One) |
+//! | ports that send, monitor, supervise each other; groups | [`node`] |
+//! | nodes that their users configure by a file | [`profile`] |
+//! | requests spread over several switches | [`Switches`](client::Switches); on another wire, [`cluster`] |
+//! | a program that is a switch itself | [`hub`] |
+//! | any other language | [`protocol`], what is said over the socket |
+//! | users of jQluster, Net::Server::Framework, MR::IProto, AnyEvent::MP | [`coming_from`] |
+//!
+//! Beside these the documentation shows the words that they are written in ([`address`], [`name`], [`limits`]) and
+//! those of the wire ([`wire::code`], [`wire::message`]). All else is public only for the programs and tests of
+//! this package, and changes as they need it.
+//!
+//! # Features
+//!
+//! All are on by default. Without any there are no sockets of the daemon's, no configuration and no plugins, nor
+//! the crates that only they need.
+//!
+//! | feature | for |
+//! | --- | --- |
+//! | `daemon` | `telexd` |
+//! | `cli` | `telex` |
+//! | `service` | [`service`] |
+//! | `profiles` | the file of [`profile`], which is TOML |
 //!
 //! # The rooms
 //!

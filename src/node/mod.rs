@@ -9,6 +9,45 @@
 //! together dies together. [`Node::spawn`] makes a port on another node, and groups ([`Node::grp_reg`]) are
 //! how ports find each other.
 //!
+//! ```
+//! # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+//! use std::sync::mpsc::channel;
+//! use std::time::Duration;
+//! use telex::client::default_address;
+//! use telex::node::{Down, Node, NodeChange, json, node_of};
+//!
+//! let shop = Node::connect(&default_address()?, "shop")?;
+//! let (told, news) = channel();
+//! shop.mon_nodes(move |_, change| {
+//!     if let NodeChange::Up { node } = change {
+//!         let _ = told.send(node.clone());
+//!     }
+//! });
+//!
+//! // What a port takes is decided by the first element of a message.
+//! let customer = Node::connect(&default_address()?, "customer")?;
+//! assert!(news.iter().any(|node| node == customer.id()));
+//! let till = shop.port();
+//! till.rcv("pay", |till, message| {
+//!     till.node().snd(message[1].as_str().unwrap_or_default(), json!(["paid", message[0]]));
+//! });
+//! till.rcv("riot", |_, _| panic!("help!"));
+//! assert_eq!((node_of(till.id()), shop.node_is_up("shop")), (shop.id(), true));
+//!
+//! let (told, receipts) = channel();
+//! let purse = customer.port();
+//! purse.rcv_default(move |_, message| drop(told.send(message.to_vec())));
+//! customer.snd(&till, json!(["pay", 17, purse.id()]));
+//! assert_eq!(receipts.recv().unwrap(), [json!("paid"), json!(17)]);
+//!
+//! // A panic in a handler kills its port, which those that monitor it are told.
+//! let (told, ends) = channel();
+//! customer.mon(&till).beat(Duration::from_secs(5)).call(move |_, down| drop(told.send(down.clone())));
+//! customer.snd(&till, "riot");
+//! assert_eq!(ends.recv().unwrap(), Down::Killed(vec![json!("die"), json!("help!")]));
+//! # Ok::<(), telex::client::Error>(())
+//! ```
+//!
 //! The switch sees lines of its [protocol](crate::protocol), section 15, so nodes can be made in any
 //! language.
 //!
@@ -16,24 +55,39 @@
 //!
 //! One node offers a function, the other spawns a port by it and plays with that.
 //!
-//! ```no_run
+//! ```
 #![doc = include_str!("../../tests/ports/ping_pong.rs")]
+//! # fn main() -> Result<(), Error> {
+//! #     let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+//! #     assert_eq!(ping_pong(&telex::client::default_address()?, 3)?, [1, 2, 3]);
+//! #     Ok(())
+//! # }
 //! ```
 //!
 //! # A supervised worker
 //!
 //! A handler that panics kills its port, and the monitor starts a new one.
 //!
-//! ```no_run
+//! ```
 #![doc = include_str!("../../tests/ports/supervisor.rs")]
+//! # fn main() -> Result<(), Error> {
+//! #     let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+//! #     assert_eq!(supervised(&telex::client::default_address()?)?.len(), 4);
+//! #     Ok(())
+//! # }
 //! ```
 //!
 //! # A chat
 //!
 //! Ports of two nodes are in a group, and are told who comes and goes.
 //!
-//! ```no_run
+//! ```
 #![doc = include_str!("../../tests/ports/chat.rs")]
+//! # fn main() -> Result<(), Error> {
+//! #     let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+//! #     assert_eq!(chat(&telex::client::default_address()?)?.len(), 3);
+//! #     Ok(())
+//! # }
 //! ```
 //!
 //! # Coming from AnyEvent::MP

@@ -107,11 +107,46 @@ impl Node {
     }
 
     /// Runs `work` after `delay`, unless the node has ended by then.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use std::time::Duration;
+    /// use telex::client::{Handle, default_address};
+    /// use telex::node::Node;
+    ///
+    /// let connection = Handle::builder().connect_timeout(Duration::from_secs(2));
+    /// let node = Node::connect_with(connection, &default_address()?, "clock/%u")?;
+    /// let (told, ticks) = std::sync::mpsc::channel();
+    /// let port = node.port();
+    /// port.rcv("tick", move |port, _| {
+    ///     let _ = told.send(());
+    ///     // One that is not wanted any more is taken away.
+    ///     port.unrcv("tick");
+    ///     port.after(Duration::from_secs(60), |port| port.node().kil(port));
+    /// });
+    /// let to = port.id().to_owned();
+    /// node.after(Duration::from_millis(10), move |node| node.snd(&to, "tick"));
+    /// assert!(ticks.recv().is_ok());
+    /// // Calls and topics go over the same connection.
+    /// node.handle().ping().wait()?;
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn after(&self, delay: Duration, work: impl FnOnce(&Node) + Send + 'static) {
         self.inner.queue.push_after(delay, Fact::Later { name: None, work: Box::new(work) });
     }
 
     /// The nodes that are or were at the switch, be they made with this library or not.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use telex::client::default_address;
+    /// use telex::node::Node;
+    ///
+    /// let node = Node::connect(&default_address()?, "watch")?;
+    /// # while !node.node_is_up("attic") { std::thread::sleep(std::time::Duration::from_millis(1)); }
+    /// assert_eq!((node.known_nodes(), node.node_is_up("nowhere")), (node.up_nodes(), false));
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn known_nodes(&self) -> Vec<String> {
         self.inner.lock_directory().known()
     }
@@ -145,6 +180,22 @@ impl Node {
     }
 
     /// Makes it a member no more.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use telex::client::default_address;
+    /// use telex::node::Node;
+    ///
+    /// let node = Node::connect(&default_address()?, "club")?;
+    /// let port = node.port();
+    /// let (told, counts) = std::sync::mpsc::channel();
+    /// node.grp_mon("club.members", move |_, change| drop(told.send(change.members.len())));
+    /// node.grp_reg("club.members", &port);
+    /// node.grp_unreg("club.members", &port);
+    /// assert_eq!(counts.iter().take(3).collect::<Vec<_>>(), [0, 1, 0]);
+    /// assert!(node.grp_get("club.members").is_empty());
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn grp_unreg(&self, group: &str, port: &Port) {
         self.inner.queue.push(Fact::Group {
             group: group.to_owned(),

@@ -10,7 +10,30 @@ use crate::node::{Function, Node, Port, Value, as_function};
 use crate::profile::error::Error;
 use crate::profile::settings::{Profiles, Program, Settings};
 
-/// A node that is being configured. What the program sets here counts least, unless it is
+/// A node that is being configured.
+///
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+/// use std::time::Duration;
+/// use telex::client::{Handle, default_address};
+/// use telex::node::Node;
+/// use telex::profile::{Profiles, Source};
+///
+/// // Of a tool that is to run as it is, whatever the user has in a file.
+/// let configure = Node::configure()
+///     .profile("tool")
+///     .profiles(Profiles::default())
+///     .node_id("tool/%n/%u")
+///     .address([default_address()?])
+///     .connection(Handle::builder().connect_timeout(Duration::from_secs(2)))
+///     .force();
+/// assert_eq!(configure.settings()?.node_id.source, Source::Program);
+/// let node = configure.start()?;
+/// assert!(node.id().starts_with("tool/host/"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// What the program sets here counts least, unless it is
 /// [forced](Configure::force): whoever runs the program has the last word, in their
 /// [`profiles.toml`](crate::profile).
 pub struct Configure {

@@ -78,6 +78,16 @@ impl Profiles {
     }
 
     /// Reads a file of up to 1 MiB. [`Error::File`] also if it cannot be read.
+    ///
+    /// ```
+    /// use telex::profile::{Profiles, config_home};
+    ///
+    /// let own = Profiles::load_own()?;
+    /// println!("{:?} in {:?}", own.names().collect::<Vec<_>>(), config_home());
+    /// let error = Profiles::load("/nowhere/profiles.toml".as_ref()).expect_err("no file");
+    /// assert!(error.to_string().starts_with("/nowhere/profiles.toml: cannot be read: "));
+    /// # Ok::<(), telex::profile::Error>(())
+    /// ```
     pub fn load(path: &Path) -> Result<Profiles, Error> {
         let text = toml_file::load(path).map_err(ConfigError::from)?;
         Profiles::read(path, &text)

@@ -14,6 +14,8 @@ struct Function {
     /// As an example calls it: one of these.
     calls: Vec<String>,
     place: String,
+    /// The type that it belongs to, or its own name.
+    of: String,
 }
 
 /// What is wrong with the examples of these rooms: one that is not run, or a public function that occurs in none of
@@ -27,9 +29,10 @@ pub(crate) fn faults(files: &[Source], rooms: &[&str]) -> Vec<String> {
         *examples.entry(file.room()).or_default() += &run;
         faults.extend(not_run.into_iter().map(|info| file.fault(format!("has an example that is {info}"))));
     }
+    let hidden: Vec<String> = files.iter().filter(of_rooms).flat_map(hidden_names).collect();
     for file in files.iter().filter(of_rooms) {
         let all = examples.get(file.room()).map(String::as_str).unwrap_or_default();
-        for function in functions(file) {
+        for function in functions(file).into_iter().filter(|function| !hidden.contains(&function.of)) {
             if !function.calls.iter().any(|call| has(all, call)) {
                 faults.push(file.fault(format!("{} occurs in no example of its room", function.place)));
             }
@@ -115,6 +118,24 @@ fn functions(file: &Source) -> Vec<Function> {
     found.functions
 }
 
+/// What a file hands on without showing it: `#[doc(hidden)] pub use module::Name;`.
+fn hidden_names(file: &Source) -> Vec<String> {
+    let parsed: syn::File = syn::parse2(file.product.clone()).expect("a file");
+    let hidden = parsed.items.iter().filter_map(|item| match item {
+        syn::Item::Use(item) if is_hidden(&item.attrs) => last_of(&item.tree),
+        _ => None,
+    });
+    hidden.collect()
+}
+
+fn last_of(tree: &syn::UseTree) -> Option<String> {
+    match tree {
+        syn::UseTree::Path(path) => last_of(&path.tree),
+        syn::UseTree::Name(name) => Some(name.ident.to_string()),
+        _ => None,
+    }
+}
+
 #[derive(Default)]
 struct Found {
     functions: Vec<Function>,
@@ -130,7 +151,7 @@ impl Found {
         };
         let calls = if is_of_trait { [calls, vec![format!("fn {name}")]].concat() } else { calls };
         let place = of.map_or_else(|| name.clone(), |of| format!("{of}::{name}"));
-        self.functions.push(Function { calls, place });
+        self.functions.push(Function { calls, place, of: of.unwrap_or(&name).to_owned() });
     }
 }
 
@@ -167,9 +188,12 @@ impl<'ast> Visit<'ast> for Found {
 
 /// Whether the documentation shows it.
 fn is_shown(visibility: &syn::Visibility, attributes: &[syn::Attribute]) -> bool {
-    let is_hidden = |attribute: &syn::Attribute| match &attribute.meta {
+    matches!(visibility, syn::Visibility::Public(_)) && !is_hidden(attributes)
+}
+
+fn is_hidden(attributes: &[syn::Attribute]) -> bool {
+    attributes.iter().any(|attribute| match &attribute.meta {
         syn::Meta::List(list) => list.path.is_ident("doc") && list.tokens.to_string() == "hidden",
         _ => false,
-    };
-    matches!(visibility, syn::Visibility::Public(_)) && !attributes.iter().any(is_hidden)
+    })
 }

@@ -24,14 +24,29 @@ use crate::wire::control::Register;
 
 /// What can be chosen about a [`Handle`].
 ///
-/// ```no_run
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
 /// use std::time::Duration;
-/// use telex::client::{Handle, default_address};
+/// use telex::address::Address;
+/// use telex::client::{Delivery, Handle, Register, default_address};
 ///
 /// let handle = Handle::builder()
 ///     .connect_timeout(Duration::from_secs(2))
+///     .send_timeout(Duration::from_secs(5))
 ///     .register("thermometer")
 ///     .connect(&default_address()?)?;
+///
+/// // One that is lost with its connection, and shares its messages with others of its name.
+/// let terms = Register {
+///     node_id: Some("converter".into()),
+///     delivery: Some(Delivery::One),
+///     ..Register::default()
+/// };
+/// let short = Handle::builder().reconnect(None).register_with(terms).connect(&default_address()?)?;
+///
+/// // One that has another switch, should the first be lost.
+/// let other = Address::parse("tcp:localhost:4040").map_err(telex::client::Error::Address)?;
+/// let kept = Handle::builder().or_at([other]).connect(&default_address()?)?;
 /// # Ok::<(), telex::client::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -127,7 +142,7 @@ impl Builder {
 impl Handle {
     /// Connects, for 10 s at most, with all that a [`Builder`] sets by default. [`Error::Connect`] if nothing
     /// listens there, or takes no connection in time; [`Error::NoPermission`] if this user may not; an error
-    /// of an [`Answer`] if what listens there does not answer as a daemon does.
+    /// of an [`Answer`](crate::client::Answer) if what listens there does not answer as a daemon does.
     pub fn connect(address: &Address) -> Result<Handle, Error> {
         Handle::builder().connect(address)
     }
