@@ -64,7 +64,7 @@ fn a_lost_connection_is_told_and_made_good() {
     let (port, messages) = listener(&other);
     let member = other.port();
     other.grp_reg("g", &member);
-    wait_until("the member is known", || one.grp_get("g").len() == 1);
+    wait_until("node and member are known", || one.node_is_up("other") && one.grp_get("g").len() == 1);
     let downs = monitor(&one, &port);
     let (sender, news) = channel();
     one.mon_nodes(move |_, change| drop(sender.send(change.clone())));
