@@ -28,7 +28,8 @@
 //!
 //! # Net::Server::Framework
 //!
-//! The registry is the daemon's memory, the spool is not built yet, and the rest is what a service does by itself.
+//! The registry is the daemon's memory, the spool is not built yet, and the rest is what a
+//! [`service`](crate::service) does by itself; its page tells in what the two behave differently.
 //!
 //! | theirs | here | what differs |
 //! | --- | --- | --- |

@@ -67,7 +67,7 @@ macro_rules! error {
             Undialled(Undialled),
             /// The connection failed.
             Io {
-                /// `reading` or `writing`.
+                /// What failed, such as `reading`.
                 doing: &'static str,
                 /// What the system said.
                 source: io::Error,

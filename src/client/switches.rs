@@ -1,4 +1,4 @@
-//! Knows how a cluster of switches is called: one thread that runs it, and the calls of all others.
+//! Knows how a cluster of switches or services is called: one thread that runs it, and the calls of all others.
 //! Never: how requests are spread, or what is said over a socket.
 
 mod ask;
@@ -32,7 +32,9 @@ enum Told {
 }
 
 /// A cluster of switches: requests to nodes, spread over the daemons that the nodes are connected to. Every daemon
-/// of the list should have nodes of the same names. Clones are handles of the same cluster, for any thread; when
+/// of the list should have nodes of the same names. A server of the list may also be a
+/// [service](crate::service) itself: what is sent to its name, or to none ([`Ask::direct`]), it answers
+/// without a switch. Clones are handles of the same cluster, for any thread; when
 /// the last is dropped, what is under way ends with [`ErrorKind::Disconnected`].
 ///
 /// The rules are those of [`cluster`](crate::cluster). A server's answers `no_such_node`, `no_subscribers`,

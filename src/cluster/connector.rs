@@ -48,13 +48,15 @@ pub struct LinkOptions {
 
 /// What a try is, beside its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Try {
+pub struct Try<'a> {
     /// Names it in the facts about it.
     pub id: TryId,
     /// Whether [`Fact::Written`] is all that is wanted.
     pub no_reply: bool,
     /// How long its answer is waited for; `None` if there is no such bound.
     pub timeout: Option<Duration>,
+    /// The key of its message, which may matter behind the server, too.
+    pub key: Option<&'a str>,
 }
 
 /// What happened on the wire.
@@ -115,7 +117,7 @@ pub trait Connector {
     fn open(&mut self, link: LinkId, server: &Server, options: &LinkOptions);
 
     /// Sends a request over an open link. One fact about the try follows, unless the link ends.
-    fn send(&mut self, link: LinkId, one: Try, request: &Self::Request);
+    fn send(&mut self, link: LinkId, one: Try<'_>, request: &Self::Request);
 
     /// Asks the server over an open link whether it is well. [`Fact::Probed`] follows, unless it is not.
     fn probe(&mut self, link: LinkId);

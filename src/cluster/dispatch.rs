@@ -248,7 +248,8 @@ impl<C: Connector> Cluster<C> {
         let member = &mut self.roster.members[server];
         member.in_flight.insert(id);
         member.moved = now;
-        let one = Try { id: TryId { request: id, nth }, no_reply: pending.message.no_reply, timeout };
+        let (no_reply, key) = (pending.message.no_reply, pending.message.key.as_deref());
+        let one = Try { id: TryId { request: id, nth }, no_reply, timeout, key };
         self.connector.send(link, one, &pending.message.request);
         self.book.advance(id, State::InFlight { server, since: now, until });
         self.tell(|members| Event::Sent(id, &members[server].server, nth));

@@ -27,7 +27,8 @@ impl<Q, A> Message<Q, A> {
         Message { request, key: None, retry: false, no_reply: false, is_retry: None }
     }
 
-    /// The key by which the balance chooses its server.
+    /// The key by which the balance chooses its server. Over telex it goes along: of the instances of a node that
+    /// share messages at that server, it is always the same one that gets those of a key.
     pub fn key(mut self, key: impl Into<String>) -> Message<Q, A> {
         self.key = Some(key.into());
         self

@@ -46,7 +46,7 @@
 //!         self.facts.push_back(Fact::Opened(link));
 //!     }
 //!
-//!     fn send(&mut self, link: LinkId, one: Try, request: &&'static str) {
+//!     fn send(&mut self, link: LinkId, one: Try<'_>, request: &&'static str) {
 //!         let answer = format!("{request} from {}", self.names[link.number() as usize - 1]);
 //!         self.facts.push_back(Fact::Answered { id: one.id, answer });
 //!     }
@@ -70,6 +70,14 @@
 //! let answers: Vec<_> = std::iter::from_fn(|| cluster.next_done()?.outcome.ok()?).collect();
 //! assert_eq!(answers, ["hello from tcp:a:1", "hello from tcp:b:1"]);
 //! # Ok::<(), telex::cluster::BadServers>(())
+//! ```
+//!
+//! # Over telex
+//!
+//! The servers are switches, or services that listen themselves; one list may have both.
+//!
+//! ```no_run
+#![doc = include_str!("../../tests/cluster/bank.rs")]
 //! ```
 //!
 //! # Coming from MR::IProto

@@ -23,7 +23,7 @@ impl Connector for Wire {
         self.log.push(format!("open {} {server}", link.number()));
     }
 
-    fn send(&mut self, link: LinkId, one: Try, request: &&'static str) {
+    fn send(&mut self, link: LinkId, one: Try<'_>, request: &&'static str) {
         self.log.push(format!("send {} {request} {}", link.number(), one.id.nth));
         self.last = Some(one.id);
     }

@@ -49,6 +49,9 @@ struct Running {
     notifies: bool,
 }
 
+/// The connection to the daemon, at which the name is held, and what comes over it; none of a service without one.
+pub(super) type Daemon = Option<(Handle, Stream<Arrival>)>;
+
 /// What a service is made of.
 pub(super) struct Parts {
     pub(super) about: About,
@@ -57,8 +60,7 @@ pub(super) struct Parts {
     pub(super) bounds: Bounds,
     pub(super) workers: usize,
     pub(super) notifies: bool,
-    /// The connection to the daemon, at which the name is held, and what comes over it.
-    pub(super) daemon: Option<(Handle, Stream<Arrival>)>,
+    pub(super) daemon: Daemon,
 }
 
 impl Service {

@@ -11,16 +11,16 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::address::Address;
-use crate::client::{self, Arrival, Error, Handle, Message, Register, Stream};
+use crate::client::{self, Error, Handle, Message, Register};
 use crate::limits::Limits;
 use crate::listen::{Bound, Inherited, adopt, bind, inherited};
 use crate::service::answers::Answers;
-use crate::service::base::{Parts, Service, start};
+use crate::service::base::{Daemon, Parts, Service, start};
 use crate::service::hall::Bounds;
 use crate::service::hear::About;
 
 /// Requests of one direct connection that may be open, as it is told.
-const MAX_REQUESTS: usize = 64;
+const MAX_REQUESTS: usize = 16;
 
 /// What can be chosen about a [`Service`]. What has a default says so.
 pub struct Builder {
@@ -232,7 +232,7 @@ impl Builder {
 
     fn begin(
         mut self,
-        register: impl FnOnce(&Register<'static>) -> Result<(String, Option<(Handle, Stream<Arrival>)>), Error>,
+        register: impl FnOnce(&Register<'static>) -> Result<(String, Daemon), Error>,
     ) -> Result<Service, Error> {
         let io = |doing| move |source| Error::Io { doing, source };
         let listeners = self.bind_all().map_err(io("listening"))?;
@@ -250,12 +250,7 @@ impl Builder {
         started
     }
 
-    fn parts(
-        self,
-        node_id: String,
-        listeners: Vec<Bound>,
-        daemon: Option<(Handle, Stream<Arrival>)>,
-    ) -> Parts {
+    fn parts(self, node_id: String, listeners: Vec<Bound>, daemon: Daemon) -> Parts {
         let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft) / 2;
         Parts {
             about: About {
@@ -310,7 +305,7 @@ fn register(
     connection: client::Builder,
     daemon: &Address,
     terms: &Register<'static>,
-) -> Result<(String, Option<(Handle, Stream<Arrival>)>), Error> {
+) -> Result<(String, Daemon), Error> {
     let handle = connection.connect(daemon)?;
     let inbox = handle.inbox();
     let node_id = handle.register_with(terms).wait()?;

@@ -235,15 +235,12 @@ impl Hall {
         let Some((peer, watched)) = self.peers.get_mut(&number) else { return };
         let work = &self.work;
         let mut take = |number, job: Job| work.put(Caller::Direct(number), job);
-        if peer.has_rest() {
-            peer.hear_rest(&self.about, now, &mut take);
-        }
         if may_read {
             peer.read(&mut self.scratch, &self.about, now, &mut take);
         }
         peer.write(now);
         // What was written may have made room for what was read before.
-        if peer.has_rest() && !peer.wants_write() {
+        while peer.can_go_on(&self.about) {
             peer.hear_rest(&self.about, now, &mut take);
             peer.write(now);
         }

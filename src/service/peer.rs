@@ -267,9 +267,9 @@ impl Peer {
             && self.output.len() - self.sent < UNSENT_BYTES_MAX
     }
 
-    /// Whether there is something to be heard that was read before.
-    pub(super) fn has_rest(&self) -> bool {
-        !self.rest.is_empty()
+    /// Whether there is something to be heard that was read before, and room for it.
+    pub(super) fn can_go_on(&self, about: &About) -> bool {
+        !self.rest.is_empty() && self.has_room(about)
     }
 
     pub(super) fn wants_read(&self, about: &About) -> bool {

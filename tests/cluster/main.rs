@@ -5,6 +5,9 @@
 #![cfg(feature = "daemon")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "figures, and the daemon's log")]
 
+#[allow(unreachable_pub, reason = "it stands in the documentation, too")]
+mod bank;
+mod direct;
 mod load;
 mod worker;
 

@@ -9,6 +9,9 @@ use syn::visit::{self, Visit};
 use crate::root;
 use crate::source::Source;
 
+/// Stands before what is included.
+const INCLUDED: &str = "// included\n";
+
 /// A public function.
 struct Function {
     /// As an example calls it: one of these.
@@ -58,6 +61,7 @@ fn collect(tokens: TokenStream, path: &str, text: &mut String) {
                 (Some(TokenTree::Literal(line)), _) => *text += &value(line),
                 (included, Some(TokenTree::Group(file))) if is(included, "include_str") => {
                     if let Some(TokenTree::Literal(file)) = file.stream().into_iter().next() {
+                        *text += INCLUDED;
                         let folder = root().join(path).parent().expect("a folder").to_owned();
                         *text +=
                             &std::fs::read_to_string(folder.join(value(&file))).expect("what is included");
@@ -77,25 +81,27 @@ fn value(literal: &Literal) -> String {
     syn::parse_str::<syn::LitStr>(&literal.to_string()).map(|text| text.value()).unwrap_or_default()
 }
 
-/// The examples that are run, and the words of those that are not.
+/// The examples that are run, and the words of those that are not. Of a program that is included a test runs the
+/// file.
 fn blocks(docs: &str) -> (String, Vec<String>) {
     let (mut run, mut not_run) = (String::new(), Vec::new());
-    let mut info: Option<&str> = None;
+    let mut block: Option<(&str, String)> = None;
     for line in docs.lines() {
-        match (line.trim_start().strip_prefix("```"), info) {
-            (Some(_), Some(_)) => info = None,
-            (Some(words), None) => {
-                if ["no_run", "ignore", "compile_fail"].contains(&words.trim()) {
-                    not_run.push(words.trim().to_owned());
+        let fence = line.trim_start().strip_prefix("```");
+        block = match (fence, block) {
+            (Some(words), None) => Some((words.trim(), String::new())),
+            (Some(_), Some((words, text))) => {
+                match words {
+                    "" | "rust" => run += &text,
+                    "no_run" if text.contains(INCLUDED) => run += &text,
+                    "no_run" | "ignore" | "compile_fail" => not_run.push(words.to_owned()),
+                    _ => {}
                 }
-                info = Some(words.trim());
+                None
             }
-            (None, Some("" | "rust")) => {
-                run += line;
-                run.push('\n');
-            }
-            (None, _) => {}
-        }
+            (None, Some((words, text))) => Some((words, text + line + "\n")),
+            (None, None) => None,
+        };
     }
     (run, not_run)
 }

@@ -155,6 +155,22 @@ fn one_that_does_not_read_is_not_read_either_and_ends_with_its_time() {
 }
 
 #[test]
+fn all_that_was_read_at_once_is_answered() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let service = echo("svc").listen(unix(dir.path(), "svc")).start_alone().expect("a service");
+    let mut stream = raw(&path_of(dir.path()));
+    let reader = stream.try_clone().expect("the same");
+    let said = std::thread::spawn(move || rest(reader));
+    // The answers are ten times as long.
+    stream.write_all(&b"{\"message_type\":\"whoami\"}\n".repeat(20_000)).expect("all of them");
+    stream.write_all(&b"{\"message_type\":\"echo\"}\n".repeat(2000)).expect("all of them");
+    stream.shutdown(std::net::Shutdown::Write).expect("an end");
+    let said = said.join().expect("a thread");
+    assert_eq!((said.matches("whoami_reply").count(), said.matches("echo_reply").count()), (20_000, 2000));
+    is_well(&service);
+}
+
+#[test]
 fn the_memory_of_all_is_bounded_and_the_largest_goes() {
     let dir = tempfile::tempdir().expect("a directory");
     let service = echo("svc").listen(unix(dir.path(), "svc")).max_memory_bytes(3 << 20).start_alone();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use telex::client::{Client, Error, Handle, Register, To, Undialled};
+use telex::client::{Client, Error, Handle, Message, Register, To, Undialled};
 use telex::wire::code::Code;
 
 use super::process::Part;
@@ -162,6 +162,38 @@ fn talk_goes_through_the_switch_where_nothing_can_be_dialled() {
     std::fs::remove_file(telexd.dir().join("hidden")).expect("removed");
     assert_eq!(handle.talk("hidden", "from", "", PATIENCE).expect("a reply").result(), Some(&*me));
     drop(hidden);
+}
+
+#[test]
+fn functions_and_handlers_may_dial_and_talk_themselves() {
+    let telexd = Telexd::start();
+    let path = daemon(&telexd);
+    let relay = move |request: &Message| -> Result<String, Error> {
+        let handle = Handle::connect(&path)?;
+        let first = handle.talk("svc", "echo", request.body().unwrap_or("null"), PATIENCE)?;
+        let second = handle.call("svc", "echo", first.result().unwrap_or("null"), PATIENCE).wait()?;
+        let third =
+            handle.dial("svc")?.call("svc", "echo", second.result().unwrap_or("null"), PATIENCE).wait()?;
+        Ok(third.result().unwrap_or("null").to_owned())
+    };
+    let service = echo("svc").listen(unix(telexd.dir(), "svc")).on("relay", relay);
+    let _service = service.start(&daemon(&telexd)).expect("a service");
+    let handle = connect(&telexd);
+    assert_eq!(ask(&handle.dial("svc").expect("a direct connection"), "svc", "relay", "1"), "1");
+    assert_eq!(ask(&handle, "svc", "relay", "2"), "2");
+    // On the thread that reads, from a handler.
+    let node = connect(&telexd);
+    let own = node.downgrade();
+    node.on("relay", move |request| {
+        let own = own.upgrade().ok_or("it is over")?;
+        let body = request.body().unwrap_or("null");
+        let talked = own.talk("svc", "echo", body, PATIENCE).map_err(|_| "talk failed")?;
+        let direct = own.dial("svc").map_err(|_| "dial failed")?;
+        let answer = direct.call("svc", "echo", talked.result().unwrap_or("null"), PATIENCE).wait();
+        Ok::<_, &str>(answer.map_err(|_| "call failed")?.result().unwrap_or("null").to_owned())
+    });
+    node.register("node").wait().expect("a name");
+    assert_eq!(ask(&handle, "node", "relay", "3"), "3");
 }
 
 #[test]

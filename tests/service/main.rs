@@ -10,11 +10,15 @@
 mod bounds;
 mod dialling;
 mod direct;
+#[allow(unreachable_pub, reason = "it stands in the documentation, too")]
+mod pool;
 mod process;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "other tests need more of it")]
 mod support;
 mod systemd;
+#[allow(unreachable_pub, reason = "it stands in the documentation, too")]
+mod thermometer;
 
 use std::path::Path;
 use std::time::Duration;
@@ -64,4 +68,26 @@ fn echo(node_id: &str) -> Builder {
 fn ask(handle: &Handle, to: &str, message_type: &str, body: &str) -> String {
     let reply = handle.call(to, message_type, body, PATIENCE).wait().expect("a reply");
     reply.result().unwrap_or("nothing").to_owned()
+}
+
+#[test]
+fn a_thermometer_is_found_by_its_name() {
+    let telexd = Telexd::start();
+    let service = thermometer::thermometer(&daemon(&telexd), telexd.dir()).expect("a service");
+    assert_eq!(thermometer::temperature(&daemon(&telexd)).expect("a temperature").to_string(), "20.5");
+    drop(service);
+    assert!(thermometer::temperature(&daemon(&telexd)).is_err());
+}
+
+#[test]
+fn workers_share_what_is_to_be_done() {
+    let telexd = Telexd::start();
+    let start = |_| pool::worker(&daemon(&telexd)).expect("a worker");
+    let workers: Vec<Handle> = (0..4).map(start).collect();
+    let numbers: Vec<u64> = (0..100).collect();
+    let (squares, mut counts) = pool::squares(&daemon(&telexd), &numbers).expect("squares");
+    assert_eq!(squares, numbers.iter().map(|number| number * number).collect::<Vec<_>>());
+    counts.sort_unstable();
+    assert!(counts.len() == 4 && counts[0] > 0 && counts.iter().sum::<u64>() == 100, "{counts:?}");
+    drop(workers);
 }

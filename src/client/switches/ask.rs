@@ -7,10 +7,10 @@ use crate::client::message::Message;
 use crate::client::refused::Refused;
 use crate::cluster::{self, Error};
 
-/// What a node is asked over a switch of a cluster: the content of a [`Request`].
+/// What a node is asked over a server of a cluster: the content of a [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {
-    pub(super) to: String,
+    pub(super) to: Option<String>,
     pub(super) message_type: String,
     pub(super) body: String,
 }
@@ -18,7 +18,18 @@ pub struct Ask {
 impl Ask {
     /// A request of `message_type` to the node `to`. `body` is JSON text; an empty one is no body.
     pub fn new(to: &str, message_type: &str, body: &str) -> Ask {
-        Ask { to: to.to_owned(), message_type: message_type.to_owned(), body: body.to_owned() }
+        Ask { to: Some(to.to_owned()), message_type: message_type.to_owned(), body: body.to_owned() }
+    }
+
+    /// A request of `message_type` to whichever service listens at the server itself. A switch would take it for itself.
+    ///
+    /// ```
+    /// use telex::client::switches::Ask;
+    ///
+    /// let read = Ask::direct("read", "");
+    /// ```
+    pub fn direct(message_type: &str, body: &str) -> Ask {
+        Ask { to: None, message_type: message_type.to_owned(), body: body.to_owned() }
     }
 
     /// A signal to the node `to`, which is not answered.

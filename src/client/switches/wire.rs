@@ -5,29 +5,35 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::client::attempt;
 use crate::client::dial::Stream;
 use crate::client::lines::{Ticket, To};
 use crate::client::refused::Refused;
 use crate::client::session::{Event, Session};
 use crate::client::switches::ask::{Answer, Ask};
 use crate::cluster::{Connector, ErrorKind, Fact, Fate, LinkId, LinkOptions, Server, Try, TryId};
+use crate::limits::NAME_BYTES_MAX;
 use crate::wire::code::Code;
+
+/// Reads of a link that have not been heard, at most: while the cluster is busy its servers wait.
+const UNHEARD_MAX: usize = 8;
 
 /// What a thread of a link tells.
 pub(super) enum News {
-    /// It is connected, and reads from now on.
-    Connected(LinkId, Stream),
-    /// Connecting is over, well or not.
-    Dialled(Address),
+    /// It is connected, and reads from now on, as far as there is room for what comes.
+    Connected(LinkId, Stream, Receiver<Unheard>),
     Came(LinkId, Vec<u8>),
     Written(TryId),
     Ended(LinkId, String),
 }
+
+/// One read that has not been heard.
+pub(super) struct Unheard;
 
 type Tell = Arc<dyn Fn(News) + Send + Sync>;
 
@@ -36,8 +42,6 @@ pub(super) struct Wire {
     /// What begins each `message_id`, and how many links there were: each has ids of its own.
     prefix: String,
     links: HashMap<LinkId, Link>,
-    /// Servers that a thread is connecting to. It may be stuck there for as long as a Unix socket's backlog is full.
-    dialling: HashSet<String>,
     facts: VecDeque<Fact<Answer>>,
 }
 
@@ -51,6 +55,7 @@ struct Link {
 
 struct Output {
     stream: Stream,
+    unheard: Receiver<Unheard>,
     lines: Sender<(Vec<u8>, Option<TryId>)>,
 }
 
@@ -63,22 +68,15 @@ impl Drop for Output {
 
 impl Wire {
     pub(super) fn new(prefix: String, tell: impl Fn(News) + Send + Sync + 'static) -> Wire {
-        Wire {
-            tell: Arc::new(tell),
-            prefix,
-            links: HashMap::new(),
-            dialling: HashSet::new(),
-            facts: VecDeque::new(),
-        }
+        Wire { tell: Arc::new(tell), prefix, links: HashMap::new(), facts: VecDeque::new() }
     }
 
     pub(super) fn hears(&mut self, news: News) {
         match news {
-            News::Dialled(address) => drop(self.dialling.remove(&address.to_string())),
-            News::Connected(id, stream) => {
+            News::Connected(id, stream, unheard) => {
                 // Without a link it was given up meanwhile.
                 let Some(link) = self.links.get_mut(&id) else { return stream.shut() };
-                match Output::start(stream, Arc::clone(&self.tell)) {
+                match Output::start(stream, unheard, Arc::clone(&self.tell)) {
                     Ok(output) => {
                         link.output = Some(output);
                         self.facts.push_back(Fact::Opened(id));
@@ -100,6 +98,10 @@ impl Wire {
     }
 
     fn came(&mut self, id: LinkId, mut bytes: &[u8]) {
+        if let Some(Link { output: Some(output), .. }) = self.links.get(&id) {
+            // It makes room for another one.
+            let _ = output.unheard.try_recv();
+        }
         while let Some(link) = self.links.get_mut(&id)
             && let Some(event) = link.session.take(&mut bytes)
         {
@@ -127,25 +129,21 @@ impl Connector for Wire {
         let session = Session::new(format!("{}-{}", self.prefix, link.number()));
         let (tries, probes) = (HashMap::new(), HashSet::new());
         self.links.insert(link, Link { session, output: None, tries, probes });
-        if !self.dialling.insert(server.address.to_string()) {
-            return self.ended(link, "an earlier try to connect is still under way".to_owned());
-        }
         let (address, options, tell) = (server.address.clone(), *options, Arc::clone(&self.tell));
         let started = thread::Builder::new()
             .name("telex-link".to_owned())
             .spawn(move || dial_and_read(link, &address, &options, &*tell));
         if let Err(error) = started {
-            self.dialling.remove(&server.address.to_string());
             self.ended(link, error.to_string());
         }
     }
 
-    fn send(&mut self, link: LinkId, one: Try, ask: &Ask) {
+    fn send(&mut self, link: LinkId, one: Try<'_>, ask: &Ask) {
         let Some(Link { session, output: Some(output), tries, .. }) = self.links.get_mut(&link) else {
             return;
         };
         let mut line = Vec::new();
-        let (to, id) = (To::Node(&ask.to), one.id);
+        let (to, id) = (to_of(ask, one.key), one.id);
         let put = match one.no_reply {
             true => session.signal(to, &ask.body, &mut line),
             // Without a bound the daemon's own would count.
@@ -186,6 +184,18 @@ impl Connector for Wire {
     }
 }
 
+/// Where a request goes: its node, or the service at the other end itself. A key that is too long for the line is cut,
+/// always alike.
+fn to_of<'a>(ask: &'a Ask, key: Option<&'a str>) -> To<'a> {
+    let key = key.unwrap_or_default();
+    let end = (0..=key.len().min(NAME_BYTES_MAX)).rfind(|end| key.is_char_boundary(*end));
+    match (&ask.to, &key[..end.unwrap_or_default()]) {
+        (None, _) => To::Daemon,
+        (Some(node), "") => To::Node(node),
+        (Some(node), key) => To::Keyed { node, key },
+    }
+}
+
 /// What an answer says of its try. A node's own error is an answer; the daemon's tells what became of the request.
 fn fact_of(id: TryId, answer: Answer) -> Fact<Answer> {
     match answer {
@@ -210,13 +220,13 @@ fn fate_of(refused: &Refused) -> Fate {
 
 impl Output {
     /// Starts the thread that writes.
-    fn start(stream: Stream, tell: Tell) -> io::Result<Output> {
+    fn start(stream: Stream, unheard: Receiver<Unheard>, tell: Tell) -> io::Result<Output> {
         let (lines, to_write) = channel();
         let socket = stream.try_clone()?;
         thread::Builder::new()
             .name("telex-writer".to_owned())
             .spawn(move || write_all(socket, &to_write, &*tell))?;
-        Ok(Output { stream, lines })
+        Ok(Output { stream, unheard, lines })
     }
 }
 
@@ -250,21 +260,25 @@ fn dial_and_read(
     options: &LinkOptions,
     tell: &(dyn Fn(News) + Send + Sync),
 ) {
-    let dialled = Stream::connect(address, options.connect_timeout).and_then(|stream| {
+    let dialled = attempt::connect(address, options.connect_timeout).and_then(|stream| {
         stream.set_nodelay(options.tcp_nodelay)?;
         Ok((stream.try_clone()?, stream))
     });
-    tell(News::Dialled(address.clone()));
     let (stream, writes) = match dialled {
         Ok(both) => both,
         Err(error) => return tell(News::Ended(link, error.to_string())),
     };
-    tell(News::Connected(link, writes));
+    let (room, unheard) = sync_channel(UNHEARD_MAX);
+    tell(News::Connected(link, writes, unheard));
     let mut buffer = vec![0; 64 << 10];
     loop {
         match stream.read(&mut buffer, None) {
             Ok(0) => return tell(News::Ended(link, "the server ended the connection".to_owned())),
-            Ok(count) => tell(News::Came(link, buffer[..count].to_vec())),
+            Ok(count) => match room.send(Unheard) {
+                Ok(()) => tell(News::Came(link, buffer[..count].to_vec())),
+                // The link is given up.
+                Err(_) => return,
+            },
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return tell(News::Ended(link, error.to_string())),
         }

@@ -85,7 +85,7 @@ impl Connector for Net {
         }
     }
 
-    fn send(&mut self, link: LinkId, one: Try, request: &u64) {
+    fn send(&mut self, link: LinkId, one: Try<'_>, request: &u64) {
         let Some(&server) = self.links.get(&link) else { return };
         self.sent[server].push(one.id.request);
         if one.no_reply {
