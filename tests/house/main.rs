@@ -311,6 +311,20 @@ fn every_dependency_has_a_room() {
 }
 
 #[test]
+fn the_documentation_opens_at_the_library() {
+    // Cargo opens the first that it shows, by the names of packages.
+    for entry in std::fs::read_dir(root().join("plugins")).unwrap() {
+        let folder = entry.unwrap().path();
+        if folder.join("src/lib.rs").exists() {
+            let manifest: toml::Table =
+                std::fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
+            let is_shown = manifest.get("lib").and_then(|lib| lib.get("doc")?.as_bool()).unwrap_or(true);
+            assert!(!is_shown, "{}: [lib] lacks doc = false", folder.display());
+        }
+    }
+}
+
+#[test]
 fn the_top_level_is_the_one_agreed_on() {
     let agreed = [
         "Cargo.lock",
