@@ -41,6 +41,9 @@ pub(super) fn in_turn<T>(
         let share = within.saturating_sub(began.elapsed()) / shares;
         shares -= 1;
         let connected = match Address::parse(&endpoint) {
+            Ok(Address::Unix(path)) if path.is_relative() => {
+                Err("only the service knows from where that path begins".to_owned())
+            }
             Ok(address) => connect(&address, share).map_err(|error| error.to_string()),
             Err(bad) => Err(bad.to_string()),
         };

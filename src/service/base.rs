@@ -59,6 +59,7 @@ pub(super) struct Parts {
     pub(super) answers: Answers,
     pub(super) bounds: Bounds,
     pub(super) workers: usize,
+    pub(super) calls_per_caller: usize,
     pub(super) notifies: bool,
     pub(super) daemon: Daemon,
 }
@@ -178,10 +179,10 @@ fn wait_a_little<T: 'static>(answer: Answer<T>) {
 
 /// Starts the threads of a service, and tells the service manager that it is ready.
 pub(super) fn start(parts: Parts) -> io::Result<Service> {
-    let Parts { about, listeners, answers, bounds, workers, notifies, daemon } = parts;
+    let Parts { about, listeners, answers, bounds, workers, calls_per_caller, notifies, daemon } = parts;
     let addresses = listeners.iter().map(|bound| bound.place.address.clone()).collect();
     let (about, answers) = (Arc::new(about), Arc::new(answers));
-    let (letterbox, work) = (Arc::new(Letterbox::new()?), Arc::new(Work::default()));
+    let (letterbox, work) = (Arc::new(Letterbox::new()?), Arc::new(Work::new(calls_per_caller)));
     let stop_timeout = bounds.stop_timeout;
     let hall = Hall::new(listeners, Arc::clone(&letterbox), Arc::clone(&work), Arc::clone(&about), bounds)?;
     let handle = daemon.as_ref().map(|(handle, _)| handle.clone());

@@ -31,6 +31,7 @@ pub struct Builder {
     socket_mode: u32,
     answers: Answers,
     workers: usize,
+    calls_per_caller: usize,
     max_connections: usize,
     max_memory_bytes: usize,
     max_line_bytes: usize,
@@ -63,6 +64,7 @@ impl Service {
             socket_mode: 0o660,
             answers: Answers::default(),
             workers: 4,
+            calls_per_caller: 1,
             max_connections: 1024,
             max_memory_bytes: 64 << 20,
             max_line_bytes: Limits::default().max_line_bytes,
@@ -133,8 +135,9 @@ impl Builder {
     /// the body of the reply: the members of an object, any other JSON as `result`, an empty text nothing; an error
     /// is a sentence for people. One that panics is an error to its caller alone.
     ///
-    /// The messages of one caller are handled one after the other, in their order; those of several at the same
-    /// time, on as many threads as there are [`workers`](Builder::workers). [`Message::sender`] says who the caller
+    /// The messages of one caller are handled one after the other, in their order
+    /// ([`calls_per_caller`](Builder::calls_per_caller)); those of several at the same time, on as many threads as there
+    /// are [`workers`](Builder::workers). [`Message::sender`] says who the caller
     /// is, as the kernel vouches for it; the [`from`](Message::from) of a direct caller is `None`. A request whose
     /// time was over before its turn came is not handled.
     ///
@@ -169,6 +172,13 @@ impl Builder {
     /// How many threads handle messages: 4; one at least.
     pub fn workers(mut self, workers: usize) -> Builder {
         self.workers = workers;
+        self
+    }
+
+    /// How many messages of one caller are handled at the same time: 1. With more they begin in their order, and may
+    /// overtake each other. A caller is a direct connection, or an address at the switch.
+    pub fn calls_per_caller(mut self, calls: usize) -> Builder {
+        self.calls_per_caller = calls;
         self
     }
 
@@ -268,6 +278,7 @@ impl Builder {
                 stop_timeout: self.stop_timeout,
             },
             workers: self.workers,
+            calls_per_caller: self.calls_per_caller,
             notifies: self.notifies,
             daemon,
         }

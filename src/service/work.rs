@@ -11,7 +11,7 @@ use crate::client::Message;
 const OF_SWITCH_MAX: usize = 4096;
 const OF_SWITCH_BYTES_MAX: usize = 16 << 20;
 
-/// Whose message it is. Those of one caller are handled one after the other, in their order.
+/// Whose message it is. Those of one caller begin in their order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Caller {
     /// A direct connection, by its number.
@@ -45,8 +45,9 @@ impl Job {
     }
 }
 
-#[derive(Default)]
 pub(super) struct Work {
+    /// How many messages of one caller may be in hand at the same time.
+    per_caller: usize,
     state: Mutex<State>,
     /// For the threads: there is something to do.
     came: Condvar,
@@ -56,9 +57,9 @@ pub(super) struct Work {
 
 #[derive(Default)]
 struct State {
-    /// What waits, of each caller that has something waiting or in hand.
-    callers: HashMap<Caller, VecDeque<Job>>,
-    /// Callers of which nothing is in hand, in the order of their turns.
+    /// Those that have something waiting or in hand.
+    callers: HashMap<Caller, Line>,
+    /// Callers that may have one more message in hand, in the order of their turns.
     turns: VecDeque<Caller>,
     /// Jobs that wait or are in hand.
     jobs: usize,
@@ -67,7 +68,20 @@ struct State {
     is_over: bool,
 }
 
+/// The messages of one caller.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<Job>,
+    /// How many are in hand, or have their turn.
+    begun: usize,
+}
+
 impl Work {
+    pub(super) fn new(per_caller: usize) -> Work {
+        let per_caller = per_caller.max(1);
+        Work { per_caller, state: Mutex::default(), came: Condvar::new(), done: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,14 +89,13 @@ impl Work {
     pub(super) fn put(&self, caller: Caller, job: Job) {
         let mut state = self.lock();
         state.count(&caller, &job, true);
-        match state.callers.get_mut(&caller) {
-            Some(waiting) => waiting.push_back(job),
-            None => {
-                state.callers.insert(caller.clone(), VecDeque::from([job]));
-                state.turns.push_back(caller);
-                drop(state);
-                self.came.notify_one();
-            }
+        let line = state.callers.entry(caller.clone()).or_default();
+        line.waiting.push_back(job);
+        if line.begun < self.per_caller {
+            line.begun += 1;
+            state.turns.push_back(caller);
+            drop(state);
+            self.came.notify_one();
         }
     }
 
@@ -92,10 +105,10 @@ impl Work {
         loop {
             // Of a caller that is forgotten nothing waits.
             while let Some(caller) = state.turns.pop_front() {
-                if let Some(job) = state.callers.get_mut(&caller).and_then(VecDeque::pop_front) {
-                    return Some((caller, job));
+                match state.callers.get_mut(&caller).and_then(|line| line.waiting.pop_front()) {
+                    Some(job) => return Some((caller, job)),
+                    None => state.end_turn(&caller),
                 }
-                state.callers.remove(&caller);
             }
             if state.is_over {
                 return None;
@@ -108,11 +121,13 @@ impl Work {
     pub(super) fn done(&self, caller: Caller, job: &Job) {
         let mut state = self.lock();
         state.count(&caller, job, false);
-        if state.callers.get(&caller).is_none_or(VecDeque::is_empty) {
-            state.callers.remove(&caller);
-        } else {
-            state.turns.push_back(caller);
-            self.came.notify_one();
+        match state.callers.get(&caller) {
+            // If it has another turn, that may take what waits.
+            Some(line) if !line.waiting.is_empty() => {
+                state.turns.push_back(caller);
+                self.came.notify_one();
+            }
+            _ => state.end_turn(&caller),
         }
         self.done.notify_all();
     }
@@ -120,8 +135,8 @@ impl Work {
     /// Drops what waits of a caller.
     pub(super) fn forget(&self, caller: &Caller) {
         let mut state = self.lock();
-        let Some(waiting) = state.callers.get_mut(caller) else { return };
-        let dropped = std::mem::take(waiting);
+        let Some(line) = state.callers.get_mut(caller) else { return };
+        let dropped = std::mem::take(&mut line.waiting);
         dropped.iter().for_each(|job| state.count(caller, job, false));
         drop(state);
         self.done.notify_all();
@@ -167,6 +182,15 @@ impl State {
         jobs < OF_SWITCH_MAX && bytes < OF_SWITCH_BYTES_MAX
     }
 
+    /// A turn of a caller is over, and nothing waits for the next one.
+    fn end_turn(&mut self, caller: &Caller) {
+        let Some(line) = self.callers.get_mut(caller) else { return };
+        line.begun -= 1;
+        if line.begun == 0 && line.waiting.is_empty() {
+            self.callers.remove(caller);
+        }
+    }
+
     fn count(&mut self, caller: &Caller, job: &Job, is_new: bool) {
         let change = |count: &mut usize, by: usize| match is_new {
             true => *count += by,
@@ -198,7 +222,7 @@ mod tests {
 
     #[test]
     fn callers_take_turns_and_each_keeps_its_order() {
-        let work = Work::default();
+        let work = Work::new(1);
         for name in ["a", "b", "c"] {
             put(&work, 1, name);
         }
@@ -228,5 +252,34 @@ mod tests {
         drop(state);
         work.end();
         assert!(work.next().is_none());
+    }
+
+    #[test]
+    fn so_many_messages_of_one_caller_are_in_hand_at_once() {
+        let work = Work::new(2);
+        for name in ["a", "b", "c", "d"] {
+            put(&work, 1, name);
+        }
+        put(&work, 2, "x");
+        let (one, one_job, first) = next(&work);
+        let (other, other_job, second) = next(&work);
+        let (third, third_job, name) = next(&work);
+        assert_eq!(format!("{first}{second}{name}"), "abx", "the first caller has two in hand");
+        assert!(work.lock().turns.is_empty());
+        work.done(other, &other_job);
+        let (fourth, fourth_job, name) = next(&work);
+        assert_eq!((name.as_str(), work.lock().turns.len()), ("c", 0));
+        work.done(one, &one_job);
+        work.done(third, &third_job);
+        work.done(fourth, &fourth_job);
+        let (last, last_job, name) = next(&work);
+        assert_eq!(name, "d");
+        work.done(last, &last_job);
+        put(&work, 2, "y");
+        let (caller, job, name) = next(&work);
+        assert_eq!(name, "y");
+        work.done(caller, &job);
+        let state = work.lock();
+        assert_eq!((state.jobs, state.turns.len(), state.callers.len()), (0, 0, 0));
     }
 }

@@ -167,6 +167,7 @@ enum Rogue {
     Ends,
     AnswersTwice,
     SaysNothing,
+    NeverEndsALine,
 }
 
 /// A rogue at its address, for as long as the test program runs.
@@ -186,6 +187,7 @@ fn rogue(what: Rogue) -> String {
                     "body": {"in_reply_to": asked["message_id"], "error": null, "tag": asked["body"]["tag"]},
                 });
                 let said = match what {
+                    Rogue::NeverEndsALine => "x".repeat(100 << 20),
                     Rogue::TalksRubbish => "HTTP/1.1 400 Bad Request\r\n\r\n".to_owned(),
                     Rogue::EndsInMidLine => reply.to_string()[..40].to_owned(),
                     Rogue::AnswersTwice => format!("{reply}\n{reply}\n"),
@@ -212,6 +214,7 @@ fn what_a_rogue_does_is_an_error_or_another_try() {
         (Rogue::EndsInMidLine, ErrorKind::Lost),
         (Rogue::Ends, ErrorKind::Lost),
         (Rogue::SaysNothing, ErrorKind::Timeout),
+        (Rogue::NeverEndsALine, ErrorKind::Timeout),
     ] {
         let list = format!("{},{}", rogue(what), telexd.addresses[0]);
         let timeout = Some(Duration::from_secs(1));

@@ -97,6 +97,30 @@ fn a_connection_costs_no_thread() {
 }
 
 #[test]
+fn nothing_spins() {
+    let telexd = Telexd::start();
+    let process = Part::Echo.start(&telexd, "svc");
+    let path = telexd.dir().join("echo");
+    let sleep = b"{\"message_type\":\"sleep\",\"body\":3000}\n";
+    let mut all: Vec<UnixStream> = (0..5).map(|_| raw(&path)).collect();
+    // Half a line; half-closed, closed and crowded while it waits; one that does not read.
+    all[0].write_all(b"{").expect("a byte");
+    all[1].write_all(sleep).expect("a call");
+    all[1].shutdown(std::net::Shutdown::Write).expect("an end");
+    all[2].write_all(&sleep.repeat(100)).expect("calls");
+    all[3].write_all(&b"{\"message_type\":\"large\",\"body\":500000}\n".repeat(3)).expect("calls");
+    all[4].write_all(sleep).expect("a call");
+    all.pop();
+    let mut client = Client::connect(&format!("unix:{}", path.display()));
+    client.ping();
+    let before = process.process().cpu();
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = process.process().cpu() - before;
+    assert!(spent < Duration::from_millis(200), "{spent:?}");
+    client.ping();
+}
+
+#[test]
 fn half_a_line_ends_with_its_time() {
     let dir = tempfile::tempdir().expect("a directory");
     let service = echo("svc").listen(unix(dir.path(), "svc")).stall_timeout(Duration::from_millis(300));

@@ -96,7 +96,7 @@ fn endpoints_are_tried_in_turn() {
     let alone = echo("svc").listen(unix(telexd.dir(), "svc")).start_alone().expect("a service");
     let (dead, mute) = (format!("unix:{}", dead.display()), format!("unix:@{name}"));
     let (other, good) = (other.addresses()[0].to_string(), alone.addresses()[0].to_string());
-    let all = [dead.as_str(), &mute, &telexd.addresses[0], &other, "http://x/"];
+    let all = [dead.as_str(), &mute, &telexd.addresses[0], &other, "http://x/", "unix:svc"];
     let bad = register(&telexd, "svc", &all);
     let handle = connect(&telexd);
     let began = Instant::now();
@@ -104,9 +104,14 @@ fn endpoints_are_tried_in_turn() {
     let why = tried(Handle::builder().connect_timeout(second).dial(&handle, "svc"));
     assert!(began.elapsed() < 5 * second, "{:?}", began.elapsed());
     assert_eq!(why.iter().map(|(endpoint, _)| endpoint.as_str()).collect::<Vec<_>>(), all);
-    for ((_, why), part) in
-        why.iter().zip(["refused", "did not", "another program", "another program", "is no address"])
-    {
+    for ((_, why), part) in why.iter().zip([
+        "refused",
+        "did not",
+        "another program",
+        "another program",
+        "is no address",
+        "begins",
+    ]) {
         assert!(why.contains(part), "{why}");
     }
     drop(bad);

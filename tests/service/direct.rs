@@ -132,6 +132,14 @@ fn callers_do_not_wait_for_each_other_and_each_keeps_its_order() {
     assert!(began.elapsed() < std::time::Duration::from_millis(1900), "{:?}", began.elapsed());
     assert_eq!(slow.message()["message_type"], "sleep_reply");
     assert_eq!(slow.message()["body"]["result"], 1);
+    let service =
+        echo("svc").listen(unix(dir.path(), "wide")).calls_per_caller(2).start_alone().expect("a service");
+    let mut wide = Client::connect(&service.addresses()[0].to_string());
+    wide.write(b"{\"message_type\":\"sleep\",\"body\":1000}\n{\"message_type\":\"echo\",\"body\":1}\n");
+    assert_eq!(
+        (wide.message()["body"]["result"].clone(), wide.message()["message_type"].clone()),
+        (json!(1), json!("sleep_reply"))
+    );
     // Whose time is over before its turn has come is not handled.
     slow.write(
         b"{\"message_type\":\"sleep\",\"body\":300}\n{\"message_type\":\"echo\",\"timeout_ms\":100}\n",
