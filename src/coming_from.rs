@@ -7,7 +7,7 @@
 //! differ in what is said on the wire, the protocol holds.
 //!
 //! One thing differs for all four: the processes of a machine meet at one switch, `telexd`. No two of them need an
-//! address of each other, and the switch tells everyone who is there.
+//! address of each other, and the switch tells which programs are there.
 //!
 //! # jQluster::Server
 //!
@@ -87,7 +87,7 @@
 //! | `NoResponse` | [`Message::no_reply`](crate::cluster::Message::no_reply) | |
 //! | `Error->error`, `errno`, `request`, `is_error`, `error_message` | [`Error`](crate::cluster::Error) | the server, the number of tries, and whether it may have been executed in place of errno |
 //! | `no_pool`, `norotateservers`, `rotateservers` | none | clusters share nothing; a server that fails is always passed over |
-//! | `MR::IProto::Server` | [`Service`](crate::service::Service) | it answers all that comes by its functions; the kernel tells who is there |
+//! | `MR::IProto::Server` | [`Service`](crate::service::Service) | it answers all that comes by its functions; the kernel tells whose a connection is |
 //!
 //! # AnyEvent::MP
 //!
@@ -103,11 +103,11 @@
 //! | --- | --- | --- |
 //! | `configure profile, key => value…` | [`Node::configure`](crate::node::Node::configure), [`Node::connect`](crate::node::Node::connect) | the [page of profiles](crate::profile) tells |
 //! | … `norc`, `force` | [`Configure::profiles`](crate::profile::Configure::profiles), [`Configure::force`](crate::profile::Configure::force) | |
-//! | … `nodeid`, `anon/`, `%n`, `%u` | [`Configure::node_id`](crate::profile::Configure::node_id) | the [patterns](crate::name::expand) are the daemon's; nothing stands for a random ID but `%u` |
+//! | … `nodeid`, `anon/`, `%n`, `%u` | [`Configure::node_id`](crate::profile::Configure::node_id) | `%u` is unique at all switches, too; `anon/` is `anon/%u` |
 //! | … `seeds` | `address` of a profile, [`Configure::address`](crate::profile::Configure::address) | a node is at one switch at a time |
 //! | … `binds` | `telexd --listen` | nodes do not listen; a [`Service`](crate::service::Service) does |
 //! | … `services` | [`Configure::services`](crate::profile::Configure::services) | names of functions that the program [offers](crate::profile::Configure::offer), without arguments: what a service needs is in the function. None is loaded from a module. One that fails is the error |
-//! | … `secret`, `cert` | *not yet* | over Unix sockets the kernel says who is there |
+//! | … `secret`, `cert` | *not yet* | over Unix sockets the kernel says whose a connection is |
 //! | `NODE`, `$NODE` | [`Node::id`](crate::node::Node::id) | a process may have many nodes |
 //! | `node_of` | [`node_of`](crate::node::node_of()) | |
 //! | `port_is_local` | `node_of(port) == node.id()` | |

@@ -26,7 +26,7 @@
 //! | for | there is |
 //! | --- | --- |
 //! | a tool, a script, a test | [`Client`](client::Client), which blocks |
-//! | a program of many threads or tasks | [`Handle`](client::Handle), for all who wait, await or are called back |
+//! | a program of many threads or tasks | [`Handle`](client::Handle), whose answers are waited for, awaited, or called back |
 //! | an event loop or runtime of one's own | [`Session`](client::Session), which is pure |
 //! | a program that others find by its name, and dial | [`service`] |
 //! | workers that share the messages to one name | [`Delivery::One`](client::Delivery::One) |

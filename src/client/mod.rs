@@ -167,7 +167,7 @@ pub mod switches;
 #[cfg(test)]
 mod testing;
 mod undialled;
-mod unique;
+pub(crate) mod unique;
 mod unsendable;
 
 pub use blocking::Client;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use crate::address::Address;
-use crate::client::{self, Builder, Handle, default_address};
+use crate::client::{self, Builder, Handle, default_address, unique};
 use crate::node::{Function, Node, Port, Value, as_function};
 use crate::profile::error::Error;
 use crate::profile::settings::{Profiles, Program, Settings};
@@ -34,7 +34,7 @@ use crate::profile::settings::{Profiles, Program, Settings};
 /// ```
 ///
 /// What the program sets here counts least, unless it is
-/// [forced](Configure::force): whoever runs the program has the last word, in their
+/// [forced](Configure::force): the user who runs the program has the last word, in
 /// [`profiles.toml`](crate::profile).
 pub struct Configure {
     profile: Option<String>,
@@ -72,7 +72,8 @@ impl Configure {
         self
     }
 
-    /// The node ID, in which `%n` is the host's name, `%u` something unique and `%%` a percent sign.
+    /// The node ID, in which `%n` is the host's name, `%u` something unique at all switches and `%%` a percent
+    /// sign.
     pub fn node_id(mut self, node_id: &str) -> Configure {
         self.program.node_id = Some(node_id.to_owned());
         self
@@ -138,7 +139,8 @@ impl Configure {
         if addresses.is_empty() {
             addresses.push(default_address().map_err(Error::Client)?);
         }
-        let node = connect(self.functions, &self.builder, &addresses, &settings.node_id.value)?;
+        let node_id = with_unique(&settings.node_id.value, &unique::prefix());
+        let node = connect(self.functions, &self.builder, &addresses, &node_id)?;
         for function in services {
             node.start(&function).map_err(|why| Error::Service { function, why })?;
         }
@@ -154,6 +156,13 @@ fn own() -> Result<Profiles, Error> {
 #[cfg(not(feature = "profiles"))]
 fn own() -> Result<Profiles, Error> {
     Ok(Profiles::default())
+}
+
+/// A node ID whose `%u` are filled in. What the daemon would make of them is unique at one switch alone, and the
+/// node may come to another one.
+fn with_unique(node_id: &str, unique: &str) -> String {
+    let parts: Vec<String> = node_id.split("%%").map(|part| part.replace("%u", unique)).collect();
+    parts.join("%%")
 }
 
 /// A node at the first of these addresses that can be reached.
@@ -197,4 +206,23 @@ fn host_name() -> Option<String> {
     let text = |path| std::fs::read_to_string(path).ok();
     let name = text("/proc/sys/kernel/hostname").or_else(|| text("/etc/hostname"))?;
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_unique;
+
+    #[test]
+    fn what_is_unique_is_filled_in_and_no_more() {
+        for (pattern, filled) in [
+            ("a/%u", "a/7"),
+            ("%u-%u", "7-7"),
+            ("50%%u/%u", "50%%u/7"),
+            ("%%%u%%", "%%7%%"),
+            ("%n", "%n"),
+            ("", ""),
+        ] {
+            assert_eq!(with_unique(pattern, "7"), filled, "{pattern}");
+        }
+    }
 }

@@ -20,7 +20,7 @@
 //!
 //! | key | value | by default |
 //! | --- | --- | --- |
-//! | `node_id` | in which `%n` is the host's name, `%u` something unique, and `%%` a percent sign | the profile's name, `/`, and `%u` |
+//! | `node_id` | in which `%n` is the host's name, `%u` something unique at all switches, and `%%` a percent sign | the profile's name, `/`, and `%u` |
 //! | `address` | addresses of switches: the node is at one of them, and when the connection is lost, all are tried in turn | [`default_address`](crate::client::default_address) |
 //! | `services` | names of functions, started in their order | none |
 //! | `parent` | another profile; in a profile alone | none |

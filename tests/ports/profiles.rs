@@ -106,6 +106,34 @@ fn the_first_switch_that_can_be_reached_is_taken_and_one_is_always_kept() {
 }
 
 #[test]
+fn nodes_of_one_profile_can_come_to_each_others_switch() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| format!("unix:{}", dir.path().join(name).display());
+    let [a, b] = ["a", "b"].map(|name| Starter::new().listen(&at(name)).start());
+    // Each is the first connection of its switch.
+    let start = |names: [&str; 2]| {
+        let addresses = names.map(|name| Address::parse(&at(name)).expect("an address"));
+        Node::configure()
+            .profiles(Profiles::default())
+            .profile("p")
+            .address(addresses)
+            .start()
+            .expect("a node")
+    };
+    let (first, second) = (start(["a", "b"]), start(["b", "a"]));
+    drop(a);
+    let watcher = connect(&b, "watcher");
+    wait_until("both are there", || watcher.node_is_up(first.id()) && watcher.node_is_up(second.id()));
+    let port = second.port();
+    port.rcv_default(|port, message| port.node().snd(message[0].as_str().unwrap_or_default(), "here"));
+    let (listener, messages) = crate::listener(&first);
+    wait_until("they reach each other", || {
+        first.snd(&port, listener.as_str());
+        messages.recv_timeout(std::time::Duration::from_millis(100)).is_ok()
+    });
+}
+
+#[test]
 fn a_name_that_is_taken_is_no_reason_to_try_another_switch() {
     let (first, second) = (Telexd::start(), Telexd::start());
     let _holder = connect(&first, "taken");
