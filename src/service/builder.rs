@@ -78,7 +78,8 @@ impl Service {
 impl Builder {
     /// Listens at `address`, too; at none unless it is told to. A socket file that was left over is removed, one at
     /// which a program listens is not. Over TCP there are loopback addresses alone, and port 0 is any free one. What
-    /// comes out is registered as an endpoint.
+    /// comes out is registered as an endpoint. Of several instances of a node the endpoints of the last one that has
+    /// registered count.
     ///
     /// ```
     /// use telex::address::Address;

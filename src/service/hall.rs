@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::listen::{Bound, is_shortage};
+use crate::listen::{Bound, Listener, is_shortage};
 use crate::service::hear::{About, Asker};
 use crate::service::peer::Peer;
 use crate::service::stream::Stream;
@@ -77,6 +77,7 @@ impl Letterbox {
         let _ = self.wake.write(1);
     }
 
+    /// What has been left since it rang first.
     fn empty(&self) -> Vec<(u64, Vec<u8>, usize)> {
         let _ = self.wake.read();
         std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
@@ -144,17 +145,11 @@ impl Hall {
             let now = Instant::now();
             for event in &events[..count] {
                 match event.data() {
-                    WAKE => {}
+                    WAKE => self.take_answers(now),
                     token if token < LISTENERS + self.listeners.len() as u64 => {
                         self.accept((token - LISTENERS) as usize, now);
                     }
                     number => self.attend(number, true, now),
-                }
-            }
-            for (number, line, bytes) in self.letterbox.empty() {
-                if let Some((peer, _)) = self.peers.get_mut(&number) {
-                    peer.handled(&line, bytes, now);
-                    self.attend(number, false, now);
                 }
             }
             self.keep_time(now);
@@ -168,11 +163,20 @@ impl Hall {
         }
     }
 
+    fn take_answers(&mut self, now: Instant) {
+        for (number, line, bytes) in self.letterbox.empty() {
+            if let Some((peer, _)) = self.peers.get_mut(&number) {
+                peer.handled(&line, bytes, now);
+                self.attend(number, false, now);
+            }
+        }
+    }
+
     fn watch_listeners(&self, watch: bool) -> io::Result<()> {
         for (bound, token) in self.listeners.iter().zip(LISTENERS..) {
             let socket = match &bound.listener {
-                crate::listen::Listener::Unix(listener) => listener.as_fd(),
-                crate::listen::Listener::Tcp(listener) => listener.as_fd(),
+                Listener::Unix(listener) => listener.as_fd(),
+                Listener::Tcp(listener) => listener.as_fd(),
             };
             match watch {
                 true => self.epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, token))?,

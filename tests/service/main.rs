@@ -13,6 +13,7 @@ mod direct;
 #[allow(unreachable_pub, reason = "it stands in the documentation, too")]
 mod pool;
 mod process;
+mod spread;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "other tests need more of it")]
 mod support;

@@ -107,6 +107,10 @@ fn the_service_manager_is_told_and_the_end_has_its_order() {
         [direct.call("svc", "sleep", "1500", PATIENCE), handle.call("svc", "sleep", "1500", PATIENCE)];
     process.expect("sleep");
     process.expect("sleep");
+    // These wait for their turns when it is told to end.
+    let waiting = [direct.call("svc", "echo", "5", PATIENCE), handle.call("svc", "echo", "5", PATIENCE)];
+    direct.ping().wait().expect("a pong");
+    handle.ping().wait().expect("a pong");
     process.signal(Signal::SIGTERM);
     assert_eq!(told(&manager), "STOPPING=1");
     let down = presence.wait(Some(PATIENCE)).expect("a word");
@@ -119,6 +123,9 @@ fn the_service_manager_is_told_and_the_end_has_its_order() {
     );
     for call in calls {
         assert_eq!(call.wait().expect("an answer").result(), Some("\"slept\""));
+    }
+    for call in waiting {
+        assert_eq!(call.wait().expect("an answer").result(), Some("5"));
     }
     process.expect("over");
     assert_eq!(process.wait().code(), Some(0));
