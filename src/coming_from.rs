@@ -128,7 +128,7 @@
 //! | `cal` | [`Node::cal`](crate::node::Node::cal) | needs a time-out, calls back once, and tells in a [`CalError`](crate::node::CalError) what went wrong. The port of the answer is not lent out |
 //! | `known_nodes`, `node_is_known` | [`Node::known_nodes`](crate::node::Node::known_nodes) | all that are registered at the switch, made with this library or not |
 //! | `up_nodes`, `node_is_up` | [`Node::up_nodes`](crate::node::Node::up_nodes), [`Node::node_is_up`](crate::node::Node::node_is_up) | this node is among them; one that is not known is not up |
-//! | `mon_nodes` | [`Node::mon_nodes`](crate::node::Node::mon_nodes) | |
+//! | `mon_nodes` | [`Node::mon_nodes`](crate::node::Node::mon_nodes) | tells first of all that are there, so that none is missed in between |
 //! | `grp_reg` and its guard | [`Node::grp_reg`](crate::node::Node::grp_reg), [`Node::grp_unreg`](crate::node::Node::grp_unreg) | twice is no error |
 //! | `grp_get` | [`Node::grp_get`](crate::node::Node::grp_get) | an empty list in place of undef |
 //! | `grp_mon` | [`Node::grp_mon`](crate::node::Node::grp_mon) | tells an empty group, too |

@@ -60,7 +60,8 @@ impl Directory {
         self.others()
     }
 
-    fn others(&self) -> Vec<String> {
+    /// The other nodes that are there.
+    pub(super) fn others(&self) -> Vec<String> {
         self.up().into_iter().filter(|node| *node != self.own).collect()
     }
 

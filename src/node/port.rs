@@ -161,7 +161,8 @@ impl Node {
         self.inner.lock_directory().is_up(node)
     }
 
-    /// Tells of every other node that comes or goes, from now on, until the [`Monitor`] is ended.
+    /// Tells of the other nodes: first of all that are there, then of every one that comes or goes, until the
+    /// [`Monitor`] is ended.
     pub fn mon_nodes(&self, callback: impl FnMut(&Node, &NodeChange) + Send + 'static) -> Monitor {
         let number = self.inner.number();
         self.inner.queue.push(Fact::WatchNodes { number, callback: Box::new(callback) });

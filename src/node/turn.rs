@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use serde_json::{Value, json};
 
 use crate::client::{Arrival, Change, Error, Presence, Stream};
-use crate::node::base::{Fact, GroupChange, Node};
+use crate::node::base::{Fact, GroupChange, Node, NodeChange};
 use crate::node::carry::{ANSWER_TIMEOUT, Turn, harmless, payload};
 use crate::node::down::Down;
 use crate::node::said::{name_of, node_of};
@@ -143,7 +143,13 @@ impl Turn {
                 harmless(|| callback(&self.node, &change));
                 self.on_groups.insert(number, (group, callback));
             }
-            Fact::WatchNodes { number, callback } => drop(self.on_nodes.insert(number, callback)),
+            Fact::WatchNodes { number, mut callback } => {
+                let there = self.node.inner.lock_directory().others();
+                for node in there {
+                    harmless(|| callback(&self.node, &NodeChange::Up { node }));
+                }
+                self.on_nodes.insert(number, callback);
+            }
             Fact::Later { name, work } => self.work(name, work),
         }
         self.carry_out();

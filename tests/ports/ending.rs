@@ -19,6 +19,7 @@ fn the_coming_and_going_of_nodes() {
     node.mon_nodes(move |_, change| drop(sender.send(change.clone())));
     let up = |node: &str| NodeChange::Up { node: node.to_owned() };
     let down = |node: &str| NodeChange::Down { node: node.to_owned(), why: "lost".to_owned() };
+    assert_eq!(next(&news), up("old"), "it is there");
     let raw = telexd.node("raw");
     assert_eq!(next(&news), up("raw"));
     let (downs, of_port) = (monitor(&node, "raw"), monitor(&node, "raw#1"));
@@ -68,6 +69,7 @@ fn a_lost_connection_is_told_and_made_good() {
     let downs = monitor(&one, &port);
     let (sender, news) = channel();
     one.mon_nodes(move |_, change| drop(sender.send(change.clone())));
+    assert_eq!(next(&news), NodeChange::Up { node: "other".to_owned() }, "it is there");
     drop(telexd);
     assert!(matches!(next(&downs), Down::NodeLost { node, .. } if node == "other"));
     let again = Instant::now();
