@@ -80,6 +80,16 @@ impl Address {
 
     /// Checks that a daemon may listen at `ip`, which the host of this address stands for: it has to be a
     /// loopback address.
+    ///
+    /// ```
+    /// use telex::address::Address;
+    ///
+    /// let address = Address::parse("tcp:box.example:4040")?;
+    /// assert!(address.check_local().is_ok(), "it is not resolved yet");
+    /// assert!(address.check_local_ip([127, 0, 0, 1].into()).is_ok());
+    /// assert!(address.check_local_ip([192, 0, 2, 1].into()).is_err());
+    /// # Ok::<(), telex::address::BadAddress>(())
+    /// ```
     pub fn check_local_ip(&self, ip: IpAddr) -> Result<(), Exposed> {
         // ::ffff:127.0.0.1 is 127.0.0.1 to the kernel.
         if ip.to_canonical().is_loopback() {

@@ -1,15 +1,57 @@
 //! telex: a message switch for the processes of a Linux machine.
 //!
-//! `telexd` is the daemon, `telex` the command, and this the library that both are made of. To write a
-//! client of your own you need [`client`] and perhaps [`protocol`], the page on what is said over the
-//! socket. `default-features = false` leaves the daemon's sockets, configuration and plugins out, and the
-//! crates that only they need; the feature `service` alone brings [`service`] back.
+//! `telexd` is the daemon, `telex` the command, and this the library that both are made of. A program connects,
+//! takes a name, and then talks to all others by theirs:
 //!
-//! What this documentation shows is for clients: [`client`], [`node`], [`protocol`], the words they are written in
-//! ([`address`], [`name`], [`limits`]) and those of the wire ([`wire::code`], [`wire::message`]); [`cluster`], for
-//! clients of several switches; [`service`], for programs that listen themselves; and [`hub`], for programs that
-//! are a switch themselves. All else is public only for the programs and tests of this package, and changes as
-//! they need it.
+//! ```
+//! # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+//! use std::time::Duration;
+//! use telex::client::{Handle, default_address};
+//!
+//! let door = Handle::builder().register("door").connect(&default_address()?)?;
+//! door.on("open", |request| match request.body_value()["code"].as_u64() {
+//!     Some(1234) => Ok(r#"{"open":true}"#),
+//!     _ => Err("that is not the code"),
+//! });
+//!
+//! let visitor = Handle::connect(&default_address()?)?;
+//! let second = Duration::from_secs(1);
+//! let reply = visitor.call("door", "open", r#"{"code":1234}"#, second).wait()?;
+//! assert_eq!(reply.body_value()["open"], true);
+//! let error = visitor.call("door", "open", r#"{"code":1}"#, second).wait().expect_err("an error");
+//! assert_eq!(error.to_string(), "that is not the code");
+//! # Ok::<(), telex::client::Error>(())
+//! ```
+//!
+//! | for | there is |
+//! | --- | --- |
+//! | a tool, a script, a test | [`Client`](client::Client), which blocks |
+//! | a program of many threads or tasks | [`Handle`](client::Handle), whose answers are waited for, awaited, or called back |
+//! | an event loop or runtime of one's own | [`Session`](client::Session), which is pure |
+//! | a program that others find by its name, and dial | [`service`] |
+//! | workers that share the messages to one name | [`Delivery::One`](client::Delivery::One) |
+//! | ports that send, monitor, supervise each other; groups | [`node`] |
+//! | nodes that their users configure by a file | [`profile`] |
+//! | requests spread over several switches | [`Switches`](client::Switches); on another wire, [`cluster`] |
+//! | a program that is a switch itself | [`hub`] |
+//! | any other language | [`protocol`], what is said over the socket |
+//! | users of jQluster, Net::Server::Framework, MR::IProto, AnyEvent::MP | [`coming_from`] |
+//!
+//! Beside these the documentation shows the words that they are written in ([`address`], [`name`], [`limits`]) and
+//! those of the wire ([`wire::code`], [`wire::message`]). All else is public only for the programs and tests of
+//! this package, and changes as they need it.
+//!
+//! # Features
+//!
+//! All are on by default. Without any there are no sockets of the daemon's, no configuration and no plugins, nor
+//! the crates that only they need.
+//!
+//! | feature | for |
+//! | --- | --- |
+//! | `daemon` | `telexd` |
+//! | `cli` | `telex` |
+//! | `service` | [`service`] |
+//! | `profiles` | the file of [`profile`], which is TOML |
 //!
 //! # The rooms
 //!
@@ -24,18 +66,21 @@
 //! | | `clock`, `duration` | time as a value, and how it is written |
 //! | | `plugin_settings` | what a configuration says of a plugin |
 //! | | [`protocol`] | the protocol as a page for people |
+//! | | [`coming_from`] | where users of the systems that telex carries on find again what they had |
 //! | wire | [`wire`] | bytes into lines, lines into fields, and back |
 //! | spread | [`cluster`] | how requests are spread over servers, on any wire |
 //! | core | `core` | the whole service as a state machine: facts in, orders and bytes out |
 //! | | [`client`] | the client's side of a connection, and two ways to use it: blocking, or shared by many |
 //! | ports | [`node`] | nodes with ports in them, on top of a client |
+//! | | `toml_file` | a file of settings in TOML, its profiles, and how what is wrong in it is told |
 //! | | `listen` | listening sockets, the processes that connect to them, what the service manager hands over |
 //! | edges | `net` | sockets and readiness |
 //! | | `store` | what outlives the daemon |
 //! | | `plugin` | plugins: how they are loaded, called and replaced |
 //! | | `sys` | signals, the service manager, credentials, descriptors, the real clocks, threads beside the loop |
 //! | | `config` | the file and the command line as plain data |
-//! | | `service` | programs that answer under a name, directly and through the switch |
+//! | | [`profile`] | how a node is configured from a file |
+//! | | [`service`] | programs that answer under a name, directly and through the switch |
 //! | | [`hub`] | the core inside a program of another's, without sockets |
 //! | daemon | `daemon` | the order of the steps of a turn |
 //! | programs | `bin/telexd`, `bin/telex` | the user's words, and the exit status |
@@ -56,6 +101,7 @@ pub mod client;
 #[doc(hidden)]
 pub mod clock;
 pub mod cluster;
+pub mod coming_from;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod config;
@@ -82,6 +128,7 @@ pub mod plugin;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod plugin_settings;
+pub mod profile;
 pub mod protocol;
 #[cfg(feature = "service")]
 pub mod service;
@@ -91,6 +138,9 @@ pub mod store;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod sys;
+#[cfg(any(feature = "daemon", feature = "profiles"))]
+#[cfg_attr(not(feature = "daemon"), allow(dead_code, unused_imports, reason = "the daemon needs all of it"))]
+mod toml_file;
 #[doc(hidden)]
 pub mod topic;
 pub mod wire;

@@ -61,6 +61,10 @@ pub fn check_node_id(text: &str) -> Result<(), BadName> {
 }
 
 /// Whether a node ID is kept for the daemon: it begins with `telex.`.
+///
+/// ```
+/// assert!(telex::name::is_reserved("telex.log") && !telex::name::is_reserved("web"));
+/// ```
 pub fn is_reserved(node_id: &str) -> bool {
     node_id.starts_with("telex.")
 }
@@ -99,6 +103,10 @@ impl<'a> NodeAddress<'a> {
 }
 
 /// The part of an address before its port: `NODE` of `NODE#PORT`, or all of it. Nothing is checked.
+///
+/// ```
+/// assert_eq!((telex::name::node_of("web#7"), telex::name::node_of("web")), ("web", "web"));
+/// ```
 pub fn node_of(address: &str) -> &str {
     match memchr::memchr(b'#', address.as_bytes()) {
         Some(at) => &address[..at],
@@ -160,6 +168,10 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 }
 
 /// The text of `pattern` before its first `*`: everything that matches begins with it.
+///
+/// ```
+/// assert_eq!(telex::name::literal_prefix("web.*.x"), "web.");
+/// ```
 pub fn literal_prefix(pattern: &str) -> &str {
     pattern.split('*').next().unwrap_or(pattern)
 }

@@ -55,7 +55,8 @@ impl Client {
     /// The same, for as long as `within` at most. Of the addresses of a TCP host the next one is tried when one
     /// has failed.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use std::time::Duration;
     /// use telex::client::{Client, default_address};
     ///
@@ -92,7 +93,8 @@ impl Client {
     /// that came out. [`Error::NameTaken`] if another user has the name, or has it alone;
     /// [`Error::DeliveryMismatch`] if its instances share messages in another way.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use telex::client::{Client, Delivery, Register, default_address};
     ///
     /// let mut worker = Client::connect(&default_address()?)?;
@@ -114,6 +116,19 @@ impl Client {
     /// Subscribes to a pattern of topics: `*` is any one token, `>` at the end one or more. Of the
     /// connections that subscribe with the same `group` one gets each message. [`Error::BadField`] if it is no
     /// pattern, [`Error::TooManySubscriptions`] if it is one too many.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use telex::client::{Client, default_address};
+    ///
+    /// let mut client = Client::connect(&default_address()?)?;
+    /// client.set_max_line_bytes(65_536);
+    /// client.subscribe("sensor.>", None)?;
+    /// client.publish("sensor.hall", r#"{"c":20.5}"#)?;
+    /// let news = client.next(None)?.expect("news");
+    /// assert_eq!((news.topic(), news.body()), (Some("sensor.hall"), Some(r#"{"c":20.5}"#)));
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn subscribe(&mut self, pattern: &str, group: Option<&str>) -> Result<(), Error> {
         self.call(To::Daemon, "subscribe", &ask::subscribe(pattern, group), CONTROL_TIMEOUT).map(drop)
     }
@@ -123,7 +138,8 @@ impl Client {
     /// [`Category::Error`](crate::client::Category::Error), which [`answered`](Client::answered) ties to the
     /// ticket. Whether the daemon has handled all that was sent is told by a `ping` that it answers.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use std::time::Duration;
     /// use telex::client::{Category, Client, To, default_address};
     ///
@@ -152,7 +168,8 @@ impl Client {
     /// replies of several instances the first counts; one that tells an error is [`Error::Node`]. What
     /// else comes meanwhile is kept for [`Client::next`].
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use std::time::Duration;
     /// use telex::client::{Client, default_address};
     /// use telex::wire::code::Code;
@@ -182,17 +199,20 @@ impl Client {
     /// `"error":null` are added; any other JSON stands in the reply's body as `result`
     /// ([`Message::result`]), and an empty text as nothing.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use telex::client::{Client, default_address};
     ///
     /// let mut client = Client::connect(&default_address()?)?;
     /// client.register("thermometer")?;
+    /// # client.call("heating", "set", "", std::time::Duration::from_secs(5))?;
     /// while let Some(message) = client.next(None)? {
     ///     match message.message_type() {
     ///         "read" => client.reply(&message, r#"{"c":20.5}"#)?,
     ///         _ if message.is_request() => client.reply_error(&message, "only read is answered here")?,
     ///         _ => {}
     ///     }
+    /// #   break;
     /// }
     /// # Ok::<(), telex::client::Error>(())
     /// ```

@@ -16,7 +16,8 @@ macro_rules! error {
         /// Why a client could not do what it was asked for: what the daemon says, by its code; what a node says;
         /// what went wrong on this side. `Display` is a sentence for people.
         ///
-        /// ```no_run
+        /// ```
+        /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
         /// use std::time::Duration;
         /// use telex::client::{Client, Error, default_address};
         ///

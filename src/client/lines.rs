@@ -21,7 +21,8 @@ pub const LINE_BYTES_MAX: usize = 2 * (MAX_LINE_BYTES_MAX + ADDED_BYTES_MAX) + A
 
 /// Where a message goes. A text is a node's address: `NODE`, `NODE#PORT`, `:N`.
 ///
-/// ```no_run
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
 /// use std::time::Duration;
 /// use telex::client::{Handle, To, default_address};
 ///
@@ -66,6 +67,13 @@ pub struct Ticket(pub(super) u64);
 
 impl Ticket {
     /// The number of the line, from 1 on.
+    ///
+    /// ```
+    /// let mut session = telex::client::Session::new("4f1c");
+    /// let sent = session.signal("logger".into(), "1", &mut Vec::new())?;
+    /// assert_eq!(sent.number(), 1);
+    /// # Ok::<(), telex::client::Unsendable>(())
+    /// ```
     pub fn number(self) -> u64 {
         self.0
     }

@@ -16,13 +16,22 @@ use crate::wire::message::{Category, Id};
 /// not have, or has in a form that the protocol does not allow, is `None`.
 ///
 /// ```
-/// use telex::client::Message;
+/// use telex::client::{Category, Message};
 ///
 /// let line = r#"{"message_id":7,"message_type":"set","from":"hall","to":"heating","body":{"c":21}}"#;
 /// let message = Message::read(line.into())?;
 /// assert!(message.is_request());
 /// assert_eq!((message.from(), message.body()), (Some("hall"), Some(r#"{"c":21}"#)));
 /// assert_eq!(message.body_value()["c"], 21);
+/// assert_eq!((message.message_type(), message.to()), ("set", Some("heating")));
+/// assert!(message.timeout().is_none(), "it says no \"timeout_ms\"");
+/// assert_eq!(message.id().map(|id| id.text.into_owned()).as_deref(), Some("7"));
+///
+/// let line = r#"{"message_type":"signal","from":"hall","topic":"heat","key":"k","sender":{"uid":7},"body":1}"#;
+/// let signal = Message::read(line.into())?;
+/// assert_eq!((signal.category(), signal.in_reply_to().is_none()), (Category::Signal, true));
+/// assert_eq!((signal.topic(), signal.key(), signal.sender()), (Some("heat"), Some("k"), Some(r#"{"uid":7}"#)));
+/// assert_eq!(signal.line().len(), signal.into_line().len());
 /// # Ok::<(), telex::client::Fault>(())
 /// ```
 #[derive(Clone, Debug)]

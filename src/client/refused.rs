@@ -29,6 +29,8 @@ impl Refused {
     /// let refused = Refused::check(Message::read(line.into())?).expect_err("an error");
     /// assert_eq!((refused.code(), refused.error()), (Some("timeout"), "it is late"));
     /// assert_eq!(refused.to_string(), "it is late (timeout)");
+    /// assert!(refused.by_daemon() && refused.is(telex::wire::code::Code::Timeout));
+    /// assert_eq!(refused.message().message_type(), "ask_reply");
     /// assert_eq!((refused.filter(), refused.count(), refused.column()), (None, None, None));
     /// # Ok::<(), telex::client::Fault>(())
     /// ```

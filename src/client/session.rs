@@ -38,12 +38,41 @@ pub enum Event {
 /// let asked = session.request(To::Daemon, "ping", "", None, &mut out)?;
 /// assert_eq!(out, b"{\"message_id\":\"4f1c-1\",\"message_type\":\"ping\"}\n");
 ///
+/// assert_eq!(session.pending(), 1);
+///
 /// let mut came: &[u8] =
 ///     b"{\"message_type\":\"ping_reply\",\"from\":null,\"body\":{\"in_reply_to\":\"4f1c-1\",\"error\":null}}\n";
 /// while let Some(event) = session.take(&mut came) {
 ///     let Event::Answer { to, answer: Ok(_) } = event else { panic!("{event:?}") };
 ///     assert_eq!(to, asked);
 /// }
+/// # Ok::<(), telex::client::Unsendable>(())
+/// ```
+///
+/// Requests of others are answered, signals that could not be delivered are told, and the end is to be told:
+///
+/// ```
+/// use telex::client::{Event, Session, To};
+///
+/// let mut session = Session::new("4f1c");
+/// session.set_max_line_bytes(65_536);
+/// assert_eq!(session.max_line_bytes(), 65_536);
+/// let mut out = Vec::new();
+/// let sent = session.signal(To::Node("logger"), "1", &mut out)?;
+/// let asked = session.request(To::Node("hall"), "read", "", None, &mut out)?;
+/// session.forget(asked);
+///
+/// let mut came: &[u8] = b"{\"message_id\":9,\"message_type\":\"read\",\"from\":\"hall\"}\n\
+///     {\"message_type\":\"error\",\"from\":null,\"body\":{\"in_reply_to\":\"4f1c-1\",\"error\":\"gone\"}}\n";
+/// while let Some(event) = session.take(&mut came) {
+///     let Event::Message(message) = event else { panic!("{event:?}") };
+///     if message.is_request() {
+///         session.reply(&message, r#"{"c":20.5}"#, &mut out)?;
+///     } else {
+///         assert_eq!(session.answered(&message), Some(sent));
+///     }
+/// }
+/// assert!(session.finish().is_none() && session.farewell().is_none());
 /// # Ok::<(), telex::client::Unsendable>(())
 /// ```
 #[derive(Debug)]

@@ -41,11 +41,15 @@ enum Told {
 /// `overloaded` and `too_many_requests` mean that the request was not executed, and another server is tried. After
 /// `node_gone` and `timeout` it may have been. A `timeout` of `None` is an hour here, the protocol's longest.
 ///
-/// ```no_run
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+/// use std::time::Duration;
 /// use telex::client::switches::{Ask, Switches};
 /// use telex::cluster::{Balance, Message, Settings};
 ///
-/// let settings = Settings::of("unix:/run/telexd/telex.sock*2,tcp:127.0.0.1:4040")?;
+/// # let unix_run_telexd = telex::client::default_address()?;
+/// // Such as "unix:/run/telexd/telex.sock*2,tcp:127.0.0.1:4040".
+/// let settings = Settings::of(&format!("{unix_run_telexd}*2"))?;
 /// let switches = Switches::new(Settings { balance: Balance::RoundRobin, ..settings })?;
 /// let reply = switches.send(Message::new(Ask::new("heating", "read", "")).retry())?;
 /// println!("{}", reply.as_ref().and_then(|reply| reply.body()).unwrap_or("null"));
@@ -55,6 +59,11 @@ enum Told {
 ///     println!("{}", outcome.map_or_else(|why| why.to_string(), |_| "done".to_owned()));
 /// }
 /// switches.send_then(Ask::signal("logger", "\"all warm\""), |outcome| drop(outcome));
+///
+/// switches.set_debug(|event| println!("{event}"));
+/// switches.set_timeout(Some(Duration::from_millis(500)));
+/// assert!(switches.set_weight(0, 3) && switches.set_active(0, true));
+/// switches.disconnect_all();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -109,14 +118,20 @@ impl Switches {
     /// Sends a request; the future that it gives is what comes of it. It is sent whether that is awaited or not, and
     /// any executor will do.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use telex::client::switches::{Ask, Switches};
-    /// use telex::cluster::Message;
+    /// use telex::cluster::{Message, Settings};
     ///
     /// async fn celsius(switches: &Switches) -> Option<f64> {
-    ///     let reply = switches.send_async(Message::new(Ask::new("thermometer", "read", ""))).await;
+    ///     let reply = switches.send_async(Message::new(Ask::new("hall", "read", ""))).await;
     ///     reply.ok()??.body_value()["c"].as_f64()
     /// }
+    ///
+    /// let settings = Settings::of(&telex::client::default_address()?.to_string())?;
+    /// let switches = Switches::new(settings)?;
+    /// assert_eq!(smol::block_on(celsius(&switches)), Some(20.5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn send_async(&self, request: Request) -> Sending {
         let (ending, sending) = sending::sending();
@@ -132,7 +147,8 @@ impl Switches {
 
     /// Makes a typed call and waits for its reply.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use telex::client::switches::{Answer, Ask, Switches};
     /// use telex::cluster::{Call, Settings};
     ///
@@ -144,7 +160,7 @@ impl Switches {
     ///     const RETRY: bool = true;
     ///
     ///     fn request(&self) -> Ask {
-    ///         Ask::new("thermometer", "read", "")
+    ///         Ask::new("hall", "read", "")
     ///     }
     ///
     ///     fn reply(answer: Answer) -> Result<f64, String> {
@@ -153,7 +169,7 @@ impl Switches {
     ///     }
     /// }
     ///
-    /// let switches = Switches::new(Settings::of("unix:/run/telexd/telex.sock")?)?;
+    /// let switches = Switches::new(Settings::of(&telex::client::default_address()?.to_string())?)?;
     /// println!("{} degrees", switches.call(&Temperature)?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

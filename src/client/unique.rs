@@ -12,6 +12,6 @@ pub(super) fn random() -> u64 {
 }
 
 /// Sixteen hexadecimal digits that no other session has.
-pub(super) fn prefix() -> String {
+pub(crate) fn prefix() -> String {
     format!("{:016x}", random())
 }

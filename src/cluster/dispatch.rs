@@ -50,6 +50,9 @@ type Debug = Box<dyn FnMut(&Event<'_>) + Send>;
 /// cluster.step(Duration::from_secs(2));
 /// let error = cluster.next_done().and_then(|done| done.outcome.err()).expect("a time-out");
 /// assert_eq!((error.kind, error.may_be_executed, cluster.is_out(0)), (ErrorKind::Timeout, true, true));
+/// cluster.set_timeout(None);
+/// cluster.disconnect_all();
+/// assert!(cluster.connector().answer().is_none());
 /// # Ok::<(), telex::cluster::BadServers>(())
 /// ```
 pub struct Cluster<C: Connector> {

@@ -42,6 +42,12 @@ impl<Q, A> Message<Q, A> {
     }
 
     /// It is not answered: it is done when it has been written.
+    ///
+    /// ```
+    /// use telex::cluster::Message;
+    ///
+    /// let news: Message<&str, ()> = Message::new("all warm").no_reply();
+    /// ```
     pub fn no_reply(mut self) -> Message<Q, A> {
         self.no_reply = true;
         self
@@ -82,6 +88,10 @@ impl<Q: fmt::Debug, A> fmt::Debug for Message<Q, A> {
 ///
 ///     fn key(&self) -> Option<String> {
 ///         Some(self.0.clone())
+///     }
+///
+///     fn is_retry(answer: &String) -> bool {
+///         answer == "busy"
 ///     }
 ///
 ///     fn reply(answer: String) -> Result<usize, Self::Error> {

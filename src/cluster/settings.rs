@@ -38,7 +38,7 @@ impl TimeoutOf {
 ///
 /// ```
 /// use std::time::Duration;
-/// use telex::cluster::{Balance, Settings};
+/// use telex::cluster::{Balance, Settings, servers};
 ///
 /// let settings = Settings {
 ///     balance: Balance::HashCrc32,
@@ -46,6 +46,9 @@ impl TimeoutOf {
 ///     ..Settings::of("a:4040,b:4040*2")?
 /// };
 /// assert_eq!((settings.max_parallel, settings.max_request_retries), (1000, 2));
+/// assert!(settings.balance.needs_key());
+/// let more = [&settings.servers[..], &servers("c:4040")?].concat();
+/// assert_eq!(Settings::new(more).servers.len(), 3);
 /// # Ok::<(), telex::cluster::BadServers>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

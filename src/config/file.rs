@@ -1,39 +1,23 @@
 //! Knows the file: its text, its sections, and what is no TOML or no setting.
 //! Never: which section counts.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
-use super::error::Problem;
-use super::place::{Place, Source, line};
 use super::plugin;
-use super::quantity::MIB;
 use super::setting::{self, Setting};
-use super::value::{Value, Wrong};
 use crate::plugin_settings::PluginSettings;
-
-/// Largest file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = MIB;
+use crate::toml_file::{Place, Problem, Profiles, Source, Value, Wrong, load};
 
 /// The sections of a file.
 pub(super) struct Sections<'t> {
     /// The settings above every table.
     pub globals: Vec<Entry<'t>>,
     /// The tables `[profile.NAME]`.
-    pub profiles: BTreeMap<String, Profile<'t>>,
+    pub profiles: Profiles<'t, Vec<Entry<'t>>>,
     /// The tables `[[plugin]]`.
     pub plugins: Vec<PluginSettings>,
-}
-
-/// A table `[profile.NAME]`.
-pub(super) struct Profile<'t> {
-    pub settings: Vec<Entry<'t>>,
-    /// The profile that it overlays, and where that is said.
-    pub parent: Option<(String, Place<'t>)>,
 }
 
 /// A setting with the value that it is given.
@@ -62,71 +46,17 @@ pub(super) fn load_again(path: &Path) -> Result<String, Problem> {
     }
 }
 
-/// The text of the file at `path`.
-pub(super) fn load(path: &Path) -> Result<String, Problem> {
-    let wrong = |why: String| Problem::outside(format!("{}: {why}", path.display()));
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(wrong(format!("is no configuration: it is longer than {FILE_BYTES_MAX} bytes")));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let good =
-            String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
-        let line = line(&good, good.len());
-        Problem { line, text: format!("{}:{line}: is no UTF-8 text, as TOML must be", path.display()) }
-    })
-}
-
 impl<'t> Source<'t> {
     /// Takes the text apart. The error is that it is no TOML; every other fault is added to `problems`.
     pub(super) fn sections(self, problems: &mut Vec<Problem>) -> Result<Sections<'t>, Problem> {
-        let mut root = DeTable::parse(self.text).map_err(|error| self.no_toml(&error))?.into_inner();
-        let profiles = root.remove_entry("profile");
+        let mut root = self.parse()?;
+        let profiles = self.profiles(&mut root, problems, |_, prefix, table, problems| {
+            self.entries(prefix, table, problems)
+        });
         let plugins = root.remove("plugin");
         let plugins = plugins.map_or_else(Vec::new, |tables| plugin::read(self, &tables, problems));
         let globals = self.entries("", root, problems);
-        let mut sections = Sections { globals, profiles: BTreeMap::new(), plugins };
-        let Some((key, profiles)) = profiles else {
-            return Ok(sections);
-        };
-        let DeValue::Table(profiles) = profiles.into_inner() else {
-            problems.push(self.problem(&key.span(), "profile", "must be a table: [profile.NAME]"));
-            return Ok(sections);
-        };
-        for (name, table) in profiles {
-            let key = format!("profile.{}", name.get_ref());
-            let DeValue::Table(table) = table.into_inner() else {
-                problems.push(self.problem(
-                    &name.span(),
-                    &key,
-                    &format!("must be a table of settings: [{key}]"),
-                ));
-                continue;
-            };
-            let profile = self.profile(&key, table, problems);
-            sections.profiles.insert(name.into_inner().into_owned(), profile);
-        }
-        Ok(sections)
-    }
-
-    fn profile(self, key: &str, mut table: DeTable<'t>, problems: &mut Vec<Problem>) -> Profile<'t> {
-        let prefix = format!("{key}.");
-        let mut parent = None;
-        if let Some((key, value)) = table.remove_entry("parent") {
-            let place = self.place(&prefix, &key);
-            match value.into_inner() {
-                DeValue::String(name) => parent = Some((name.into_owned(), place)),
-                _ => problems.push(self.problem(
-                    &key.span(),
-                    &format!("{prefix}parent"),
-                    "must be the name of another profile, in quotes",
-                )),
-            }
-        }
-        Profile { settings: self.entries(&prefix, table, problems), parent }
+        Ok(Sections { globals, profiles, plugins })
     }
 
     fn entries(self, prefix: &str, table: DeTable<'t>, problems: &mut Vec<Problem>) -> Vec<Entry<'t>> {

@@ -8,20 +8,18 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::command_line::CommandLine;
-use super::error::{ConfigError, Problem};
 use super::file::{self, Entry, Sections};
 use super::merged::Merged;
 use super::model::{Config, Machine};
-use super::place::{Place, Source};
-use super::value::Wrong;
 use super::{profile, rule, setting};
+use crate::toml_file::{self, ConfigError, Place, Problem, Source, Wrong};
 
 impl Config {
     /// The configuration that the command line asks for, with the file that it names. The profile is
     /// that of the command line, or else the one named as the machine, if there is one. Every
     /// profile of the file is checked, chosen or not.
     pub fn load(command_line: &CommandLine, machine: &Machine) -> Result<Config, ConfigError> {
-        Config::from_file(command_line, machine, file::load)
+        Config::from_file(command_line, machine, toml_file::load)
     }
 
     /// As [`Config::load`], for a daemon that runs already: the file must be a regular one, and not empty. Others,
@@ -60,7 +58,7 @@ impl Config {
         for exposed in command_line.listen.iter().filter_map(|address| address.check_local().err()) {
             problems.push(Problem::outside(format!("--listen {exposed}")));
         }
-        let chains = profile::chains(&sections, &mut problems);
+        let chains = toml_file::chains(&sections.profiles, &mut problems);
         ConfigError::check(problems)?;
 
         let mut problems = Vec::new();
@@ -68,11 +66,11 @@ impl Config {
         merged.lay(&sections.globals, &mut problems);
         for (_, layers) in chains.iter().filter(|(name, _)| Some(**name) != chosen) {
             let mut other = merged.clone();
-            layers.iter().for_each(|layer| other.lay(layer, &mut problems));
+            layers.iter().rev().for_each(|layer| other.lay(layer, &mut problems));
             rule::check(&other, &mut problems);
         }
         if let Some(layers) = chosen.and_then(|name| chains.get(name)) {
-            layers.iter().for_each(|layer| merged.lay(layer, &mut problems));
+            layers.iter().rev().for_each(|layer| merged.lay(layer, &mut problems));
         }
         merged.lay(&given, &mut problems);
         rule::check(&merged, &mut problems);
@@ -98,7 +96,7 @@ impl Config {
 fn given<'t>(command_line: &'t CommandLine, problems: &mut Vec<Problem>) -> Vec<Entry<'t>> {
     let mut entries = Vec::new();
     for (key, text) in &command_line.set {
-        let place = Place::Set(key);
+        let place = Place::Outside(format!("--set {key}"));
         let bare = |_| Spanned::new(0..text.len(), DeValue::String(Cow::Borrowed(text.as_str())));
         match setting::find(key) {
             Ok(setting) => {

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::error::Problem;
 use super::file::Entry;
 use super::model::Config;
-use super::place::Place;
+use crate::toml_file::{Place, Problem};
 
 /// A configuration in the making.
 #[derive(Clone, Default)]

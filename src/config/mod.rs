@@ -3,12 +3,10 @@
 
 mod command_line;
 mod difference;
-mod error;
 mod file;
 mod merge;
 mod merged;
 mod model;
-mod place;
 mod plugin;
 mod profile;
 mod quantity;
@@ -20,9 +18,10 @@ mod value;
 
 pub use command_line::{BadUsage, CommandLine, HELP, Task};
 pub use difference::Difference;
-pub use error::ConfigError;
 pub use model::{Config, Machine};
 pub use setting::AppliedBy;
+
+pub use crate::toml_file::ConfigError;
 
 #[cfg(test)]
 mod tests {

@@ -6,11 +6,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use super::error::Problem;
-use super::place::Source;
 use super::quantity::{Count, Time};
-use super::value::{Flag, Form, Text, Value, Word, Wrong};
+use super::value::{Flag, Form, Text, Word};
 use crate::plugin_settings::{OnFault, PluginSettings};
+use crate::toml_file::{Problem, Source, Value, Wrong};
 
 const KEYS: &str = "path, name, config, required, on_fault, budget, strikes";
 const PATH: Text = Text("a file's path, or its name in plugin_dir, such as \"filter-acl\"");

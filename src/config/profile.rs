@@ -1,13 +1,9 @@
-//! Knows which profile is chosen, and which profiles it overlays.
+//! Knows which profile is chosen.
 //! Never: what a profile sets.
 
-use std::collections::BTreeMap;
-
 use super::command_line::CommandLine;
-use super::error::Problem;
-use super::file::{Entry, Sections};
-use super::place::Source;
-use super::value::Wrong;
+use super::file::Sections;
+use crate::toml_file::{Problem, Source, names};
 
 /// The profile that the command line names, or else the one named as the host, if there is one.
 pub(super) fn choose<'s>(
@@ -20,7 +16,7 @@ pub(super) fn choose<'s>(
     let wanted = command_line.profile.as_deref().unwrap_or(host_name);
     let found = sections.profiles.get_key_value(wanted).map(|(name, _)| name.as_str());
     if found.is_none() && command_line.profile.is_some() {
-        let there = match names(sections) {
+        let there = match names(&sections.profiles) {
             names if names.is_empty() => "has no profiles".to_owned(),
             names => format!("has {names}"),
         };
@@ -59,59 +55,6 @@ pub(super) fn warnings(
 fn quoted_key(name: &str) -> String {
     let is_bare = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
     if is_bare { name.to_owned() } else { format!("{name:?}") }
-}
-
-fn names(sections: &Sections<'_>) -> String {
-    sections.profiles.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
-/// What each profile lays over the globals, by its name.
-pub(super) fn chains<'s, 't>(
-    sections: &'s Sections<'t>,
-    problems: &mut Vec<Problem>,
-) -> BTreeMap<&'s str, Vec<&'s [Entry<'t>]>> {
-    let mut chains = BTreeMap::new();
-    for name in sections.profiles.keys() {
-        match chain(sections, name) {
-            Ok(layers) => {
-                chains.insert(name.as_str(), layers);
-            }
-            Err(problem) => problems.push(problem),
-        }
-    }
-    chains
-}
-
-/// The settings of a profile and of its parents, the farthest first.
-fn chain<'s, 't>(sections: &'s Sections<'t>, start: &'s str) -> Result<Vec<&'s [Entry<'t>]>, Problem> {
-    let mut layers = Vec::new();
-    let mut path: Vec<&str> = Vec::new();
-    let mut name = start;
-    while let Some(profile) = sections.profiles.get(name) {
-        path.push(name);
-        layers.push(profile.settings.as_slice());
-        let Some((parent, place)) = &profile.parent else {
-            break;
-        };
-        let wrong = |text| place.problem(Wrong { span: None, text });
-        if let Some(first) = path.iter().position(|seen| seen == parent) {
-            // However a circle is entered, it is told from its first name on.
-            let circle = &path[first..];
-            if circle.iter().min() != Some(&parent.as_str()) {
-                return chain(sections, circle.iter().min().copied().unwrap_or(parent));
-            }
-            let circle = circle.join(" > ");
-            return Err(wrong(format!(
-                "closes a circle: {circle} > {parent}; the last of all parents must be a profile without one"
-            )));
-        }
-        if !sections.profiles.contains_key(parent) {
-            return Err(wrong(format!("there is no profile {parent:?}; there are {}", names(sections))));
-        }
-        name = parent;
-    }
-    layers.reverse();
-    Ok(layers)
 }
 
 #[cfg(test)]

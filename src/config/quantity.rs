@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use toml::de::{DeInteger, DeValue};
 
-use super::value::{Form, Value, Wrong, quoted};
+use super::value::{Form, quoted};
 use crate::duration;
+use crate::toml_file::{Value, Wrong};
 
 pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;

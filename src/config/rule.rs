@@ -1,12 +1,11 @@
 //! Knows which settings must agree with each other, or with the machine.
 //! Never: what range a setting has by itself.
 
-use super::error::Problem;
 use super::merged::Merged;
 use super::model::{Config, Machine};
 use super::quantity::size;
-use super::value::Wrong;
 use crate::plugin_settings::PluginSettings;
+use crate::toml_file::{Problem, Wrong};
 
 /// One setting must be at least some times another.
 struct Rule {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::model::Config;
 use super::quantity::{Bytes, Count, GIB, KIB, MIB, TIB, Time};
-use super::value::{Addresses, Directory, Form, Group, HostName, Mode, Names, Value, Word, Wrong};
+use super::value::{Addresses, Directory, Form, Group, HostName, Mode, Names, Word};
 use crate::core::Level;
 use crate::limits::{MAX_LINE_BYTES_MAX, SharedNames};
+use crate::toml_file::{Value, Wrong, no_setting};
 
 /// What applies a setting when the configuration is read again. The daemon's `apply` says how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,27 +98,7 @@ pub(super) fn find(name: &str) -> Result<&'static Setting, String> {
     if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) {
         return Ok(setting);
     }
-    let names = SETTINGS.iter().map(|setting| setting.name);
-    match names.map(|known| (distance(name, known), known)).min() {
-        // A third of it mistyped is still a slip; "foo" is not meant to be "host".
-        Some((far, known)) if far * 3 <= name.len() => Err(format!("is no setting; did you mean {known}?")),
-        _ => Err("is no setting; telexd --help names them all".to_owned()),
-    }
-}
-
-/// How many characters have to be put in, left out or changed to make one text of the other.
-fn distance(one: &str, other: &str) -> usize {
-    // Row n holds the distances of the first n characters of `one` from every start of `other`.
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (n, a) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], n + 1);
-        for (m, b) in other.chars().enumerate() {
-            let changed = diagonal + usize::from(a != b);
-            diagonal = row[m + 1];
-            row[m + 1] = changed.min(diagonal + 1).min(row[m] + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
+    Err(no_setting(name, SETTINGS.iter().map(|setting| setting.name), "telexd --help names them all"))
 }
 
 #[cfg(test)]
@@ -151,13 +132,5 @@ mod tests {
         let (named, _) = named.split_once(".\n").unwrap();
         let named: Vec<&str> = named.split(',').map(str::trim).collect();
         assert_eq!(named, SETTINGS.iter().map(|setting| setting.name).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn distances() {
-        for (one, other, far) in [("", "abc", 3), ("abc", "", 3), ("abc", "abc", 0), ("kitten", "sitting", 3)]
-        {
-            assert_eq!(distance(one, other), far);
-        }
     }
 }

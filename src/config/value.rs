@@ -1,26 +1,13 @@
 //! Knows how one value is written: permissions, words, names, paths, addresses.
 //! Never: which setting it is for, or where it stands.
 
-use std::ops::Range;
 use std::path::PathBuf;
 
-use toml::Spanned;
 use toml::de::DeValue;
 
 use crate::address::Address;
 use crate::name;
-
-/// A value as TOML has it, with its place in the text.
-pub(super) type Value<'t> = Spanned<DeValue<'t>>;
-
-/// What is wrong with a value.
-#[derive(Debug)]
-pub(super) struct Wrong {
-    /// The part at fault; none: the whole.
-    pub span: Option<Range<usize>>,
-    /// What goes behind the key and a colon.
-    pub text: String,
-}
+use crate::toml_file::{Value, Wrong};
 
 /// A way to write values, and the range they must be in.
 pub(super) trait Form {
@@ -35,10 +22,7 @@ pub(super) trait Form {
 
     /// `held`, or the plain fault of a value that is not what was expected.
     fn accept(&self, value: &Value<'_>, held: Option<Self::Held>) -> Result<Self::Held, Wrong> {
-        held.ok_or_else(|| Wrong {
-            span: None,
-            text: format!("is {}; it must be {}", excerpt(value.get_ref()), self.expected()),
-        })
+        held.ok_or_else(|| Wrong::unlike(value.get_ref(), &self.expected()))
     }
 }
 
@@ -236,7 +220,7 @@ impl Addresses {
     fn read_one(&self, item: &Value<'_>) -> Result<Address, Wrong> {
         let wrong = |text| Wrong { span: Some(item.span()), text };
         let DeValue::String(text) = item.get_ref() else {
-            return Err(wrong(format!("holds {}; it must be {}", excerpt(item.get_ref()), self.expected())));
+            return Err(Wrong::element(item, &self.expected()));
         };
         let address = Address::parse(text).map_err(|bad| wrong(bad.to_string()))?;
         address.check_local().map_err(|exposed| wrong(exposed.to_string()))?;
@@ -247,23 +231,6 @@ impl Addresses {
 /// A text as TOML.
 pub(super) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
-}
-
-/// A value as an error shows it, cut if it is long.
-fn excerpt(value: &DeValue<'_>) -> String {
-    const CHARS_MAX: usize = 60;
-    match value {
-        DeValue::String(text) if text.chars().count() > CHARS_MAX => {
-            format!("{:?}...", text.chars().take(CHARS_MAX).collect::<String>())
-        }
-        DeValue::String(text) => format!("{text:?}"),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
-        DeValue::Boolean(truth) => truth.to_string(),
-        DeValue::Datetime(when) => format!("the time {when}"),
-        DeValue::Array(_) => "a list".into(),
-        DeValue::Table(_) => "a table".into(),
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,14 +28,32 @@ pub struct GroupChange {
     pub left: Vec<String>,
 }
 
+/// What has become of a node, told by [`Node::mon_nodes`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NodeChange {
+    /// It is there.
+    Up {
+        /// The node ID.
+        node: String,
+    },
+    /// It is there no more.
+    Down {
+        /// The node ID.
+        node: String,
+        /// Why, in the switch's words, as in [`Presence::Down`], or that the connection to the switch was lost.
+        why: String,
+    },
+}
+
 /// Takes messages.
 pub(super) type Handler = Arc<Mutex<dyn FnMut(&Port, &[Value]) + Send>>;
 /// Is told how something ended.
 pub(super) type Callback = Box<dyn FnOnce(&Node, &Down) + Send>;
 /// Makes a port what another node wants it to be.
-pub(super) type Function = Arc<dyn Fn(&Port, &[Value]) -> Result<(), String> + Send + Sync>;
+pub(crate) type Function = Arc<dyn Fn(&Port, &[Value]) -> Result<(), String> + Send + Sync>;
 pub(super) type OnGroup = Box<dyn FnMut(&Node, &GroupChange) + Send>;
-pub(super) type OnNode = Box<dyn FnMut(&Node, &str, bool) + Send>;
+pub(super) type OnNode = Box<dyn FnMut(&Node, &NodeChange) + Send>;
 pub(super) type Work = Box<dyn FnOnce(&Node) + Send>;
 
 /// What a node's thread is told.
@@ -45,7 +64,7 @@ pub(super) enum Fact {
     Receive {
         name: String,
         tag: Option<String>,
-        handler: Handler,
+        handler: Option<Handler>,
     },
     Send {
         to: String,
@@ -74,6 +93,12 @@ pub(super) enum Fact {
         function: String,
         args: Vec<Value>,
     },
+    /// A port of this node is made by a function, and what came of it is told.
+    Start {
+        port: String,
+        function: String,
+        told: Sender<Result<(), String>>,
+    },
     /// What was asked of another node about a port of it has been answered.
     Asked {
         target: String,
@@ -88,6 +113,10 @@ pub(super) enum Fact {
     /// What the daemon has said of nodes, once all that they sent before is there.
     Present {
         news: Vec<Presence>,
+    },
+    /// The connection stands again, after it was lost so often, and all news of nodes are there.
+    Back {
+        losses: u64,
     },
     Group {
         group: String,

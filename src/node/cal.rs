@@ -23,17 +23,27 @@ impl Node {
     /// Sends `message` to a port with the ID of a new port appended, and hands `callback` the first message
     /// that comes there, or what went wrong; once. The new port is dead by then: later answers are dropped.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use std::time::Duration;
     /// use telex::client::default_address;
     /// use telex::node::{Node, json};
     ///
     /// let node = Node::connect(&default_address()?, "asker/%u")?;
-    /// let adder = node.spawn("factory", "adder", json!([]));
-    /// node.cal(&adder, json!(["add", 1, 2]), Duration::from_secs(5), |_, answer| match answer {
-    ///     Ok(sum) => println!("{}", sum[0]),
+    /// node.offer("adder", |port, _| {
+    ///     port.rcv("add", |port, message| {
+    ///         let [a, b] = [0, 1].map(|at| message[at].as_i64().unwrap_or_default());
+    ///         port.node().snd(message[2].as_str().unwrap_or_default(), a + b);
+    ///     });
+    ///     Ok::<_, String>(())
+    /// });
+    /// let adder = node.spawn(node.id(), "adder", json!([]));
+    /// let (told, sums) = std::sync::mpsc::channel();
+    /// node.cal(&adder, json!(["add", 1, 2]), Duration::from_secs(5), move |_, answer| match answer {
+    ///     Ok(sum) => told.send(sum[0].clone()).unwrap_or_default(),
     ///     Err(error) => eprintln!("{error}"),
     /// });
+    /// assert_eq!(sums.recv().unwrap(), 3);
     /// # Ok::<(), telex::client::Error>(())
     /// ```
     pub fn cal(

@@ -2,14 +2,14 @@
 //! Never: where a fact comes from.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::client::{Arrival, Change, Error, Message, Presence, Stream};
+use crate::client::{Arrival, Change, Error, Message, Presence, Stream, Ticket};
 use crate::node::base::{Callback, Fact, GroupChange, Handler, Node, OnGroup, OnNode, Port};
 use crate::node::down::Down;
 use crate::node::ports::{Order, Ports};
@@ -21,6 +21,9 @@ use crate::topic::check_topic;
 pub(super) const GROUPS: &str = "port.group";
 /// How long a node has to answer a question about its ports.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How many messages to ports that are monitored are remembered: those that the switch may still refuse.
+const SENT_MAX: usize = 16_384;
+
 /// What comes over the connection.
 pub(super) struct Streams {
     pub(super) inbox: Stream<Arrival>,
@@ -39,6 +42,10 @@ pub(super) struct Turn {
     pub(super) lists: Option<Stream<Result<Message, Error>>>,
     pub(super) on_groups: BTreeMap<u64, (String, OnGroup)>,
     pub(super) on_nodes: BTreeMap<u64, OnNode>,
+    /// What was sent last to ports that are monitored, so that what the switch could not deliver is told.
+    sent: VecDeque<(Ticket, String)>,
+    /// Whether there is no connection just now.
+    pub(super) is_cut_off: bool,
 }
 
 impl Turn {
@@ -46,7 +53,16 @@ impl Turn {
     pub(super) fn new(node: Node, streams: Streams) -> Turn {
         let ports = Ports::new(node.id());
         let (on_groups, on_nodes) = (BTreeMap::new(), BTreeMap::new());
-        Turn { node, ports, streams, lists: None, on_groups, on_nodes }
+        Turn {
+            node,
+            ports,
+            streams,
+            lists: None,
+            on_groups,
+            on_nodes,
+            sent: VecDeque::new(),
+            is_cut_off: false,
+        }
     }
 
     pub(super) fn memberships_of(&self, node: &str) -> Vec<(String, String)> {
@@ -129,11 +145,31 @@ impl Turn {
     }
 
     fn send(&mut self, to: &str, message: Vec<Value>) {
-        let sent = self.node.inner.handle.send(to, &Value::from(message).to_string());
-        if let Err(error) = sent {
-            let down = Down::NodeLost { node: node_of(to).to_owned(), why: error.to_string() };
-            self.ports.target_down(to, &down);
+        match self.node.inner.handle.send(to, &Value::from(message).to_string()) {
+            Ok(ticket) if self.ports.is_watched(to) => {
+                if self.sent.len() == SENT_MAX {
+                    self.sent.pop_front();
+                }
+                self.sent.push_back((ticket, to.to_owned()));
+            }
+            Ok(_) => {}
+            Err(error) => self.lost(to, &error.to_string()),
         }
+    }
+
+    /// The switch says that it has not delivered something.
+    pub(super) fn undelivered(&mut self, ticket: Ticket, why: &str) {
+        // Later tickets are greater.
+        if let Ok(at) = self.sent.binary_search_by_key(&ticket, |(sent, _)| *sent) {
+            self.lost(&self.sent[at].1.clone(), why);
+            self.carry_out();
+        }
+    }
+
+    /// A message to a port of another node was lost.
+    fn lost(&mut self, to: &str, why: &str) {
+        let down = Down::NodeLost { node: node_of(to).to_owned(), why: why.to_owned() };
+        self.ports.target_down(to, &down);
     }
 
     pub(super) fn say(&mut self, node: &str, event: &Event) {
@@ -144,6 +180,10 @@ impl Turn {
     fn ask(&mut self, target: String, ask: u64) {
         let (handle, queue) = (&self.node.inner.handle, Arc::clone(&self.node.inner.queue));
         let node = node_of(&target).to_owned();
+        if self.is_cut_off {
+            let why = "there is no connection to the daemon just now".to_owned();
+            return queue.push_now(Fact::Asked { target, ask, answer: Err(Down::NodeLost { node, why }) });
+        }
         if name_of(&target).is_none() {
             let lost = Down::NodeLost { node, why: "the node is not there".to_owned() };
             return handle.resolve(&target).then(move |answer| {

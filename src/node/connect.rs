@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::address::Address;
 use crate::client::{Builder, Error, Handle, Register};
-use crate::node::base::{Inner, Node, Owner};
+use crate::node::base::{Function, Inner, Node, Owner};
 use crate::node::carry::{GROUPS, Streams, Turn};
 use crate::node::directory::Directory;
 use crate::node::queue::Queue;
@@ -25,6 +25,16 @@ impl Node {
     /// The same over a connection of which something has been chosen. It must not register a name of its own:
     /// what a node sends comes from the first one.
     pub fn connect_with(builder: Builder, address: &Address, node_id: &str) -> Result<Node, Error> {
+        Node::connect_offering(HashMap::new(), builder, address, node_id)
+    }
+
+    /// The same, offering functions before it can be asked for them.
+    pub(crate) fn connect_offering(
+        functions: HashMap<String, Function>,
+        builder: Builder,
+        address: &Address,
+        node_id: &str,
+    ) -> Result<Node, Error> {
         let handle = builder.connect(address)?;
         // Nothing that comes once the name is held may be missed.
         let inbox = handle.inbox();
@@ -41,14 +51,15 @@ impl Node {
         let id = handle.register_with(&terms).wait()?;
         // A daemon that has lost its state counts connections anew.
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_micros();
+        let directory = Directory::new(&id);
         let inner = Arc::new(Inner {
             id,
             handle,
             queue: Arc::new(Queue::new()),
             prefix: format!("{}-{now:x}", connection.trim_start_matches(':')),
             numbers: AtomicU64::new(1),
-            functions: Mutex::new(HashMap::new()),
-            directory: Mutex::new(Directory::default()),
+            functions: Mutex::new(functions),
+            directory: Mutex::new(directory),
         });
         let streams = Streams { inbox, changes, presence, groups, questions };
         let turn = Turn::new(Node { inner: Arc::clone(&inner), owner: None }, streams);

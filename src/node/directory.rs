@@ -11,8 +11,13 @@ const GONE_MAX: usize = 10_000;
 /// A word about a member of a group that came while the others were asked may be younger than their answers.
 type Left = BTreeSet<(String, String)>;
 
-#[derive(Default)]
 pub(super) struct Directory {
+    /// The node whose directory this is.
+    own: String,
+    /// Whether its connection is lost, so that no other node is there for it.
+    is_away: bool,
+    /// How often that was so.
+    losses: u64,
     /// The instances of each node; none, if it is gone.
     nodes: BTreeMap<String, BTreeSet<String>>,
     gone: usize,
@@ -21,17 +26,56 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Whether the node was not there before.
+    pub(super) fn new(own: &str) -> Directory {
+        Directory {
+            own: own.to_owned(),
+            is_away: false,
+            losses: 0,
+            nodes: BTreeMap::new(),
+            gone: 0,
+            groups: BTreeMap::new(),
+            left: None,
+        }
+    }
+
+    /// The connection is lost. Gives the other nodes, which are not there any more.
+    pub(super) fn away(&mut self) -> Vec<String> {
+        let gone = self.others();
+        self.is_away = true;
+        self.losses += 1;
+        gone
+    }
+
+    /// How often the connection was lost.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses
+    }
+
+    /// The connection stands again, if it was not lost more often. Gives the other nodes, which are there again.
+    pub(super) fn back(&mut self, losses: u64) -> Vec<String> {
+        if !self.is_away || self.losses != losses {
+            return Vec::new();
+        }
+        self.is_away = false;
+        self.others()
+    }
+
+    /// The other nodes that are there.
+    pub(super) fn others(&self) -> Vec<String> {
+        self.up().into_iter().filter(|node| *node != self.own).collect()
+    }
+
+    /// Whether it is news that the node is there.
     pub(super) fn node_up(&mut self, node: &str, instance: &str) -> bool {
         let is_known = self.nodes.contains_key(node);
         let instances = self.nodes.entry(node.to_owned()).or_default();
         let is_new = instances.is_empty();
         instances.insert(instance.to_owned());
         self.gone -= usize::from(is_known && is_new);
-        is_new
+        is_new && !self.is_away
     }
 
-    /// Whether the node is not there any more.
+    /// Whether it is news that the node is not there any more.
     pub(super) fn node_down(&mut self, node: &str, instance: &str) -> bool {
         let Some(instances) = self.nodes.get_mut(node) else { return false };
         if !instances.remove(instance) || !instances.is_empty() {
@@ -42,7 +86,7 @@ impl Directory {
         } else {
             self.nodes.remove(node);
         }
-        true
+        !self.is_away
     }
 
     /// The nodes that are or were there.
@@ -51,12 +95,12 @@ impl Directory {
     }
 
     pub(super) fn up(&self) -> Vec<String> {
-        let up = self.nodes.iter().filter(|(_, instances)| !instances.is_empty());
-        up.map(|(node, _)| node.clone()).collect()
+        self.nodes.keys().filter(|node| self.is_up(node)).cloned().collect()
     }
 
     pub(super) fn is_up(&self, node: &str) -> bool {
-        self.nodes.get(node).is_some_and(|instances| !instances.is_empty())
+        let is_there = self.nodes.get(node).is_some_and(|instances| !instances.is_empty());
+        is_there && (!self.is_away || node == self.own)
     }
 
     pub(super) fn members(&self, group: &str) -> Vec<String> {
@@ -121,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_node_is_there_while_an_instance_is() {
-        let mut directory = Directory::default();
+        let mut directory = Directory::new("own");
         assert!(directory.node_up("a", ":1"));
         assert!(!directory.node_up("a", ":2"));
         assert!(!directory.node_up("a", ":2"), "told once more");
@@ -134,8 +178,25 @@ mod tests {
     }
 
     #[test]
+    fn without_a_connection_no_other_node_is_there() {
+        let mut directory = Directory::new("own");
+        for node in ["own", "a", "b"] {
+            directory.node_up(node, ":1");
+        }
+        assert_eq!(directory.away(), ["a", "b"]);
+        assert_eq!((directory.up(), directory.is_up("a")), (vec!["own".to_owned()], false));
+        // What has changed meanwhile is told with all else.
+        assert!(!directory.node_down("a", ":1") && !directory.node_up("c", ":2"));
+        assert!(directory.away().is_empty(), "lost once more before it stood");
+        assert!(directory.back(1).is_empty(), "of the time before");
+        assert_eq!(directory.back(2), ["b", "c"]);
+        assert!(directory.back(2).is_empty());
+        assert!(directory.node_down("b", ":1") && directory.is_up("c"));
+    }
+
+    #[test]
     fn nodes_that_are_gone_are_forgotten_when_there_are_too_many() {
-        let mut directory = Directory::default();
+        let mut directory = Directory::new("own");
         for number in 0..GONE_MAX + 5 {
             directory.node_up(&number.to_string(), ":1");
             directory.node_down(&number.to_string(), ":1");
@@ -145,7 +206,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_older_than_a_leave_brings_nothing_back() {
-        let mut directory = Directory::default();
+        let mut directory = Directory::new("own");
         directory.ask();
         assert!(!directory.leave("g", "a#1"));
         assert!(directory.has_left("g", "a#1") && !directory.has_left("g", "a#2"));

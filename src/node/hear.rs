@@ -2,12 +2,13 @@
 //! Never: when it is heard.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::client::{Category, Message, Presence, To};
-use crate::node::base::{Fact, Function};
+use crate::node::base::{Fact, Function, NodeChange};
 use crate::node::carry::{GROUPS, Turn, harmless, payload};
 use crate::node::down::Down;
 use crate::node::said::{Event, name_of, node_of};
@@ -21,7 +22,27 @@ impl Turn {
         self.carry_out();
     }
 
+    /// The connection is lost, and with it all other nodes.
+    pub(super) fn away(&mut self, why: &str) {
+        self.is_cut_off = true;
+        self.interrupted(why, false);
+        let gone = self.node.inner.lock_directory().away();
+        for node in gone {
+            self.forget(&node, why);
+        }
+    }
+
+    /// The connection stands again.
     pub(super) fn restored(&mut self) {
+        self.is_cut_off = false;
+        let losses = self.node.inner.lock_directory().losses();
+        let queue = Arc::clone(&self.node.inner.queue);
+        // What is different now comes ahead of the answer.
+        self.node.inner.handle.ping().then(move |answer| {
+            if answer.is_ok() {
+                queue.push_now(Fact::Back { losses });
+            }
+        });
         let own = self.memberships_of(&self.node.inner.id.clone());
         for (group, port) in own {
             self.publish(&group, &Event::Join { port });
@@ -70,6 +91,7 @@ impl Turn {
             Some(Event::Beat { port }) => match self.ports.own_name(&port) {
                 Some(name) if self.ports.is_alive(name) => self.say(from, &Event::Beat { port }),
                 Some(_) => {}
+                None if port == self.node.id() => self.say(from, &Event::Beat { port }),
                 None if node_of(&port) == from => self.ports.heard(&port),
                 None => {}
             },
@@ -139,8 +161,8 @@ impl Turn {
             match word {
                 Presence::Up { node_id, unique_id } => {
                     let is_new = self.node.inner.lock_directory().node_up(&node_id, &unique_id);
-                    if is_new {
-                        self.tell_of_node(&node_id, true);
+                    if is_new && node_id != self.node.id() {
+                        self.tell_of_node(&NodeChange::Up { node: node_id });
                     }
                 }
                 Presence::Down { node_id, unique_id, reason } => {
@@ -158,15 +180,26 @@ impl Turn {
     fn node_gone(&mut self, node: &str, reason: &str) {
         self.ports.node_down(node, &format!("the node is gone: {reason}"));
         self.carry_out();
+        self.forget(node, reason);
+    }
+
+    /// All nodes are there again that are there.
+    pub(super) fn back(&mut self, losses: u64) {
+        let there = self.node.inner.lock_directory().back(losses);
+        there.into_iter().for_each(|node| self.tell_of_node(&NodeChange::Up { node }));
+    }
+
+    /// Another node is not there any more: its ports are in no group.
+    fn forget(&mut self, node: &str, why: &str) {
         for (group, port) in self.memberships_of(node) {
             self.changed(&group, &port, false);
         }
-        self.tell_of_node(node, false);
+        self.tell_of_node(&NodeChange::Down { node: node.to_owned(), why: why.to_owned() });
     }
 
-    fn tell_of_node(&mut self, node_id: &str, is_up: bool) {
+    fn tell_of_node(&mut self, change: &NodeChange) {
         for callback in self.on_nodes.values_mut() {
-            harmless(|| callback(&self.node, node_id, is_up));
+            harmless(|| callback(&self.node, change));
         }
     }
 

@@ -9,6 +9,45 @@
 //! together dies together. [`Node::spawn`] makes a port on another node, and groups ([`Node::grp_reg`]) are
 //! how ports find each other.
 //!
+//! ```
+//! # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+//! use std::sync::mpsc::channel;
+//! use std::time::Duration;
+//! use telex::client::default_address;
+//! use telex::node::{Down, Node, NodeChange, json, node_of};
+//!
+//! let shop = Node::connect(&default_address()?, "shop")?;
+//! let (told, news) = channel();
+//! shop.mon_nodes(move |_, change| {
+//!     if let NodeChange::Up { node } = change {
+//!         let _ = told.send(node.clone());
+//!     }
+//! });
+//!
+//! // What a port takes is decided by the first element of a message.
+//! let customer = Node::connect(&default_address()?, "customer")?;
+//! assert!(news.iter().any(|node| node == customer.id()));
+//! let till = shop.port();
+//! till.rcv("pay", |till, message| {
+//!     till.node().snd(message[1].as_str().unwrap_or_default(), json!(["paid", message[0]]));
+//! });
+//! till.rcv("riot", |_, _| panic!("help!"));
+//! assert_eq!((node_of(till.id()), shop.node_is_up("shop")), (shop.id(), true));
+//!
+//! let (told, receipts) = channel();
+//! let purse = customer.port();
+//! purse.rcv_default(move |_, message| drop(told.send(message.to_vec())));
+//! customer.snd(&till, json!(["pay", 17, purse.id()]));
+//! assert_eq!(receipts.recv().unwrap(), [json!("paid"), json!(17)]);
+//!
+//! // A panic in a handler kills its port, which those that monitor it are told.
+//! let (told, ends) = channel();
+//! customer.mon(&till).beat(Duration::from_secs(5)).call(move |_, down| drop(told.send(down.clone())));
+//! customer.snd(&till, "riot");
+//! assert_eq!(ends.recv().unwrap(), Down::Killed(vec![json!("die"), json!("help!")]));
+//! # Ok::<(), telex::client::Error>(())
+//! ```
+//!
 //! The switch sees lines of its [protocol](crate::protocol), section 15, so nodes can be made in any
 //! language.
 //!
@@ -16,44 +55,44 @@
 //!
 //! One node offers a function, the other spawns a port by it and plays with that.
 //!
-//! ```no_run
+//! ```
 #![doc = include_str!("../../tests/ports/ping_pong.rs")]
+//! # fn main() -> Result<(), Error> {
+//! #     let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+//! #     assert_eq!(ping_pong(&telex::client::default_address()?, 3)?, [1, 2, 3]);
+//! #     Ok(())
+//! # }
 //! ```
 //!
 //! # A supervised worker
 //!
 //! A handler that panics kills its port, and the monitor starts a new one.
 //!
-//! ```no_run
+//! ```
 #![doc = include_str!("../../tests/ports/supervisor.rs")]
+//! # fn main() -> Result<(), Error> {
+//! #     let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+//! #     assert_eq!(supervised(&telex::client::default_address()?)?.len(), 4);
+//! #     Ok(())
+//! # }
 //! ```
 //!
 //! # A chat
 //!
 //! Ports of two nodes are in a group, and are told who comes and goes.
 //!
-//! ```no_run
+//! ```
 #![doc = include_str!("../../tests/ports/chat.rs")]
+//! # fn main() -> Result<(), Error> {
+//! #     let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+//! #     assert_eq!(chat(&telex::client::default_address()?)?.len(), 3);
+//! #     Ok(())
+//! # }
 //! ```
 //!
 //! # Coming from AnyEvent::MP
 //!
-//! The functions have their names. What differs:
-//!
-//! - `snd` never runs a handler before it returns, and what is sent is copied, also inside a node. `rcv`
-//!   counts at once.
-//! - `port` makes a port without a handler, [`Port::rcv`] gives it handlers by tag, [`Port::rcv_default`] the
-//!   default one. `$SELF` is the port that a handler is handed, and `psub` is [`Port::after`] or that port.
-//! - `mon` is followed by what is to come of it: [`call`](Mon::call), [`kill`](Mon::kill) or
-//!   [`send`](Mon::send), and [`guard`](Monitor::guard) behind that. A callback is told by a [`Down`] what
-//!   happened; its [`reason`](Down::reason) is the list. A panic in it stops nothing else. What acts on a
-//!   port ends with that port.
-//! - A node that is not there is told at once, as soon as the switch has said so; what was sent to it is
-//!   gone, and not kept for it. A node that is frozen is found out by a [`beat`](Mon::beat).
-//! - `spawn` takes the name of a function that the other node [offers](Node::offer), not of any. What it
-//!   failed of is told to every monitor, then or later.
-//! - `cal` needs a time-out, calls back once, and tells in a [`CalError`] what went wrong.
-//! - `grp_mon` tells an empty group, too. To leave a group is [`Node::grp_unreg`], or the port's death.
+//! The functions have their names; [a table](crate::coming_from#anyeventmp) tells what differs.
 
 mod base;
 mod cal;
@@ -69,8 +108,10 @@ mod queue;
 mod said;
 mod turn;
 
-pub use base::{GroupChange, Node, Port};
+pub(crate) use base::Function;
+pub use base::{GroupChange, Node, NodeChange, Port};
 pub use down::{CalError, Down};
 pub use monitor::{Guard, Mon, Monitor};
+pub(crate) use port::as_function;
 pub use port::node_of;
 pub use serde_json::{Value, json};

@@ -60,7 +60,8 @@ impl Node {
     /// Monitors a port of any node, or, by its node ID, another node, once: when the port dies, or messages
     /// between it and this node were lost, that is told; at once, if there is no such port.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use std::time::Duration;
     /// use telex::client::default_address;
     /// use telex::node::{Node, json};
@@ -71,6 +72,17 @@ impl Node {
     /// let worker = node.spawn("factory", "worker", json!([]));
     /// node.mon(&worker).send(&port, "worker died");
     /// node.mon(&worker).beat(Duration::from_secs(5)).call(|_, down| println!("{down:?}"));
+    ///
+    /// // Ports that are linked die together.
+    /// let other = node.port();
+    /// other.link(&port);
+    /// node.mon(&port).kill(&other);
+    ///
+    /// // A monitor ends with its guard, or when it is told to.
+    /// let guard = node.mon(&port).call(|_, _| println!("not any more")).guard();
+    /// drop(guard);
+    /// node.mon(&port).call(|_, _| println!("nor this")).end();
+    /// node.kil_with(&port, json!(["tired"]));
     /// # Ok::<(), telex::client::Error>(())
     /// ```
     pub fn mon(&self, target: impl AsRef<str>) -> Mon<'_> {
@@ -80,8 +92,9 @@ impl Node {
 
 impl Mon<'_> {
     /// Asks the other node so often for a sign of life; a question that is not answered before the next finds
-    /// it lost. So a node that is frozen is found out, and one whose handler takes longer than that, too.
-    /// Ports of this node, and nodes, are monitored without a beat.
+    /// it lost. So a node that is frozen is found out, after twice that time at most, and one whose handler takes
+    /// longer than that, too. Of this node and its ports nothing is asked. Only nodes with ports answer: of any
+    /// other one a beat finds that it is lost.
     pub fn beat(mut self, every: Duration) -> Self {
         self.beat = Some(every.max(Duration::from_millis(1)));
         self

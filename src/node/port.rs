@@ -2,13 +2,14 @@
 //! Never: how it is done.
 
 use std::fmt::Display;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::client::Handle;
-use crate::node::base::{Fact, GroupChange, Inner, Node, Port};
+use crate::node::base::{Fact, Function, GroupChange, Handler, Inner, Node, NodeChange, Port};
 use crate::node::monitor::Monitor;
 use crate::node::said::{elements, name_of};
 
@@ -78,16 +79,23 @@ impl Node {
         name: &str,
         function: impl Fn(&Port, &[Value]) -> Result<(), E> + Send + Sync + 'static,
     ) {
-        let function =
-            move |port: &Port, args: &[Value]| function(port, args).map_err(|error| error.to_string());
-        let before = self.inner.lock_functions().insert(name.to_owned(), Arc::new(function));
+        let before = self.inner.lock_functions().insert(name.to_owned(), as_function(function));
         drop(before);
     }
 
-    /// Makes a port on another node, or this one, by a function that it offers. The ID that this gives can be
-    /// sent to and monitored at once. Without such a function the port dies of `["no_such_function", TEXT,
+    /// Makes a port of this node by a function that it offers, and waits for what came of it.
+    pub(crate) fn start(&self, function: &str) -> Result<(), String> {
+        let port = format!("{}#{}", self.inner.id, new_name(&self.inner));
+        let (told, outcome) = channel();
+        self.inner.queue.push(Fact::Start { port, function: function.to_owned(), told });
+        outcome.recv().unwrap_or_else(|_| Err("the node has ended".to_owned()))
+    }
+
+    /// Makes a port on another node, or this one, by a function that it offers; `node` is a node ID, or the ID of
+    /// any port of it. The ID that this gives can be sent to and monitored at once. Without such a function the port dies of `["no_such_function", TEXT,
     /// NAME]`; monitors that come later are told, too.
     pub fn spawn(&self, node: &str, function: &str, args: impl Into<Value>) -> String {
+        let node = node_of(node);
         let port = format!("{node}#{}", new_name(&self.inner));
         self.inner.queue.push(Fact::Spawn {
             node: node.to_owned(),
@@ -99,16 +107,51 @@ impl Node {
     }
 
     /// Runs `work` after `delay`, unless the node has ended by then.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use std::time::Duration;
+    /// use telex::client::{Handle, default_address};
+    /// use telex::node::Node;
+    ///
+    /// let connection = Handle::builder().connect_timeout(Duration::from_secs(2));
+    /// let node = Node::connect_with(connection, &default_address()?, "clock/%u")?;
+    /// let (told, ticks) = std::sync::mpsc::channel();
+    /// let port = node.port();
+    /// port.rcv("tick", move |port, _| {
+    ///     let _ = told.send(());
+    ///     // One that is not wanted any more is taken away.
+    ///     port.unrcv("tick");
+    ///     port.after(Duration::from_secs(60), |port| port.node().kil(port));
+    /// });
+    /// let to = port.id().to_owned();
+    /// node.after(Duration::from_millis(10), move |node| node.snd(&to, "tick"));
+    /// assert!(ticks.recv().is_ok());
+    /// // Calls and topics go over the same connection.
+    /// node.handle().ping().wait()?;
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn after(&self, delay: Duration, work: impl FnOnce(&Node) + Send + 'static) {
         self.inner.queue.push_after(delay, Fact::Later { name: None, work: Box::new(work) });
     }
 
     /// The nodes that are or were at the switch, be they made with this library or not.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use telex::client::default_address;
+    /// use telex::node::Node;
+    ///
+    /// let node = Node::connect(&default_address()?, "watch")?;
+    /// # while !node.node_is_up("attic") { std::thread::sleep(std::time::Duration::from_millis(1)); }
+    /// assert_eq!((node.known_nodes(), node.node_is_up("nowhere")), (node.up_nodes(), false));
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn known_nodes(&self) -> Vec<String> {
         self.inner.lock_directory().known()
     }
 
-    /// Those that are there.
+    /// Those that are there, this one among them. While the connection is lost no other one is.
     pub fn up_nodes(&self) -> Vec<String> {
         self.inner.lock_directory().up()
     }
@@ -118,8 +161,9 @@ impl Node {
         self.inner.lock_directory().is_up(node)
     }
 
-    /// Tells of every node that comes (true) or goes (false), from now on, until the [`Monitor`] is ended.
-    pub fn mon_nodes(&self, callback: impl FnMut(&Node, &str, bool) + Send + 'static) -> Monitor {
+    /// Tells of the other nodes: first of all that are there, then of every one that comes or goes, until the
+    /// [`Monitor`] is ended.
+    pub fn mon_nodes(&self, callback: impl FnMut(&Node, &NodeChange) + Send + 'static) -> Monitor {
         let number = self.inner.number();
         self.inner.queue.push(Fact::WatchNodes { number, callback: Box::new(callback) });
         Monitor::new(self, number)
@@ -137,6 +181,22 @@ impl Node {
     }
 
     /// Makes it a member no more.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use telex::client::default_address;
+    /// use telex::node::Node;
+    ///
+    /// let node = Node::connect(&default_address()?, "club")?;
+    /// let port = node.port();
+    /// let (told, counts) = std::sync::mpsc::channel();
+    /// node.grp_mon("club.members", move |_, change| drop(told.send(change.members.len())));
+    /// node.grp_reg("club.members", &port);
+    /// node.grp_unreg("club.members", &port);
+    /// assert_eq!(counts.iter().take(3).collect::<Vec<_>>(), [0, 1, 0]);
+    /// assert!(node.grp_get("club.members").is_empty());
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn grp_unreg(&self, group: &str, port: &Port) {
         self.inner.queue.push(Fact::Group {
             group: group.to_owned(),
@@ -187,8 +247,15 @@ impl Port {
         self.receive(None, handler)
     }
 
+    /// Takes the handler of a tag away. A port that is left without any handler dies of the next message.
+    pub fn unrcv(&self, tag: &str) -> &Port {
+        let (name, tag) = (self.name().to_owned(), Some(tag.to_owned()));
+        self.node.inner.queue.push_prompt(Fact::Receive { name, tag, handler: None });
+        self
+    }
+
     fn receive(&self, tag: Option<String>, handler: impl FnMut(&Port, &[Value]) + Send + 'static) -> &Port {
-        let handler = Arc::new(Mutex::new(handler));
+        let handler: Option<Handler> = Some(Arc::new(Mutex::new(handler)));
         self.node.inner.queue.push_prompt(Fact::Receive { name: self.name().to_owned(), tag, handler });
         self
     }
@@ -205,6 +272,13 @@ impl Port {
     fn name(&self) -> &str {
         name_of(&self.id).unwrap_or_default()
     }
+}
+
+/// A function as it is kept.
+pub(crate) fn as_function<E: Display>(
+    function: impl Fn(&Port, &[Value]) -> Result<(), E> + Send + Sync + 'static,
+) -> Function {
+    Arc::new(move |port: &Port, args: &[Value]| function(port, args).map_err(|error| error.to_string()))
 }
 
 fn new_name(inner: &Inner) -> String {

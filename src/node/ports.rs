@@ -126,12 +126,14 @@ impl<H: Clone, C> Ports<H, C> {
         true
     }
 
-    /// Sets what takes the messages that begin with `tag`, or, without one, all others.
-    pub(super) fn receive(&mut self, name: &str, tag: Option<String>, handler: H) {
+    /// Sets what takes the messages that begin with `tag`, or, without one, all others; nothing, without a
+    /// handler.
+    pub(super) fn receive(&mut self, name: &str, tag: Option<String>, handler: Option<H>) {
         let Some(port) = self.ports.get_mut(name) else { return };
-        match tag {
-            Some(tag) => drop(port.tags.insert(tag, handler)),
-            None => port.default = Some(handler),
+        match (tag, handler) {
+            (Some(tag), Some(handler)) => drop(port.tags.insert(tag, handler)),
+            (Some(tag), None) => drop(port.tags.remove(&tag)),
+            (None, handler) => port.default = handler,
         }
     }
 
@@ -281,6 +283,11 @@ impl<H: Clone, C> Ports<H, C> {
         self.settle();
     }
 
+    /// Whether messages to this port of another node must not be lost unseen.
+    pub(super) fn is_watched(&self, target: &str) -> bool {
+        self.targets.contains_key(target)
+    }
+
     /// Another node is not there any more.
     pub(super) fn node_down(&mut self, node: &str, why: &str) {
         let down = Down::NodeLost { node: node.to_owned(), why: why.to_owned() };
@@ -347,13 +354,13 @@ impl<H: Clone, C> Ports<H, C> {
         }
     }
 
-    /// It is time for a beat: asks whether the port is there, or finds it lost, if the last question was not
-    /// answered. False if the watch is over.
+    /// It is time for a beat: asks whether the port or node is there, or finds it lost, if the last question was
+    /// not answered. False if the watch is over, or there is nothing to find out: this node is there.
     pub(super) fn beat(&mut self, number: u64) -> bool {
         let Some(watch) = self.watches.get_mut(&number) else { return false };
         let target = watch.target.clone();
         let node = node_of(&target).to_owned();
-        if node == self.node || name_of(&target).is_none() {
+        if node == self.node {
             return false;
         }
         if std::mem::take(&mut watch.is_heard) {

@@ -8,10 +8,10 @@ use std::task::{Context, Poll, Waker};
 use serde_json::{Value, json};
 
 use crate::client::{Arrival, Change, Error, Presence, Stream};
-use crate::node::base::{Fact, GroupChange, Node};
+use crate::node::base::{Fact, GroupChange, Node, NodeChange};
 use crate::node::carry::{ANSWER_TIMEOUT, Turn, harmless, payload};
 use crate::node::down::Down;
-use crate::node::said::node_of;
+use crate::node::said::{name_of, node_of};
 
 impl Turn {
     /// Works until the node ends.
@@ -55,13 +55,18 @@ impl Turn {
             self.prompt();
             match arrival {
                 Arrival::Message(message) => self.arrived(&message),
-                Arrival::Missed(None) => self.interrupted("the connection to the daemon was lost", false),
+                Arrival::Missed(None) => self.away("the connection to the daemon was lost"),
                 Arrival::Missed(Some(_)) => self.interrupted("more came than the node could take", true),
             }
         }
+        if self.streams.inbox.is_ended() && !self.is_cut_off {
+            self.away("the connection to the daemon has ended");
+        }
         for change in all(&mut self.streams.changes, context) {
-            if matches!(change, Change::Restored { .. }) {
-                self.restored();
+            match change {
+                Change::Restored { .. } => self.restored(),
+                Change::Undelivered { ticket: Some(ticket), why } => self.undelivered(ticket, why.error()),
+                _ => {}
             }
         }
         self.look_at_groups(context);
@@ -117,12 +122,20 @@ impl Turn {
                 }
             }
             Fact::Spawn { node, port, function, args } => self.spawn_at(&node, &port, &function, args),
+            Fact::Start { port, function, told } => {
+                let name = name_of(&port).unwrap_or_default();
+                let made = self.spawn(name, &json!({"function": function, "args": []}));
+                let why = |reply: Value| reply["error"].as_str().unwrap_or_default().to_owned();
+                // What waits for it lives as long as this.
+                let _ = told.send(made.map(drop).map_err(why));
+            }
             Fact::NotSpawned { port, why } => {
                 let node = node_of(&port).to_owned();
                 self.ports.target_down(&port, &Down::NodeLost { node, why });
             }
             Fact::Asked { target, ask, answer } => self.ports.asked(&target, ask, answer),
             Fact::Present { news } => self.present(news),
+            Fact::Back { losses } => self.back(losses),
             Fact::Group { group, port, is_member } => self.group(&group, port, is_member),
             Fact::WatchGroup { number, group, mut callback } => {
                 let members = self.node.inner.lock_directory().members(&group);
@@ -130,7 +143,13 @@ impl Turn {
                 harmless(|| callback(&self.node, &change));
                 self.on_groups.insert(number, (group, callback));
             }
-            Fact::WatchNodes { number, callback } => drop(self.on_nodes.insert(number, callback)),
+            Fact::WatchNodes { number, mut callback } => {
+                let there = self.node.inner.lock_directory().others();
+                for node in there {
+                    harmless(|| callback(&self.node, &NodeChange::Up { node }));
+                }
+                self.on_nodes.insert(number, callback);
+            }
             Fact::Later { name, work } => self.work(name, work),
         }
         self.carry_out();

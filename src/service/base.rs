@@ -84,14 +84,19 @@ impl Service {
     /// Serves until the process is told to end (SIGTERM, SIGINT), then [stops](Service::stop). Other services of the
     /// process are told as well. Fails if the signals cannot be waited for.
     ///
-    /// ```no_run
+    /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use telex::client::default_address;
     /// use telex::service::Service;
     ///
     /// let service = Service::builder("thermometer")
     ///     .on("read", |_request| Ok::<_, String>(r#"{"c":20.5}"#))
     ///     .start(&default_address()?)?;
+    /// # std::thread::spawn(|| loop {
+    /// #     std::thread::sleep(std::time::Duration::from_millis(50));
+    /// #     nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
+    /// # });
     /// service.run()?;
     /// # Ok(())
     /// # }

@@ -3,7 +3,8 @@
 //! to find a planted fault, too.
 //!
 //! This file has the rules as tables, and the tests. `source` takes a file apart; `rules` are those that one
-//! file keeps or breaks by itself. `index`, `types`, `values` and `calls` find out what uses what, `circles`
+//! file keeps or breaks by itself. `examples` are those of the
+//! documentation. `index`, `types`, `values` and `calls` find out what uses what, `circles`
 //! and `inside` what is wrong with it; `planted` tries all of that on small sources.
 //!
 //! `TELEX_HOUSE_VERBOSE=1 cargo test --test house -- --nocapture` prints what the exceptions below let pass.
@@ -11,6 +12,7 @@
 
 mod calls;
 mod circles;
+mod examples;
 mod index;
 mod inside;
 mod planted;
@@ -31,18 +33,22 @@ use source::Source;
 /// below the other words, which are told there how long they may be.
 const FLOORS: &[&[&str]] = &[
     &["limits"],
-    &["name", "topic", "address", "clock", "duration", "plugin_settings", "protocol"],
+    &["name", "topic", "address", "clock", "duration", "plugin_settings", "protocol", "coming_from"],
     &["wire"],
     &["cluster"],
     &["core", "client"],
-    &["node", "listen"],
-    &["net", "store", "plugin", "sys", "config", "hub", "service"],
+    &["node", "listen", "toml_file"],
+    &["net", "store", "plugin", "sys", "config", "hub", "profile", "service"],
     &["daemon"],
 ];
 
 /// The rooms of the library that the command `telex` is built from; the rest is the daemon's.
-const CLIENT_ROOMS: &[&str] =
-    &["address", "client", "clock", "cluster", "duration", "limits", "name", "node", "topic", "wire"];
+const CLIENT_ROOMS: &[&str] = &[
+    "address", "client", "clock", "cluster", "duration", "limits", "name", "node", "profile", "topic", "wire",
+];
+
+/// Those of them that are a feature of their own.
+const FEATURE_ROOMS: &[&str] = &["profile"];
 
 /// Which rooms may use which foreign crate. `bin` is the command line of both programs.
 const KEYS: &[(&str, &[&str])] = &[
@@ -62,7 +68,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("simdutf8", &["wire"]),
     ("slotmap", &["core", "net"]),
     ("telex_plugin", &["plugin"]),
-    ("toml", &["config"]),
+    ("toml", &["config", "profile", "toml_file"]),
     ("wide", &["wire"]),
 ];
 
@@ -182,6 +188,9 @@ const CORE_FLOORS: &[&[&str]] = &[
 /// Where `impl Core` may stand.
 const CORE_IMPLS: &[&str] = &["mod", "acts/"];
 
+/// The rooms whose public functions all occur in an example.
+const ROOMS_WITH_EXAMPLES: &[&str] = &["address", "client", "cluster", "hub", "name", "node", "profile"];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -272,6 +281,12 @@ fn no_room_has_a_circle() {
 }
 
 #[test]
+fn every_public_function_has_an_example_that_runs() {
+    let faults = examples::faults(&sources(&["src"]), ROOMS_WITH_EXAMPLES);
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
 fn every_dependency_has_a_room() {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let manifest: toml::Table = manifest.parse().unwrap();
@@ -285,11 +300,27 @@ fn every_dependency_has_a_room() {
     assert_eq!(there.keys().map(String::as_str).collect::<Vec<_>>(), listed);
     for (name, is_optional) in there {
         let rooms = KEYS.iter().find(|(key, _)| *key == name).map(|(_, rooms)| *rooms).unwrap();
-        let of_client = rooms.iter().any(|room| CLIENT_ROOMS.contains(room) || *room == "core");
+        let is_needed =
+            |room: &&str| CLIENT_ROOMS.contains(room) && !FEATURE_ROOMS.contains(room) || *room == "core";
+        let of_client = rooms.iter().any(is_needed);
         assert_ne!(
             of_client, is_optional,
             "{name}: what core and client need is there without features, the rest is not"
         );
+    }
+}
+
+#[test]
+fn the_documentation_opens_at_the_library() {
+    // Cargo opens the first that it shows, by the names of packages.
+    for entry in std::fs::read_dir(root().join("plugins")).unwrap() {
+        let folder = entry.unwrap().path();
+        if folder.join("src/lib.rs").exists() {
+            let manifest: toml::Table =
+                std::fs::read_to_string(folder.join("Cargo.toml")).unwrap().parse().unwrap();
+            let is_shown = manifest.get("lib").and_then(|lib| lib.get("doc")?.as_bool()).unwrap_or(true);
+            assert!(!is_shown, "{}: [lib] lacks doc = false", folder.display());
+        }
     }
 }
 

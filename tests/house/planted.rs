@@ -2,6 +2,7 @@
 //! Never: the sources of the house itself.
 
 use crate::circles::circles;
+use crate::examples;
 use crate::index::Index;
 use crate::inside;
 use crate::rules::{RULES, RULES_OF_ALL};
@@ -246,6 +247,48 @@ fn core_keeps_its_floors() {
         assert_eq!(faults.len(), 1, "{path}: {text}: {faults:?}");
         assert!(faults[0].contains(told), "{faults:?}");
     }
+}
+
+#[test]
+fn examples_are_asked_for() {
+    const FILE: &str = "
+        /// ```
+        /// let thing = Thing::new().used();
+        /// ```
+        pub struct Thing;
+        impl Thing {
+            pub fn new() -> Thing { Thing }
+            pub fn used(self) -> Thing { self }
+            /// ```text
+            /// thing.unused()
+            /// ```
+            pub fn unused(&self) {}
+            /// ```no_run
+            /// thing.unseen()
+            /// ```
+            pub fn unseen(&self) {}
+            pub fn us(&self) {}
+            #[doc(hidden)]
+            pub fn hidden(&self) {}
+            pub(super) fn inner(&self) {}
+        }
+        macro_rules! more { () => { /** ```
+        free()
+        ``` */ pub struct More; } }
+        pub fn free() {}
+        pub fn bound() {}
+    ";
+    let files = house(&[
+        ("src/node/x.rs", FILE),
+        ("src/node/mod.rs", "#[doc(hidden)]\npub use x::Driven;"),
+        ("src/node/y.rs", "pub struct Driven; impl Driven { pub fn drive(&self) {} }"),
+        ("src/net/x.rs", "pub fn elsewhere() {}"),
+    ]);
+    let faults = examples::faults(&files, &["node"]);
+    let told = |name: &str| format!("src/node/x.rs: {name} occurs in no example of its room");
+    let expected = ["Thing::unused", "Thing::unseen", "Thing::us", "bound"].map(told);
+    assert_eq!(faults[0], "src/node/x.rs: has an example that is no_run");
+    assert_eq!(faults[1..], expected);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use telex::client::Error;
 use telex::node::{Node, Port, json};
 
 /// A participant of the chat.
-struct Guest {
+pub struct Guest {
     node: Node,
     port: Port,
     /// How many participants there are, told at every change.
@@ -14,7 +14,7 @@ struct Guest {
 
 impl Guest {
     /// Enters the room; what is said there goes to `heard`, with the name of the guest that hears it.
-    fn enter(address: &Address, name: &str, heard: Sender<String>) -> Result<Guest, Error> {
+    pub fn enter(address: &Address, name: &str, heard: Sender<String>) -> Result<Guest, Error> {
         let node = Node::connect(address, name)?;
         let port = node.port();
         port.rcv("say", move |port, words| {
@@ -31,17 +31,19 @@ impl Guest {
         Ok(Guest { node, port, counts })
     }
 
-    fn wait_for_guests(&self, wanted: usize) {
+    /// Waits until there are so many in the room.
+    pub fn wait_for_guests(&self, wanted: usize) {
         self.counts.iter().find(|count| *count == wanted);
     }
 
-    fn say(&self, text: &str) {
+    /// Says something to all in the room, itself among them.
+    pub fn say(&self, text: &str) {
         for member in self.node.grp_get("chat.lobby") {
             self.node.snd(member, json!(["say", self.node.id(), text]));
         }
     }
 
-    fn leave(&self) {
+    pub fn leave(&self) {
         self.node.kil(&self.port);
     }
 }

@@ -2,12 +2,16 @@
 
 #![cfg(feature = "daemon")]
 #![allow(clippy::print_stderr, reason = "the daemon's log")]
+#![allow(clippy::print_stdout, reason = "what processes tell the test that started them")]
 
 #[allow(unreachable_pub, reason = "it stands in the documentation, too")]
 mod chat;
 mod ending;
 #[allow(unreachable_pub, reason = "it stands in the documentation, too")]
 mod ping_pong;
+mod processes;
+#[cfg(feature = "profiles")]
+mod profiles;
 mod raw;
 #[allow(unreachable_pub, reason = "it stands in the documentation, too")]
 mod supervisor;

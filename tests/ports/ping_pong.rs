@@ -4,9 +4,8 @@ use telex::address::Address;
 use telex::client::Error;
 use telex::node::{Node, json};
 
-/// Plays `rounds` rounds between two nodes, and gives the balls that came back.
-pub fn ping_pong(address: &Address, rounds: u64) -> Result<Vec<u64>, Error> {
-    // Each node has a thread of its own; it might be in another process as well.
+/// The node that offers a player.
+pub fn table(address: &Address) -> Result<Node, Error> {
     let table = Node::connect(address, "table")?;
     table.offer("player", |port, _| {
         port.rcv("ping", |port, message| {
@@ -16,7 +15,11 @@ pub fn ping_pong(address: &Address, rounds: u64) -> Result<Vec<u64>, Error> {
         });
         Ok::<_, String>(())
     });
+    Ok(table)
+}
 
+/// Plays `rounds` rounds against a player at the table, and gives the balls that came back.
+pub fn guest(address: &Address, rounds: u64) -> Result<Vec<u64>, Error> {
     let guest = Node::connect(address, "guest")?;
     let opponent = guest.spawn("table", "player", json!([]));
     let (sender, balls) = channel();
@@ -31,7 +34,15 @@ pub fn ping_pong(address: &Address, rounds: u64) -> Result<Vec<u64>, Error> {
             port.node().kil(port);
         }
     });
+    // If the player dies, or its node is lost, the port dies of it.
+    port.link(&opponent);
     guest.snd(&opponent, json!(["ping", 1, port.id()]));
     // It ends with the port, whose handler holds the sender.
     Ok(balls.iter().collect())
+}
+
+/// Plays between two nodes. Each has a thread of its own; they might be in two processes as well.
+pub fn ping_pong(address: &Address, rounds: u64) -> Result<Vec<u64>, Error> {
+    let _table = table(address)?;
+    guest(address, rounds)
 }

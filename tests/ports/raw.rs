@@ -1,10 +1,13 @@
 //! Knows the lines of ports, as a program in any language would write and read them.
 //! Never: the library's own reading of them.
 
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use telex::node::Down;
+use telex::address::Address;
+use telex::node::{Down, Node};
 
 use crate::support::{Client, Telexd};
 use crate::{connect, listener, monitor, next};
@@ -36,6 +39,10 @@ fn another_language_monitors_spawns_and_kills() {
     assert_eq!(ask(&mut raw, "port_monitor", json!({"port": port}))["error"], Value::Null);
     raw.send(&json!({"message_type": "signal", "to": "node", "body": {"event": "port_beat", "port": port}}));
     assert_eq!(receive(&mut raw, "signal")["body"], json!({"event": "port_beat", "port": port}));
+    raw.send(
+        &json!({"message_type": "signal", "to": "node", "body": {"event": "port_beat", "port": "node"}}),
+    );
+    assert_eq!(receive(&mut raw, "signal")["body"], json!({"event": "port_beat", "port": "node"}));
     let body = json!({"event": "port_kill", "port": port, "reason": [null]});
     raw.send(&json!({"message_type": "signal", "to": "node", "body": body}));
     let told = json!({"event": "port_down", "port": port, "reason": [null]});
@@ -136,4 +143,46 @@ fn groups_on_the_wire() {
     node.kil(&port);
     let told = receive(&mut raw, "signal");
     assert_eq!(told["body"], json!({"event": "port_leave", "port": port.id()}));
+}
+
+/// A switch of which nothing but the lines is real: it does what it is asked, and delivers no signal to `b#secret`.
+fn refusing(listener: &UnixListener) {
+    let (stream, _) = listener.accept().expect("a connection");
+    let mut writer = stream.try_clone().expect("a clone");
+    for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        let message: Value = serde_json::from_str(&line).expect("JSON");
+        let (message_type, id) = (message["message_type"].as_str().expect("a type"), &message["message_id"]);
+        let (told, body) = match message_type {
+            "signal" if message["to"] == "b#secret" => {
+                ("error".to_owned(), json!({"in_reply_to": id, "error": "not you", "code": "denied"}))
+            }
+            "signal" => continue,
+            "port_monitor" => (format!("{message_type}_reply"), json!({"in_reply_to": id, "error": null})),
+            _ => {
+                let body = json!({"in_reply_to": id, "error": null, "node_id": "a", "unique_id": ":1"});
+                (format!("{message_type}_reply"), body)
+            }
+        };
+        let from = if message_type == "port_monitor" { json!("b") } else { Value::Null };
+        let reply = json!({"message_type": told, "from": from, "to": "a", "body": body});
+        // The node may be gone.
+        let _ = writeln!(writer, "{reply}");
+    }
+}
+
+#[test]
+fn a_message_that_the_switch_refuses_is_told_to_the_ports_monitors() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("s");
+    let listener = UnixListener::bind(&path).expect("a listener");
+    let switch = std::thread::spawn(move || refusing(&listener));
+    let node = Node::connect(&Address::Unix(path), "a").expect("a node");
+    let (secret, open) = (monitor(&node, "b#secret"), monitor(&node, "b#open"));
+    node.snd("b#open", 1);
+    node.snd("b#secret", 2);
+    let lost = Down::NodeLost { node: "b".to_owned(), why: "not you".to_owned() };
+    assert_eq!(next(&secret), lost);
+    assert!(open.try_recv().is_err(), "nothing of it was lost");
+    drop(node);
+    switch.join().expect("the switch");
 }

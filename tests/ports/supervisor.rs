@@ -1,4 +1,5 @@
 use std::sync::mpsc::{Sender, channel};
+use std::time::Duration;
 
 use telex::address::Address;
 use telex::client::Error;
@@ -11,25 +12,8 @@ pub enum News {
     Died(Down),
 }
 
-/// Starts a worker on another node, and another one whenever it dies.
-fn supervise(node: &Node, news: Sender<News>) {
-    let worker = node.spawn("factory", "worker", json!([]));
-    node.mon(&worker).call({
-        let news = news.clone();
-        move |node, down| {
-            // A worker that ends normally has done its work.
-            let is_failure = !down.reason().is_empty();
-            let _ = news.send(News::Died(down.clone()));
-            if is_failure {
-                supervise(node, news);
-            }
-        }
-    });
-    let _ = news.send(News::Started(worker));
-}
-
-/// Has a supervised worker fail at a job, and the next one end well.
-pub fn supervised(address: &Address) -> Result<Vec<News>, Error> {
+/// The node that offers workers.
+pub fn factory(address: &Address) -> Result<Node, Error> {
     let factory = Node::connect(address, "factory")?;
     factory.offer("worker", |port, _| {
         port.rcv("divide", |port, message| {
@@ -41,7 +25,32 @@ pub fn supervised(address: &Address) -> Result<Vec<News>, Error> {
         port.rcv("enough", |port, _| port.node().kil(port));
         Ok::<_, String>(())
     });
+    Ok(factory)
+}
 
+/// Starts a worker at the factory, and another one whenever it dies.
+pub fn supervise(node: &Node, news: Sender<News>) {
+    let worker = node.spawn("factory", "worker", json!([]));
+    node.mon(&worker).call({
+        let news = news.clone();
+        move |node, down| {
+            let _ = news.send(News::Died(down.clone()));
+            match down {
+                // One that ends normally has done its work.
+                Down::Killed(reason) if reason.is_empty() => {}
+                // Its node may come back.
+                Down::NodeLost { .. } => {
+                    node.after(Duration::from_millis(100), |node| supervise(node, news));
+                }
+                _ => supervise(node, news),
+            }
+        }
+    });
+    let _ = news.send(News::Started(worker));
+}
+
+/// Has a supervised worker fail at a job, and the next one end well.
+pub fn office(address: &Address) -> Result<Vec<News>, Error> {
     let office = Node::connect(address, "office")?;
     let (sender, receiver) = channel();
     supervise(&office, sender);
@@ -55,4 +64,10 @@ pub fn supervised(address: &Address) -> Result<Vec<News>, Error> {
         story.push(news);
     }
     Ok(story)
+}
+
+/// Plays that between two nodes.
+pub fn supervised(address: &Address) -> Result<Vec<News>, Error> {
+    let _factory = factory(address)?;
+    office(address)
 }

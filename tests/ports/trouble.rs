@@ -185,3 +185,40 @@ fn groups_lose_their_dead() {
     watch.end();
     assert!(changes.recv().is_err(), "what is ended is forgotten");
 }
+
+#[test]
+fn a_handler_can_be_taken_away() {
+    let telexd = Telexd::start();
+    let node = connect(&telexd, "node");
+    let (sender, messages) = channel();
+    let port = node.port();
+    for tag in ["a", "b"] {
+        let sender = sender.clone();
+        port.rcv(tag, move |_, message| drop(sender.send((tag, message.to_vec()))));
+    }
+    port.unrcv("a");
+    node.snd(&port, json!(["a", 1]));
+    node.snd(&port, json!(["b", 2]));
+    assert_eq!(next(&messages), ("b", vec![json!(2)]));
+    port.unrcv("b");
+    let downs = monitor(&node, &port);
+    node.snd(&port, json!(["b", 3]));
+    assert!(matches!(next(&downs), Down::Killed(reason) if reason[0] == "die"), "nothing would take it");
+}
+
+#[test]
+fn the_node_of_a_port_spawns() {
+    let telexd = Telexd::start();
+    let (one, other) = (connect(&telexd, "one"), connect(&telexd, "other"));
+    other.offer("echo", |port, _| {
+        port.rcv_default(|port, message| {
+            port.node().snd(message[0].as_str().unwrap_or_default(), "echo");
+        });
+        Ok::<_, String>(())
+    });
+    let (port, messages) = listener(&one);
+    let echo = one.spawn(other.port().id(), "echo", json!([]));
+    assert!(echo.starts_with("other#"), "{echo}");
+    one.snd(&echo, port);
+    assert_eq!(next(&messages), [json!("echo")]);
+}

@@ -21,14 +21,22 @@ impl Client {
     /// [`Error::Undialled`] if the node is not there, in which case no endpoint is tried, or if it has none, or does
     /// not answer at any; an error with `no_such_node` if the daemon has never heard of it.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// # let thermometer = telex::service::Service::builder("thermometer")
+    /// #     .listen(telex::address::Address::Unix(_switch.0.path().join("thermometer.sock")))
+    /// #     .on("read", |_| Ok::<_, String>(r#"{"c":20.5}"#))
+    /// #     .start(&telex::client::default_address()?)?;
     /// use std::time::Duration;
     /// use telex::client::{Client, default_address};
     ///
-    /// let mut thermometer = Client::connect(&default_address()?)?.dial("thermometer")?;
+    /// let mut client = Client::connect(&default_address()?)?;
+    /// let mut thermometer = client.dial("thermometer")?;
+    /// // The same, within the time that there is.
+    /// let other = client.dial_within("thermometer", Duration::from_secs(2))?;
     /// let reply = thermometer.call("thermometer", "read", "", Duration::from_secs(1))?;
     /// println!("{}", reply.body().unwrap_or("null"));
-    /// # Ok::<(), telex::client::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn dial(&mut self, node_id: &str) -> Result<Client, Error> {
         self.dial_within(node_id, CONNECT_TIMEOUT)
@@ -45,13 +53,18 @@ impl Client {
     /// it, of which dialling takes half at most. Nothing is sent twice: once the node has been reached directly, what
     /// goes wrong is the error. Other errors are those of [`call`](Client::call) and [`dial`](Client::dial).
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// # let thermometer = telex::service::Service::builder("thermometer")
+    /// #     .listen(telex::address::Address::Unix(_switch.0.path().join("thermometer.sock")))
+    /// #     .on("read", |_| Ok::<_, String>(r#"{"c":20.5}"#))
+    /// #     .start(&telex::client::default_address()?)?;
     /// use std::time::Duration;
     /// use telex::client::{Client, default_address};
     ///
     /// let mut client = Client::connect(&default_address()?)?;
     /// let reply = client.talk("thermometer", "read", "", Duration::from_secs(1))?;
-    /// # Ok::<(), telex::client::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn talk(
         &mut self,

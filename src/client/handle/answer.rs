@@ -23,7 +23,8 @@ type Read<T> = Box<dyn FnOnce(Message) -> Result<T, Error> + Send>;
 /// the connection was lost on the way; [`Error::Away`], [`Error::NameLost`], [`Error::Closed`] and [`Error::Unsendable`], if nothing was
 /// sent.
 ///
-/// ```no_run
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
 /// use std::time::Duration;
 /// use telex::client::{Handle, default_address};
 ///

@@ -24,14 +24,29 @@ use crate::wire::control::Register;
 
 /// What can be chosen about a [`Handle`].
 ///
-/// ```no_run
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
 /// use std::time::Duration;
-/// use telex::client::{Handle, default_address};
+/// use telex::address::Address;
+/// use telex::client::{Delivery, Handle, Register, default_address};
 ///
 /// let handle = Handle::builder()
 ///     .connect_timeout(Duration::from_secs(2))
+///     .send_timeout(Duration::from_secs(5))
 ///     .register("thermometer")
 ///     .connect(&default_address()?)?;
+///
+/// // One that is lost with its connection, and shares its messages with others of its name.
+/// let terms = Register {
+///     node_id: Some("converter".into()),
+///     delivery: Some(Delivery::One),
+///     ..Register::default()
+/// };
+/// let short = Handle::builder().reconnect(None).register_with(terms).connect(&default_address()?)?;
+///
+/// // One that has another switch, should the first be lost.
+/// let other = Address::parse("tcp:localhost:4040").map_err(telex::client::Error::Address)?;
+/// let kept = Handle::builder().or_at([other]).connect(&default_address()?)?;
 /// # Ok::<(), telex::client::Error>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -40,6 +55,7 @@ pub struct Builder {
     send_timeout: Duration,
     reconnect: Option<Reconnect>,
     register: Option<Register<'static>>,
+    others: Vec<Address>,
 }
 
 impl Builder {
@@ -49,6 +65,7 @@ impl Builder {
             send_timeout: Duration::from_secs(60),
             reconnect: Some(Reconnect::default()),
             register: None,
+            others: Vec::new(),
         }
     }
 
@@ -67,6 +84,13 @@ impl Builder {
     /// How a lost connection is made again: as [`Reconnect::default`] has it. `None`: its end is the handle's.
     pub fn reconnect(mut self, reconnect: impl Into<Option<Reconnect>>) -> Builder {
         self.reconnect = reconnect.into();
+        self
+    }
+
+    /// Other switches that a lost connection may be made again to, after the one that was connected to: they are
+    /// tried in turn, so that one is always kept.
+    pub fn or_at(mut self, others: impl IntoIterator<Item = Address>) -> Builder {
+        self.others.extend(others);
         self
     }
 
@@ -99,6 +123,7 @@ impl Builder {
         let stream = attempt::connect(address, self.connect_timeout).map_err(unreachable)?;
         let options = Options {
             address: address.clone(),
+            others: self.others,
             connect_timeout: self.connect_timeout,
             send_timeout: self.send_timeout,
             output_bytes_max: OUTPUT_BYTES_MAX,

@@ -41,7 +41,8 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
 /// does nothing: it may be dropped, which leaves the parent's connection as it is (the child's copy of the
 /// socket is closed when the child ends, or calls exec), and the child may make one of its own.
 ///
-/// ```no_run
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
 /// use std::time::Duration;
 /// use telex::client::{Handle, default_address};
 ///
@@ -157,7 +158,8 @@ impl Handle {
     /// a topic give them. Replies that tell an error are [`Error::Node`]; what comes last may be the daemon's
     /// word that nothing is there to answer. That no reply came is an end without any.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use std::time::Duration;
     /// use telex::client::{Handle, To, default_address};
     ///
@@ -251,7 +253,8 @@ impl Handle {
     /// taken; then their streams end, and what is under way is dropped. They have ended whatever the answer is,
     /// which comes when the daemon sends nothing any more that only they asked for.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use telex::client::{Handle, default_address};
     ///
     /// let handle = Handle::connect(&default_address()?)?;
@@ -292,7 +295,8 @@ impl Handle {
 
     /// The nodes that are there, page by page.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use telex::client::{Handle, List, default_address};
     ///
     /// let handle = Handle::connect(&default_address()?)?;
@@ -334,7 +338,8 @@ impl Handle {
     /// one after the other on the thread that reads: one that takes long holds up all that comes. To answer
     /// later or elsewhere, leave the type without a handler and take the [`inbox`](Handle::inbox).
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
     /// use telex::client::{Handle, default_address};
     ///
     /// let handle = Handle::connect(&default_address()?)?;

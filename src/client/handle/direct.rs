@@ -23,7 +23,12 @@ impl Handle {
     /// not answer at any; an error with `no_such_node` if the daemon has never heard of it. It blocks; in a
     /// handler it holds up what else comes.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// # let thermometer = telex::service::Service::builder("thermometer")
+    /// #     .listen(telex::address::Address::Unix(_switch.0.path().join("thermometer.sock")))
+    /// #     .on("read", |_| Ok::<_, String>(r#"{"c":20.5}"#))
+    /// #     .start(&telex::client::default_address()?)?;
     /// use std::time::Duration;
     /// use telex::client::{Handle, default_address};
     ///
@@ -31,7 +36,7 @@ impl Handle {
     /// let thermometer = handle.dial("thermometer")?;
     /// let reply = thermometer.call("thermometer", "read", "", Duration::from_secs(1)).wait()?;
     /// println!("{}", reply.body().unwrap_or("null"));
-    /// # Ok::<(), telex::client::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn dial(&self, node_id: &str) -> Result<Handle, Error> {
         Handle::builder().dial(self, node_id)
@@ -42,13 +47,18 @@ impl Handle {
     /// has been reached directly, what goes wrong is the error. Other errors are those of [`call`](Handle::call) and
     /// [`dial`](Handle::dial). It blocks.
     ///
-    /// ```no_run
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// # let thermometer = telex::service::Service::builder("thermometer")
+    /// #     .listen(telex::address::Address::Unix(_switch.0.path().join("thermometer.sock")))
+    /// #     .on("read", |_| Ok::<_, String>(r#"{"c":20.5}"#))
+    /// #     .start(&telex::client::default_address()?)?;
     /// use std::time::Duration;
     /// use telex::client::{Handle, default_address};
     ///
     /// let handle = Handle::connect(&default_address()?)?;
     /// let reply = handle.talk("thermometer", "read", "", Duration::from_secs(1))?;
-    /// # Ok::<(), telex::client::Error>(())
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn talk(
         &self,

@@ -34,6 +34,7 @@ impl Driven {
     pub fn new(prefix: &str, reconnect: Reconnect, output_bytes_max: usize) -> Driven {
         let options = Options {
             address: Address::Abstract("driven".to_owned()),
+            others: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             send_timeout: Duration::ZERO,
             output_bytes_max,

@@ -48,6 +48,8 @@ impl Default for Reconnect {
 #[derive(Clone, Debug)]
 pub(super) struct Options {
     pub(super) address: Address,
+    /// Other addresses of the switch, or of others, that are tried in turn after that one.
+    pub(super) others: Vec<Address>,
     pub(super) connect_timeout: Duration,
     pub(super) send_timeout: Duration,
     /// How much is kept to be written before senders wait and calls are put off.
@@ -57,6 +59,12 @@ pub(super) struct Options {
 }
 
 impl Options {
+    /// The address of the attempt of that number, from 1 on, to make a lost connection again.
+    pub(super) fn address_of(&self, tries: u32) -> &Address {
+        let at = (tries as usize - 1) % (self.others.len() + 1);
+        if at == 0 { &self.address } else { &self.others[at - 1] }
+    }
+
     /// Whether what is sent while there is no connection waits for it.
     pub(super) fn waits_while_away(&self) -> bool {
         self.reconnect.as_ref().is_some_and(|reconnect| reconnect.meanwhile == WhileAway::Wait)

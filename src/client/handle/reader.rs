@@ -191,7 +191,9 @@ fn reconnect(shared: &Arc<Shared>, attempts: &mut Attempts) -> bool {
         if !pause(shared, Instant::now() + attempts.backoff.next(unique::random())) {
             return false;
         }
-        let Ok(stream) = attempt::connect(&shared.options.address, shared.options.connect_timeout) else {
+        let Ok(stream) =
+            attempt::connect(shared.options.address_of(attempts.tries), shared.options.connect_timeout)
+        else {
             continue;
         };
         if stream.set_write_timeout(WRITE_TIMEOUT).is_err() {

@@ -21,19 +21,41 @@ type OnDrop = Box<dyn FnOnce() + Send>;
 ///
 /// [`gather`]: crate::client::Handle::gather
 ///
-/// ```no_run
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
 /// use telex::client::{Arrival, Handle, default_address};
 ///
 /// let handle = Handle::connect(&default_address()?)?;
 /// let mut news = handle.subscribe("sensor.>", None).wait()?;
+/// # handle.publish("sensor.hall", "20.5")?;
 /// for arrival in news.iter() {
 ///     match arrival {
 ///         Arrival::Message(message) => println!("{:?} {:?}", message.topic(), message.body()),
 ///         Arrival::Missed(count) => println!("missed {count:?}"),
 ///         _ => {}
 ///     }
+/// #   break;
 /// }
 /// # Ok::<(), telex::client::Error>(())
+/// ```
+///
+/// In a task, `next` is awaited in place of `iter`:
+///
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+/// use std::time::Duration;
+/// use telex::client::{Handle, To, default_address};
+///
+/// # async fn example() -> Result<(), telex::client::Error> {
+/// let handle = Handle::connect(&default_address()?)?;
+/// let mut replies = handle.gather(To::Topic("sensors"), "read", "", Duration::from_millis(100));
+/// while let Some(reply) = replies.next().await {
+///     println!("{}", reply?.line());
+/// }
+/// assert!(replies.is_ended());
+/// # Ok(())
+/// # }
+/// # smol::block_on(example()).unwrap();
 /// ```
 pub struct Stream<T> {
     queue: Arc<Queue<T>>,
@@ -57,6 +79,17 @@ impl<T> Stream<T> {
     }
 
     /// The same for those who write a `poll` of their own, such as a `futures::Stream`.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use std::future::poll_fn;
+    /// use telex::client::{Handle, default_address};
+    ///
+    /// let handle = Handle::connect(&default_address()?)?;
+    /// let mut presence = handle.monitor("attic").wait()?;
+    /// assert!(smol::block_on(poll_fn(|context| presence.poll_next(context))).is_some());
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
         self.queue.poll(context)
     }

@@ -43,6 +43,7 @@ fn pair<T: Send + 'static>(daemon: impl FnOnce(Peer) -> T + Send + 'static) -> (
     let daemon = spawn(move || daemon(Peer::new(theirs)));
     let options = Options {
         address: Address::Abstract("none".to_owned()),
+        others: Vec::new(),
         connect_timeout: SOON,
         send_timeout: Duration::from_millis(200),
         output_bytes_max: output::OUTPUT_BYTES_MAX,

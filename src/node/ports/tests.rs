@@ -18,7 +18,7 @@ fn node(names: &[&'static str]) -> Here {
     let mut ports = Ports::new("n");
     for name in names {
         assert!(ports.create(name));
-        ports.receive(name, None, *name);
+        ports.receive(name, None, Some(*name));
     }
     ports
 }
@@ -35,6 +35,37 @@ fn orders(ports: &mut Here) -> Vec<String> {
         Order::Ended { port } => format!("ended {port}"),
     };
     std::iter::from_fn(|| ports.order()).map(text).collect()
+}
+
+#[test]
+fn a_handler_is_taken_away() {
+    let mut ports = node(&[]);
+    assert!(ports.create("a"));
+    for tag in ["x", "y"] {
+        ports.receive("a", Some(tag.to_owned()), Some("h"));
+    }
+    ports.receive("a", Some("x".to_owned()), None);
+    ports.send("n#a", list(json!(["x"])));
+    assert_eq!(orders(&mut ports), [""; 0], "there is another tag");
+    ports.receive("a", Some("y".to_owned()), None);
+    ports.send("n#a", list(json!(["y"])));
+    assert_eq!(orders(&mut ports), ["ended n#a"], "there is none");
+}
+
+#[test]
+fn a_node_gives_signs_of_life_as_a_port_does() {
+    let mut ports = node(&[]);
+    for (number, target) in [(1, "m"), (2, "m#a"), (3, "n")] {
+        ports.watch(number, target, Action::Call("c"));
+    }
+    orders(&mut ports);
+    assert!(ports.beat(1) && ports.beat(2) && !ports.beat(3), "this node is there");
+    let beat = |port: &str| format!(r#"tell m {{"event":"port_beat","port":"{port}"}}"#);
+    assert_eq!(orders(&mut ports), [beat("m"), beat("m#a")]);
+    ports.heard("m");
+    assert!(ports.beat(1) && !ports.beat(2));
+    let lost = r#"call c ["transport_error","m","it gives no sign of life"]"#;
+    assert_eq!(orders(&mut ports), [beat("m"), "unask m#a".to_owned(), lost.to_owned()]);
 }
 
 #[test]
@@ -167,12 +198,12 @@ fn a_message_to_a_port_without_a_handler_kills_it() {
 fn tags_and_the_default() {
     let mut ports: Here = Ports::new("n");
     ports.create("a");
-    ports.receive("a", Some("ping".to_owned()), "ping");
+    ports.receive("a", Some("ping".to_owned()), Some("ping"));
     ports.send("n#a", list(json!(["pong", 1])));
     ports.send("n#a", list(json!([1])));
     ports.send("n#a", vec![]);
     assert!(orders(&mut ports).is_empty(), "tags only: another one or none is ignored");
-    ports.receive("a", None, "default");
+    ports.receive("a", None, Some("default"));
     for message in [json!(["ping", 1]), json!(["pong", 1]), json!([])] {
         ports.send("n#a", list(message));
     }
@@ -181,7 +212,7 @@ fn tags_and_the_default() {
         ["run a/ping [1]", r#"run a/default ["pong",1]"#, "run a/default []"],
         "the default gets it whole"
     );
-    ports.receive("a", Some("ping".to_owned()), "other");
+    ports.receive("a", Some("ping".to_owned()), Some("other"));
     ports.send("n#a", list(json!(["ping"])));
     assert_eq!(orders(&mut ports), ["run a/other []"]);
 }
@@ -283,5 +314,5 @@ fn a_node_that_is_frozen_is_found_out_by_a_beat() {
     assert_eq!(orders(&mut ports), ["unask m#a", told]);
     ports.watch(2, "n#a", Action::Call("c"));
     ports.watch(3, "m", Action::Call("c"));
-    assert!(!ports.beat(1) && !ports.beat(2) && !ports.beat(3));
+    assert!(!ports.beat(1) && !ports.beat(2) && ports.beat(3));
 }

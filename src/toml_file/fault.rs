@@ -1,4 +1,4 @@
-//! Knows how faults of a configuration are told: each with its place, all at once, in order.
+//! Knows how the faults of a file are told: each with its place, all at once, in order.
 //! Never: what is a fault.
 
 use std::fmt;
@@ -11,7 +11,7 @@ pub struct ConfigError(Vec<Problem>);
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Problem {
+pub(crate) struct Problem {
     /// Its line in the file; `usize::MAX` for what is not in the file.
     pub line: usize,
     /// The whole sentence, its place included.
@@ -20,14 +20,14 @@ pub(super) struct Problem {
 
 impl Problem {
     /// A fault outside of the file.
-    pub(super) fn outside(text: String) -> Problem {
+    pub(crate) fn outside(text: String) -> Problem {
         Problem { line: usize::MAX, text }
     }
 }
 
 impl ConfigError {
     /// Puts the faults in the order of their lines, each once. None is no error.
-    pub(super) fn check(mut problems: Vec<Problem>) -> Result<(), ConfigError> {
+    pub(crate) fn check(mut problems: Vec<Problem>) -> Result<(), ConfigError> {
         // Profiles share their parents, and so their parents' faults.
         problems.sort();
         problems.dedup();

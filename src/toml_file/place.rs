@@ -1,4 +1,4 @@
-//! Knows where a value is given, in the text of a file or on the command line, and tells a fault with its place.
+//! Knows where a value is given, in the text of a file or outside of it, and tells a fault with its place.
 //! Never: what is a fault.
 
 use std::fmt;
@@ -6,34 +6,34 @@ use std::ops::Range;
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::DeString;
+use toml::de::{DeString, DeTable};
 
-use super::error::Problem;
-use super::value::Wrong;
+use crate::toml_file::fault::Problem;
+use crate::toml_file::value::Wrong;
 
 /// A text and the name of the file that it is of.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'t> {
+pub(crate) struct Source<'t> {
     pub path: &'t Path,
     pub text: &'t str,
 }
 
 /// Where a value is given.
-pub(super) enum Place<'t> {
+pub(crate) enum Place<'t> {
     /// In a file, under a key in full (`profile.NAME.KEY`) at a range of the text.
     File(Source<'t>, String, Range<usize>),
-    /// By `--set KEY=...`.
-    Set(&'t str),
+    /// Outside of the file: how that is told.
+    Outside(String),
 }
 
 impl Place<'_> {
     /// A fault of the value given here.
-    pub(super) fn problem(&self, wrong: Wrong) -> Problem {
+    pub(crate) fn problem(&self, wrong: Wrong) -> Problem {
         match self {
             Place::File(source, key, at) => {
                 source.problem(wrong.span.as_ref().unwrap_or(at), key, &wrong.text)
             }
-            Place::Set(_) => Problem::outside(format!("{self}: {}", wrong.text)),
+            Place::Outside(_) => Problem::outside(format!("{self}: {}", wrong.text)),
         }
     }
 }
@@ -42,27 +42,36 @@ impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::File(source, key, at) => {
-                write!(f, "{}:{}: {key}", source.path.display(), line(source.text, at.start))
+                write!(f, "{}:{}: {key}", source.path.display(), source.line(at))
             }
-            Place::Set(key) => write!(f, "--set {key}"),
+            Place::Outside(told) => f.write_str(told),
         }
     }
 }
 
 impl<'t> Source<'t> {
     /// The place of a value by its key; `prefix` is that of the table it is in.
-    pub(super) fn place(self, prefix: &str, key: &Spanned<DeString<'t>>) -> Place<'t> {
+    pub(crate) fn place(self, prefix: &str, key: &Spanned<DeString<'t>>) -> Place<'t> {
         Place::File(self, format!("{prefix}{}", key.get_ref()), key.span())
     }
 
+    /// The number of the line in which a range of the text begins.
+    pub(crate) fn line(self, at: &Range<usize>) -> usize {
+        line(self.text, at.start)
+    }
+
     /// A fault of `key` at a range of the text.
-    pub(super) fn problem(self, at: &Range<usize>, key: &str, text: &str) -> Problem {
-        let line = line(self.text, at.start);
+    pub(crate) fn problem(self, at: &Range<usize>, key: &str, text: &str) -> Problem {
+        let line = self.line(at);
         Problem { line, text: format!("{}:{line}: {key}: {text}", self.path.display()) }
     }
 
-    /// The fault of a text that is no TOML.
-    pub(super) fn no_toml(self, error: &toml::de::Error) -> Problem {
+    /// The tables of the text, or the fault that it is no TOML.
+    pub(crate) fn parse(self) -> Result<DeTable<'t>, Problem> {
+        DeTable::parse(self.text).map(Spanned::into_inner).map_err(|error| self.no_toml(&error))
+    }
+
+    fn no_toml(self, error: &toml::de::Error) -> Problem {
         let at = error.span().map_or(0, |span| span.start.min(self.text.len()));
         let line = line(self.text, at);
         let before = &self.text.as_bytes()[..at];
@@ -76,7 +85,7 @@ impl<'t> Source<'t> {
 }
 
 /// The number of the line that has the byte at `at`.
-pub(super) fn line(text: &str, at: usize) -> usize {
+pub(crate) fn line(text: &str, at: usize) -> usize {
     let before = &text.as_bytes()[..at.min(text.len())];
     before.iter().filter(|byte| **byte == b'\n').count() + 1
 }

@@ -1,0 +1,196 @@
+//! Knows how a file of profiles is written, where it is, and what is wrong with it.
+//! Never: what a node does with its settings.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use crate::address::Address;
+use crate::profile::error::Error;
+use crate::profile::settings::{Layer, Profiles, Setting, check_pattern};
+use crate::profile::source::Source;
+use crate::toml_file::{self, ConfigError, Problem, Value, Wrong, no_setting};
+
+/// The keys of a profile beside `parent`, and of `[global]`.
+const KEYS: [&str; 3] = ["node_id", "address", "services"];
+
+impl Profiles {
+    /// Reads the text of a file; `path` is its name in errors and sources. Every profile is checked, and
+    /// [`Error::File`] tells all that is wrong with them.
+    ///
+    /// ```
+    /// use std::path::Path;
+    /// use telex::profile::{Profiles, Program};
+    ///
+    /// let text = r#"
+    ///     [global]
+    ///     address = ["unix:/run/telexd/telex.sock"]
+    ///
+    ///     [profile.worker]
+    ///     services = ["images"]
+    ///
+    ///     [profile.night]
+    ///     parent = "worker"
+    ///     node_id = "night/%n"
+    /// "#;
+    /// let profiles = Profiles::read(Path::new("profiles.toml"), text)?;
+    /// let night = profiles.settings("night", &Program::default())?;
+    /// assert_eq!((night.node_id.value.as_str(), night.services.value.len()), ("night/%n", 1));
+    /// assert_eq!(night.services.source.to_string(), "profiles.toml:6: [profile.worker]");
+    /// assert_eq!(night.address.source.to_string(), "profiles.toml:3: [global]");
+    ///
+    /// let bad = Profiles::read(Path::new("profiles.toml"), "[profile.a]\nnode-id = 'a'").expect_err("a slip");
+    /// assert_eq!(bad.to_string(), "profiles.toml:2: profile.a.node-id: is no setting; did you mean node_id?");
+    /// # Ok::<(), telex::profile::Error>(())
+    /// ```
+    pub fn read(path: &Path, text: &str) -> Result<Profiles, Error> {
+        let mut problems = Vec::new();
+        let source = toml_file::Source { path, text };
+        let mut root = source.parse().map_err(ConfigError::from)?;
+        let profiles = source.profiles(&mut root, &mut problems, |name, prefix, table, problems| {
+            let of = |line| Source::Profile { name: name.to_owned(), path: path.to_owned(), line };
+            layer(source, prefix, table, of, problems)
+        });
+        let global = root.remove_entry("global").map(|(key, value)| match value.into_inner() {
+            DeValue::Table(table) => {
+                let of = |line| Source::Global { path: path.to_owned(), line };
+                layer(source, "global.", table, of, &mut problems)
+            }
+            _ => {
+                problems.push(source.problem(&key.span(), "global", "must be a table: [global]"));
+                Layer::default()
+            }
+        });
+        for (key, _) in &root {
+            let text = no_setting(
+                key.get_ref(),
+                ["global", "profile"].into_iter(),
+                "there are [global] and [profile.NAME]",
+            );
+            problems.push(source.problem(&key.span(), key.get_ref(), &text));
+        }
+        let chains = toml_file::chains(&profiles, &mut problems);
+        ConfigError::check(problems)?;
+        let all = |layers: Vec<&Layer>| layers.into_iter().fold(Layer::default(), Layer::over);
+        let profiles = chains.into_iter().map(|(name, layers)| (name.to_owned(), all(layers))).collect();
+        Ok(Profiles { profiles, global: global.unwrap_or_default() })
+    }
+
+    /// Reads a file of up to 1 MiB. [`Error::File`] also if it cannot be read.
+    ///
+    /// ```
+    /// use telex::profile::{Profiles, config_home};
+    ///
+    /// let own = Profiles::load_own()?;
+    /// println!("{:?} in {:?}", own.names().collect::<Vec<_>>(), config_home());
+    /// let error = Profiles::load("/nowhere/profiles.toml".as_ref()).expect_err("no file");
+    /// assert!(error.to_string().starts_with("/nowhere/profiles.toml: cannot be read: "));
+    /// # Ok::<(), telex::profile::Error>(())
+    /// ```
+    pub fn load(path: &Path) -> Result<Profiles, Error> {
+        let text = toml_file::load(path).map_err(ConfigError::from)?;
+        Profiles::read(path, &text)
+    }
+
+    /// Reads the user's own file, `telex/profiles.toml` in the folder [`config_home`]. There need not be one.
+    pub fn load_own() -> Result<Profiles, Error> {
+        let Some(path) = config_home().map(|home| home.join("telex/profiles.toml")) else {
+            return Ok(Profiles::default());
+        };
+        match std::fs::metadata(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Profiles::default()),
+            _ => Profiles::load(&path),
+        }
+    }
+}
+
+/// The folder of the user's configuration: `$XDG_CONFIG_HOME`, or, if that is unset, empty or no absolute path,
+/// `$HOME/.config`. `None` if there is neither.
+pub fn config_home() -> Option<PathBuf> {
+    config_home_of(std::env::var_os("XDG_CONFIG_HOME"), std::env::var_os("HOME"))
+}
+
+fn config_home_of(config_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
+    let folder = |named: Option<OsString>| named.map(PathBuf::from).filter(|path| path.is_absolute());
+    folder(config_home).or_else(|| folder(home).map(|home| home.join(".config")))
+}
+
+/// What a table sets. `of` tells where, by the line.
+fn layer(
+    source: toml_file::Source<'_>,
+    prefix: &str,
+    table: DeTable<'_>,
+    of: impl Fn(usize) -> Source,
+    problems: &mut Vec<Problem>,
+) -> Layer {
+    let mut layer = Layer::default();
+    for (key, value) in table {
+        if let Err(wrong) = set(&mut layer, key.get_ref(), &value, of(source.line(&key.span()))) {
+            problems.push(source.place(prefix, &key).problem(wrong));
+        }
+    }
+    layer
+}
+
+/// Sets what a key of the table stands for.
+fn set(layer: &mut Layer, key: &str, value: &Value<'_>, source: Source) -> Result<(), Wrong> {
+    match key {
+        "node_id" => layer.node_id = Some(Setting { value: node_id(value)?, source }),
+        "address" => layer.address = Some(Setting { value: addresses(value)?, source }),
+        "services" => layer.services = Some(Setting { value: services(value)?, source }),
+        _ => {
+            let text = no_setting(
+                key,
+                KEYS.into_iter(),
+                "there are node_id, address, services, and parent in a profile",
+            );
+            return Err(Wrong { span: None, text });
+        }
+    }
+    Ok(())
+}
+
+fn node_id(value: &Value<'_>) -> Result<String, Wrong> {
+    const EXPECTED: &str = "a node ID, such as \"worker/%n\"";
+    let text = value.get_ref().as_str().ok_or_else(|| Wrong::unlike(value.get_ref(), EXPECTED))?;
+    match check_pattern(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(why) => Err(Wrong { span: None, text: format!("{why}; it must be {EXPECTED}") }),
+    }
+}
+
+fn addresses(value: &Value<'_>) -> Result<Vec<Address>, Wrong> {
+    const EXPECTED: &str =
+        "a list of one or more addresses, such as [\"unix:/run/telexd/telex.sock\", \"tcp:127.0.0.1:4040\"]";
+    let texts = texts(value, EXPECTED)?;
+    if texts.is_empty() {
+        return Err(Wrong { span: None, text: format!("is empty; it must be {EXPECTED}") });
+    }
+    let address = |(item, text): (&Value<'_>, &str)| {
+        let wrong = |text| Wrong { span: Some(item.span()), text };
+        match Address::parse(text).map_err(|bad| wrong(bad.to_string()))? {
+            Address::Tcp(_, 0) => Err(wrong(format!("holds {text:?}, which has no port to connect to"))),
+            address => Ok(address),
+        }
+    };
+    texts.into_iter().map(address).collect()
+}
+
+fn services(value: &Value<'_>) -> Result<Vec<String>, Wrong> {
+    let texts = texts(value, "a list of names of functions, such as [\"images\"]")?;
+    Ok(texts.into_iter().map(|(_, text)| text.to_owned()).collect())
+}
+
+/// The elements of a list of texts.
+fn texts<'v>(value: &'v Value<'_>, expected: &str) -> Result<Vec<(&'v Value<'v>, &'v str)>, Wrong> {
+    let items = value.get_ref().as_array().ok_or_else(|| Wrong::unlike(value.get_ref(), expected))?;
+    let text = |item: &'v Value<'_>| match item.get_ref().as_str() {
+        Some(text) => Ok((item, text)),
+        None => Err(Wrong::element(item, expected)),
+    };
+    items.iter().map(text).collect()
+}
+
+#[cfg(test)]
+mod tests;

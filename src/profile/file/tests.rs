@@ -1,0 +1,169 @@
+use super::*;
+use crate::profile::settings::{Program, Settings};
+
+fn read(text: &str) -> Result<Profiles, String> {
+    Profiles::read(Path::new("p.toml"), text).map_err(|error| error.to_string())
+}
+
+fn told(text: &str) -> String {
+    read(text).expect_err(text)
+}
+
+fn settings(text: &str, profile: &str, program: &Program) -> Settings {
+    read(text).expect(text).settings(profile, program).expect("settings")
+}
+
+/// Three layers that set one thing each, and a program that sets all.
+const LAYERS: &str = "
+    [global]
+    node_id = 'global'
+    address = ['unix:/global']
+    services = ['global']
+    [profile.old]
+    node_id = 'old'
+    address = ['unix:/old']
+    [profile.middle]
+    parent = 'old'
+    [profile.young]
+    parent = 'middle'
+    node_id = 'young'
+    ";
+
+fn program(is_forced: bool) -> Program {
+    Program {
+        node_id: Some("program".to_owned()),
+        address: Some(vec![Address::parse("unix:/program").expect("an address")]),
+        services: Some(vec!["program".to_owned()]),
+        is_forced,
+    }
+}
+
+#[test]
+fn the_profile_counts_most_then_its_parents_then_the_globals_then_the_program() {
+    let words = |profile: &str, program: &Program| {
+        let of = settings(LAYERS, profile, program);
+        let address = of.address.value.iter().map(ToString::to_string).collect::<String>();
+        [of.node_id.value, address, of.services.value.concat()]
+    };
+    for unforced in [Program::default(), program(false)] {
+        assert_eq!(words("young", &unforced), ["young", "unix:/old", "global"]);
+        assert_eq!(words("middle", &unforced), ["old", "unix:/old", "global"]);
+        assert_eq!(words("absent", &unforced), ["global", "unix:/global", "global"]);
+    }
+    assert_eq!(words("young", &program(true)), ["program", "unix:/program", "program"]);
+    let some = Program { address: None, ..program(true) };
+    assert_eq!(words("young", &some), ["program", "unix:/old", "program"]);
+    let of = settings("", "absent", &program(false));
+    assert_eq!((of.node_id.value.as_str(), of.services.value.concat().as_str()), ("program", "program"));
+}
+
+#[test]
+fn each_value_tells_where_it_comes_from() {
+    let of = settings(LAYERS, "young", &Program::default());
+    assert_eq!(of.node_id.source.to_string(), "p.toml:13: [profile.young]");
+    assert_eq!(of.address.source.to_string(), "p.toml:8: [profile.old]");
+    assert_eq!(of.services.source.to_string(), "p.toml:5: [global]");
+    let of = settings("", "x", &program(false));
+    assert_eq!((of.node_id.source, of.services.source), (Source::Program, Source::Program));
+    let of = settings("", "x", &Program::default());
+    assert_eq!((of.node_id.source, of.address.source), (Source::Default, Source::Default));
+    assert_eq!((of.address.value, of.services.value), (vec![], vec![]));
+}
+
+#[test]
+fn a_node_is_named_as_its_profile_by_default() {
+    let node_id = |profile: &str| settings("", profile, &Program::default()).node_id.value;
+    assert_eq!(node_id("worker"), "worker/%u");
+    assert_eq!(node_id("50%n"), "50%%n/%u", "a profile's name is no pattern");
+    for bad in ["a#b", ":7", "a\u{7}"] {
+        let error = Profiles::default().settings(bad, &Program::default()).expect_err(bad);
+        assert!(matches!(&error, Error::NodeId { source: Source::Default, .. }), "{error}");
+        let named = Program { node_id: Some("good".to_owned()), ..Program::default() };
+        assert!(Profiles::default().settings(bad, &named).is_ok());
+    }
+    let bad = Program { node_id: Some("a%x".to_owned()), ..Program::default() };
+    let error = Profiles::default().settings("a", &bad).expect_err("no pattern").to_string();
+    assert!(error.starts_with("the node ID \"a%x\" (the program) has a '%' that is none of"), "{error}");
+}
+
+#[test]
+fn what_is_wrong_is_told_with_file_line_and_key() {
+    for (text, wrong) in [
+        ("[profile.a]\nnode_id 5", "p.toml:2: is no TOML at column 9: "),
+        ("[profile.a]\nnodeid = 'x'", "p.toml:2: profile.a.nodeid: is no setting; did you mean node_id?"),
+        (
+            "\n[global]\nparent = 'a'",
+            "p.toml:3: global.parent: is no setting; there are node_id, address, services",
+        ),
+        ("[globl]\n", "p.toml:1: globl: is no setting; did you mean global?"),
+        ("node_id = 'a'", "p.toml:1: node_id: is no setting; there are [global] and [profile.NAME]"),
+        ("global = 1", "p.toml:1: global: must be a table: [global]"),
+        ("profile = 1", "p.toml:1: profile: must be a table: [profile.NAME]"),
+        ("[profile]\na = 1", "p.toml:2: profile.a: must be a table of settings: [profile.a]"),
+        ("[profile.a]\nparent = ['b']", "p.toml:2: profile.a.parent: must be the name of another profile"),
+        ("[profile.a]\nparent = 'b'", "p.toml:2: profile.a.parent: there is no profile \"b\"; there are a"),
+        (
+            "[profile.a]\nparent = 'b'\n[profile.b]\nparent = 'a'",
+            "p.toml:4: profile.b.parent: closes a circle: a > b > a; ",
+        ),
+        ("[global]\nnode_id = 7", "p.toml:2: global.node_id: is 7; it must be a node ID, such as"),
+        ("[global]\nnode_id = 'a#b'", "p.toml:2: global.node_id: has a '#' in it"),
+        ("[global]\nnode_id = '%h'", "p.toml:2: global.node_id: has a '%' that is none of %n"),
+        (
+            "[global]\naddress = 'unix:/x'",
+            "p.toml:2: global.address: is \"unix:/x\"; it must be a list of one",
+        ),
+        ("[global]\naddress = []", "p.toml:2: global.address: is empty; it must be a list of one or more"),
+        (
+            "[global]\naddress = [\n'unix:/x',\n'/x']",
+            "p.toml:4: global.address: \"/x\" is no address; did you mean",
+        ),
+        ("[global]\naddress = [\n1]", "p.toml:3: global.address: holds 1; it must be a list of one or more"),
+        ("[global]\naddress = ['a:0']", "p.toml:2: global.address: holds \"a:0\", which has no port to"),
+        ("[global]\nservices = 'a'", "p.toml:2: global.services: is \"a\"; it must be a list of names"),
+        ("[global]\nservices = [{}]", "p.toml:2: global.services: holds a table; it must be a list of names"),
+    ] {
+        let error = told(text);
+        assert!(error.starts_with(wrong), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_also_in_profiles_that_are_not_asked_for() {
+    let error = told("[profile.a]\nnode_id = 1\n[global]\nx = 1\n[profile.b]\nparent = 'c'\nservices = 2");
+    let lines: Vec<&str> = error.lines().map(|line| line.split(": ").nth(1).unwrap_or_default()).collect();
+    assert_eq!(lines, ["profile.a.node_id", "global.x", "profile.b.parent", "profile.b.services"]);
+}
+
+#[test]
+fn names_are_listed() {
+    let profiles = read("[profile.b]\n[global]\n[profile.a]").expect("profiles");
+    assert_eq!(profiles.names().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[test]
+fn where_the_file_is() {
+    let home = |config: Option<&str>, home: Option<&str>| {
+        config_home_of(config.map(OsString::from), home.map(OsString::from))
+    };
+    assert_eq!(home(Some("/c"), Some("/h")), Some("/c".into()));
+    for unset in [None, Some(""), Some("c/relative")] {
+        assert_eq!(home(unset, Some("/h")), Some("/h/.config".into()), "{unset:?}");
+        assert_eq!(home(unset, None), None);
+        assert_eq!(home(unset, Some("")), None);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("p.toml");
+    let told = || Profiles::load(&path).expect_err("fault").to_string();
+    assert!(told().starts_with(&format!("{}: cannot be read: ", path.display())));
+    std::fs::create_dir(&path).expect("a directory");
+    assert!(told().starts_with(&format!("{}: cannot be read: ", path.display())));
+    std::fs::remove_dir(&path).expect("removed");
+    std::fs::write(&path, "[profile.a]\n").expect("a file");
+    assert_eq!(Profiles::load(&path).expect("profiles").names().collect::<Vec<_>>(), ["a"]);
+}
