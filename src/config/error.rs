@@ -12,21 +12,23 @@ pub struct ConfigError(Vec<Problem>);
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Problem {
-    /// Its line in the file; `usize::MAX` for what is not in the file.
+    /// Its file's place in the order of all; `usize::MAX` for what is in none.
+    pub file: usize,
+    /// Its line; 0 for what is wrong with the file.
     pub line: usize,
     /// The whole sentence, its place included.
     pub text: String,
 }
 
 impl Problem {
-    /// A fault outside of the file.
+    /// A fault outside of the files.
     pub(super) fn outside(text: String) -> Problem {
-        Problem { line: usize::MAX, text }
+        Problem { file: usize::MAX, line: usize::MAX, text }
     }
 }
 
 impl ConfigError {
-    /// Puts the faults in the order of their lines, each once. None is no error.
+    /// Puts the faults in the order of their files and lines, each once. None is no error.
     pub(super) fn check(mut problems: Vec<Problem>) -> Result<(), ConfigError> {
         // Profiles share their parents, and so their parents' faults.
         problems.sort();

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::error::Problem;
-use super::file::Entry;
 use super::model::Config;
 use super::place::Place;
+use super::sections::Entry;
 
 /// A configuration in the making.
 #[derive(Clone, Default)]

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::Path;
+use std::path::PathBuf;
 
 use toml::Spanned;
 use toml::de::DeString;
@@ -11,17 +11,19 @@ use toml::de::DeString;
 use super::error::Problem;
 use super::value::Wrong;
 
-/// A text and the name of the file that it is of.
-#[derive(Clone, Copy)]
-pub(super) struct Source<'t> {
-    pub path: &'t Path,
-    pub text: &'t str,
+/// A file that has been read.
+#[derive(Debug)]
+pub(super) struct File {
+    /// Its place in the order of all; 0 is the one that is named.
+    pub nth: usize,
+    pub path: PathBuf,
+    pub text: String,
 }
 
 /// Where a value is given.
 pub(super) enum Place<'t> {
     /// In a file, under a key in full (`profile.NAME.KEY`) at a range of the text.
-    File(Source<'t>, String, Range<usize>),
+    File(&'t File, String, Range<usize>),
     /// By `--set KEY=...`.
     Set(&'t str),
 }
@@ -30,10 +32,16 @@ impl Place<'_> {
     /// A fault of the value given here.
     pub(super) fn problem(&self, wrong: Wrong) -> Problem {
         match self {
-            Place::File(source, key, at) => {
-                source.problem(wrong.span.as_ref().unwrap_or(at), key, &wrong.text)
-            }
+            Place::File(file, key, at) => file.problem(wrong.span.as_ref().unwrap_or(at), key, &wrong.text),
             Place::Set(_) => Problem::outside(format!("{self}: {}", wrong.text)),
+        }
+    }
+
+    /// The file and line, or the option.
+    pub(super) fn position(&self) -> String {
+        match self {
+            Place::File(file, _, at) => file.position(at),
+            Place::Set(_) => "--set".to_owned(),
         }
     }
 }
@@ -41,37 +49,40 @@ impl Place<'_> {
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::File(source, key, at) => {
-                write!(f, "{}:{}: {key}", source.path.display(), line(source.text, at.start))
-            }
+            Place::File(_, key, _) => write!(f, "{}: {key}", self.position()),
             Place::Set(key) => write!(f, "--set {key}"),
         }
     }
 }
 
-impl<'t> Source<'t> {
+impl File {
     /// The place of a value by its key; `prefix` is that of the table it is in.
-    pub(super) fn place(self, prefix: &str, key: &Spanned<DeString<'t>>) -> Place<'t> {
+    pub(super) fn place(&self, prefix: &str, key: &Spanned<DeString<'_>>) -> Place<'_> {
         Place::File(self, format!("{prefix}{}", key.get_ref()), key.span())
     }
 
     /// A fault of `key` at a range of the text.
-    pub(super) fn problem(self, at: &Range<usize>, key: &str, text: &str) -> Problem {
-        let line = line(self.text, at.start);
-        Problem { line, text: format!("{}:{line}: {key}: {text}", self.path.display()) }
+    pub(super) fn problem(&self, at: &Range<usize>, key: &str, text: &str) -> Problem {
+        let line = line(&self.text, at.start);
+        Problem { file: self.nth, line, text: format!("{}:{line}: {key}: {text}", self.path.display()) }
+    }
+
+    fn position(&self, at: &Range<usize>) -> String {
+        format!("{}:{}", self.path.display(), line(&self.text, at.start))
     }
 
     /// The fault of a text that is no TOML.
-    pub(super) fn no_toml(self, error: &toml::de::Error) -> Problem {
+    pub(super) fn no_toml(&self, error: &toml::de::Error) -> Problem {
         let at = error.span().map_or(0, |span| span.start.min(self.text.len()));
-        let line = line(self.text, at);
+        let line = line(&self.text, at);
         let before = &self.text.as_bytes()[..at];
         let column = at - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) + 1;
         let (path, why) = (self.path.display(), error.message());
         // It saves counting columns.
         let key = error.span().filter(|_| why == "duplicate key").and_then(|span| self.text.get(span));
         let key = key.map_or_else(String::new, |key| format!(" {key}"));
-        Problem { line, text: format!("{path}:{line}: is no TOML at column {column}: {why}{key}") }
+        let text = format!("{path}:{line}: is no TOML at column {column}: {why}{key}");
+        Problem { file: self.nth, line, text }
     }
 }
 

@@ -1,36 +1,32 @@
-//! Knows the file: its text, its sections, and what is no TOML or no setting.
+//! Knows the sections of a file, and what in it is no TOML or no setting.
 //! Never: which section counts.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+use std::collections::btree_map;
 
 use toml::de::{DeTable, DeValue};
 
 use super::error::Problem;
-use super::place::{Place, Source, line};
-use super::plugin;
-use super::quantity::MIB;
+use super::place::{File, Place};
+use super::plugin::{self, Plugin};
 use super::setting::{self, Setting};
 use super::value::{Value, Wrong};
-use crate::plugin_settings::PluginSettings;
 
-/// Largest file that is read, in bytes.
-const FILE_BYTES_MAX: u64 = MIB;
-
-/// The sections of a file.
+/// The sections of one file, or of several.
+#[derive(Default)]
 pub(super) struct Sections<'t> {
     /// The settings above every table.
     pub globals: Vec<Entry<'t>>,
     /// The tables `[profile.NAME]`.
     pub profiles: BTreeMap<String, Profile<'t>>,
     /// The tables `[[plugin]]`.
-    pub plugins: Vec<PluginSettings>,
+    pub plugins: Vec<Plugin<'t>>,
 }
 
 /// A table `[profile.NAME]`.
 pub(super) struct Profile<'t> {
+    /// Where it is given first.
+    pub place: Place<'t>,
     pub settings: Vec<Entry<'t>>,
     /// The profile that it overlays, and where that is said.
     pub parent: Option<(String, Place<'t>)>,
@@ -43,47 +39,31 @@ pub(super) struct Entry<'t> {
     pub place: Place<'t>,
 }
 
-/// The text of the file at `path`, if it is a regular one that says anything: what is in others may come once, or
-/// never, and an empty one is hardly meant.
-pub(super) fn load_again(path: &Path) -> Result<String, Problem> {
-    match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => {
-            let text = format!("{}: is no regular file; it cannot be read again", path.display());
-            Err(Problem::outside(text))
-        }
-        // Of any other fault, reading will learn too.
-        _ => load(path).and_then(|text| match text.trim_start().is_empty() {
-            true => {
-                let why = "is empty, as a file is that is being written; a comment alone means every default";
-                Err(Problem::outside(format!("{}: {why}", path.display())))
+impl<'t> Sections<'t> {
+    /// Adds the sections of a file that counts more.
+    pub(super) fn add(&mut self, later: Sections<'t>) {
+        self.globals.extend(later.globals);
+        self.plugins.extend(later.plugins);
+        for (name, profile) in later.profiles {
+            match self.profiles.entry(name) {
+                btree_map::Entry::Vacant(entry) => drop(entry.insert(profile)),
+                btree_map::Entry::Occupied(mut entry) => entry.get_mut().add(profile),
             }
-            false => Ok(text),
-        }),
+        }
     }
 }
 
-/// The text of the file at `path`.
-pub(super) fn load(path: &Path) -> Result<String, Problem> {
-    let wrong = |why: String| Problem::outside(format!("{}: {why}", path.display()));
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(wrong(format!("is no configuration: it is longer than {FILE_BYTES_MAX} bytes")));
+impl<'t> Profile<'t> {
+    fn add(&mut self, later: Profile<'t>) {
+        self.settings.extend(later.settings);
+        self.parent = later.parent.or(self.parent.take());
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let good =
-            String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
-        let line = line(&good, good.len());
-        Problem { line, text: format!("{}:{line}: is no UTF-8 text, as TOML must be", path.display()) }
-    })
 }
 
-impl<'t> Source<'t> {
+impl File {
     /// Takes the text apart. The error is that it is no TOML; every other fault is added to `problems`.
-    pub(super) fn sections(self, problems: &mut Vec<Problem>) -> Result<Sections<'t>, Problem> {
-        let mut root = DeTable::parse(self.text).map_err(|error| self.no_toml(&error))?.into_inner();
+    pub(super) fn sections(&self, problems: &mut Vec<Problem>) -> Result<Sections<'_>, Problem> {
+        let mut root = DeTable::parse(&self.text).map_err(|error| self.no_toml(&error))?.into_inner();
         let profiles = root.remove_entry("profile");
         let plugins = root.remove("plugin");
         let plugins = plugins.map_or_else(Vec::new, |tables| plugin::read(self, &tables, problems));
@@ -106,13 +86,19 @@ impl<'t> Source<'t> {
                 ));
                 continue;
             };
-            let profile = self.profile(&key, table, problems);
+            let profile = self.profile(&key, self.place("profile.", &name), table, problems);
             sections.profiles.insert(name.into_inner().into_owned(), profile);
         }
         Ok(sections)
     }
 
-    fn profile(self, key: &str, mut table: DeTable<'t>, problems: &mut Vec<Problem>) -> Profile<'t> {
+    fn profile<'t>(
+        &'t self,
+        key: &str,
+        place: Place<'t>,
+        mut table: DeTable<'t>,
+        problems: &mut Vec<Problem>,
+    ) -> Profile<'t> {
         let prefix = format!("{key}.");
         let mut parent = None;
         if let Some((key, value)) = table.remove_entry("parent") {
@@ -126,10 +112,15 @@ impl<'t> Source<'t> {
                 )),
             }
         }
-        Profile { settings: self.entries(&prefix, table, problems), parent }
+        Profile { place, settings: self.entries(&prefix, table, problems), parent }
     }
 
-    fn entries(self, prefix: &str, table: DeTable<'t>, problems: &mut Vec<Problem>) -> Vec<Entry<'t>> {
+    fn entries<'t>(
+        &'t self,
+        prefix: &str,
+        table: DeTable<'t>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<Entry<'t>> {
         let mut entries = Vec::new();
         for (key, value) in table {
             let place = self.place(prefix, &key);
@@ -147,10 +138,10 @@ mod tests {
     use super::*;
 
     /// The sections of a text, and all that is wrong with it.
-    fn read(text: &str) -> (Option<Sections<'_>>, Vec<String>) {
-        let source = Source { path: Path::new("t.toml"), text };
+    fn read(text: &str) -> (Option<Sections<'static>>, Vec<String>) {
+        let file = Box::leak(Box::new(File { nth: 0, path: "t.toml".into(), text: text.to_owned() }));
         let mut problems = Vec::new();
-        let sections = source.sections(&mut problems).map_err(|problem| problems.push(problem)).ok();
+        let sections = file.sections(&mut problems).map_err(|problem| problems.push(problem)).ok();
         (sections, problems.into_iter().map(|problem| problem.text).collect())
     }
 
@@ -199,33 +190,5 @@ mod tests {
             assert!(problems[0].starts_with(told), "{}", problems[0]);
             assert_eq!(problems.len(), 1);
         }
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.toml");
-        let told = |problem: Result<String, Problem>| {
-            let text = problem.expect_err("fault").text;
-            text.strip_prefix(&path.display().to_string()).unwrap().to_owned()
-        };
-        assert!(told(load(&path)).starts_with(": cannot be read: No such file"));
-        std::fs::write(&path, b"host = 'a'\nlog_level = '\xff'").unwrap();
-        assert_eq!(told(load(&path)), ":2: is no UTF-8 text, as TOML must be");
-        std::fs::write(&path, " ".repeat((1 << 20) + 1)).unwrap();
-        assert_eq!(told(load(&path)), ": is no configuration: it is longer than 1048576 bytes");
-        std::fs::write(&path, " ".repeat(1 << 20)).unwrap();
-        assert_eq!(load(&path).map(|text| text.len()), Ok(1 << 20));
-        for empty in ["", " ", "\r\n\t\n"] {
-            std::fs::write(&path, empty).unwrap();
-            assert_eq!(load(&path), Ok(empty.to_owned()));
-            assert!(told(load_again(&path)).starts_with(": is empty, "), "{empty:?}");
-        }
-        std::fs::write(&path, "#").unwrap();
-        assert_eq!(load_again(&path), load(&path));
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(load_again(&path), load(&path));
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(told(load_again(&path)), ": is no regular file; it cannot be read again");
     }
 }
