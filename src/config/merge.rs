@@ -11,7 +11,7 @@ use super::command_line::CommandLine;
 use super::error::{ConfigError, Problem};
 use super::files::{self, Occasion};
 use super::merged::Merged;
-use super::model::{Config, Machine};
+use super::model::{Config, Machine, Sources};
 use super::place::{File, Place};
 use super::sections::{Entry, Sections};
 use super::value::Wrong;
@@ -84,16 +84,20 @@ impl Config {
         ConfigError::check(problems)?;
 
         let merged = overlay(&sections, &chains, chosen, &given, machine)?;
+        let sources = merged.set_by.iter().map(|(name, place)| (*name, place.source())).collect();
         let mut config = Config {
             plugins: sections.plugins.iter().map(|plugin| plugin.settings.clone()).collect(),
             warnings: profile::warnings(&sections, command_line, &machine.host_name),
+            sources: Sources(sources),
             ..merged.config
         };
         if !command_line.listen.is_empty() {
             config.listen.clone_from(&command_line.listen);
+            config.sources.0.insert("listen", "--listen".to_owned());
         }
         if command_line.state_dir.is_some() {
             config.state_dir.clone_from(&command_line.state_dir);
+            config.sources.0.insert("state_dir", "--state-dir".to_owned());
         }
         Ok(config)
     }

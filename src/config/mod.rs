@@ -15,6 +15,7 @@ mod quantity;
 mod rule;
 mod sections;
 mod setting;
+mod source;
 #[cfg(test)]
 mod testing;
 mod value;
@@ -23,8 +24,9 @@ pub use command_line::{BadUsage, CommandLine, HELP, Task};
 pub use difference::Difference;
 pub use error::ConfigError;
 pub use files::drop_in_dir;
-pub use model::{Config, Machine};
+pub use model::{Config, Machine, Sources};
 pub use setting::AppliedBy;
+pub use source::Effective;
 
 #[cfg(test)]
 mod tests {

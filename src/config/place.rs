@@ -44,6 +44,18 @@ impl Place<'_> {
             Place::Set(_) => "--set".to_owned(),
         }
     }
+
+    /// The position, and the profile that the value is in.
+    pub(super) fn source(&self) -> String {
+        let table = match self {
+            Place::File(_, key, _) => key.rsplit_once('.'),
+            Place::Set(_) => None,
+        };
+        match table {
+            Some((profile, _)) => format!("{} ({profile})", self.position()),
+            None => self.position(),
+        }
+    }
 }
 
 impl fmt::Display for Place<'_> {
