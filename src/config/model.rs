@@ -1,4 +1,4 @@
-//! Knows what a configuration holds once it is read: the value of each setting.
+//! Knows what a configuration holds once it is read: the value of each setting, and where it comes from.
 //! Never: how a value is written.
 
 use std::collections::BTreeMap;
