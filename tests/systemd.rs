@@ -170,6 +170,18 @@ same "the process" "$(state MainPID)" "$main"
 echo '{"message_type":"ping"}' >&"${CLIENT[1]}"
 read -r -t 10 line <&"${CLIENT[0]}"
 [[ $line == *'"to":"client"'* ]] || die "the client of before: $line"
+sed -i 's/^max_requests = .*/max_requests = 5/' /etc/telexd.toml
+
+# A package brings a drop-in, and then one that is faulty.
+mkdir /etc/telexd.d
+echo 'max_requests = 9' >/etc/telexd.d/50-rules.toml
+systemctl reload telexd
+within 'the drop-in is told' said notice 'changed now: max_names, max_requests; after a restart: socket_mode'
+ask '{"message_type":"whoami"}' | grep -q '"max_requests":9' || die 'the limit of the drop-in'
+echo 'max_requests = 0' >/etc/telexd.d/60-more.toml
+if systemctl reload telexd 2>/dev/null; then die 'a faulty drop-in was taken'; fi
+within 'its fault is told' said err '/etc/telexd.d/60-more.toml:1: max_requests: is 0'
+ask '{"message_type":"whoami"}' | grep -q '"max_requests":9' || die 'the limit of the drop-in is gone'
 
 # No level is left in the text, and none of this was more than information.
 if journalctl -u telexd -o cat | grep -q '^<[0-7]>'; then die 'a level was not understood'; fi

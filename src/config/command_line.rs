@@ -16,11 +16,11 @@ telexd: a message switch for the processes of this machine.
 Usage: telexd [OPTION]...
 
 Options:
-  --config FILE        Read settings from FILE (TOML). Without it no file is
-                       read, and every setting has its default.
-  --profile NAME       Overlay the settings of [profile.NAME] in FILE. Without
-                       it the profile named as this machine's host name is
-                       taken, where there is one.
+  --config FILE        Read settings from FILE (TOML), then from its drop-ins:
+                       of X.toml, all X.d/*.toml in the order of their names.
+                       Without it no file is read; settings have their defaults.
+  --profile NAME       Overlay the settings of [profile.NAME]. Without it the
+                       profile named as this host is taken, if there is one.
   --set KEY=VALUE      Set any setting of the file; VALUE is TOML, or text that
                        needs no quotes. May be given again.
   --listen ADDRESS     Listen at ADDRESS, in place of the setting listen. May be
@@ -31,9 +31,9 @@ Options:
   -h, --help           Print this and exit.
   -V, --version        Print the version and exit.
 
-What stands further down counts more: defaults, FILE, the profile's parents, the
-profile, --set, --listen and --state-dir. Of an option given twice, the last
-counts; --listen adds up.
+What stands further down counts more: defaults, FILE, drop-ins, the profile's
+parents, the profile, --set, --listen and --state-dir. Of an option given twice,
+the last counts; --listen adds up.
 
 Addresses:
   unix:/PATH           A Unix socket in the file system.
@@ -52,9 +52,9 @@ stall_timeout, shared_names.
 The file etc/telexd.toml of the sources says what each of them does, and how
 plugins are loaded: [[plugin]].
 
-SIGHUP reads FILE again, or stops the daemon if its terminal is gone. SIGTERM,
-SIGINT and SIGQUIT stop it, once its peers have taken what is queued for them or
-drain_timeout has passed; a second one does at once.
+SIGHUP reads the files again, or stops the daemon if its terminal is gone.
+SIGTERM, SIGINT and SIGQUIT stop it, once its peers have taken what is queued
+for them or drain_timeout has passed; a second one does at once.
 
 Examples:
   telexd                                    for yourself, with every default

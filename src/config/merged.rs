@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::file::Entry;
 use super::model::Config;
+use super::sections::Entry;
 use crate::toml_file::{Place, Problem};
 
 /// A configuration in the making.

@@ -1,9 +1,9 @@
-//! Knows the daemon's settings: as plain data, from the defaults, the file and the command line.
-//! Never: acts on a setting, or asks the system anything but for the file.
+//! Knows the daemon's settings: as plain data, from the defaults, the files and the command line.
+//! Never: acts on a setting, or asks the system anything but for the files.
 
 mod command_line;
 mod difference;
-mod file;
+mod files;
 mod merge;
 mod merged;
 mod model;
@@ -11,24 +11,26 @@ mod plugin;
 mod profile;
 mod quantity;
 mod rule;
+mod sections;
 mod setting;
+mod source;
 #[cfg(test)]
 mod testing;
 mod value;
 
 pub use command_line::{BadUsage, CommandLine, HELP, Task};
 pub use difference::Difference;
-pub use model::{Config, Machine};
+pub use files::drop_in_dir;
+pub use model::{Config, Machine, Sources};
 pub use setting::AppliedBy;
+pub use source::Effective;
 
 pub use crate::toml_file::ConfigError;
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::setting::SETTINGS;
-    use super::testing::machine;
+    use super::testing::{machine, read_files};
     use super::*;
     use crate::core::Level;
 
@@ -36,7 +38,7 @@ mod tests {
 
     fn read(text: &str, profile: Option<&str>) -> Config {
         let command_line = CommandLine { profile: profile.map(str::to_owned), ..CommandLine::default() };
-        Config::from_text(Path::new("telexd.toml"), text, &command_line, &machine("nobody")).unwrap()
+        read_files(&[("telexd.toml", text)], &command_line, &machine("nobody")).unwrap()
     }
 
     /// Every setting different from its default.
@@ -80,7 +82,7 @@ mod tests {
         for end in 0..SHIPPED.len() {
             let text = &SHIPPED[..end];
             let command_line = CommandLine::default();
-            if let Err(error) = Config::from_text(Path::new("t"), text, &command_line, &machine("nobody")) {
+            if let Err(error) = read_files(&[("t", text)], &command_line, &machine("nobody")) {
                 let place = format!("t:{}: ", text.lines().count());
                 assert!(error.to_string().starts_with(&place), "{end}: {error}");
             }

@@ -1,6 +1,7 @@
-//! Knows what a configuration holds once it is read: the value of each setting.
-//! Never: how a value is written, or where it comes from.
+//! Knows what a configuration holds once it is read: the value of each setting, and where it comes from.
+//! Never: how a value is written.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -47,7 +48,22 @@ pub struct Config {
     pub plugins: Vec<PluginSettings>,
     /// What is no fault, but hardly meant: sentences for the log.
     pub warnings: Vec<String>,
+    /// Where the settings have their values from.
+    pub sources: Sources,
 }
+
+/// Where settings have their values from, by their names; those that are missing have their defaults. All are equal:
+/// two configurations with the same values are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Sources(pub(super) BTreeMap<&'static str, String>);
+
+impl PartialEq for Sources {
+    fn eq(&self, _: &Sources) -> bool {
+        true
+    }
+}
+
+impl Eq for Sources {}
 
 impl Default for Config {
     fn default() -> Config {
@@ -65,6 +81,7 @@ impl Default for Config {
             limits: Limits::default(),
             plugins: Vec::new(),
             warnings: Vec::new(),
+            sources: Sources::default(),
         }
     }
 }

@@ -9,13 +9,20 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 use super::quantity::{Count, Time};
 use super::value::{Flag, Form, Text, Word};
 use crate::plugin_settings::{OnFault, PluginSettings};
-use crate::toml_file::{Problem, Source, Value, Wrong};
+use crate::toml_file::{File, Place, Problem, Value, Wrong};
 
 const KEYS: &str = "path, name, config, required, on_fault, budget, strikes";
 const PATH: Text = Text("a file's path, or its name in plugin_dir, such as \"filter-acl\"");
 const FAULTS: Word<OnFault> = Word(&[("deny", OnFault::Deny), ("pass", OnFault::Pass)]);
 const BUDGET: Time = Time(Duration::from_millis(1), Duration::from_secs(10));
 const STRIKES: Count = Count(1, 1_000_000);
+
+/// A table `[[plugin]]`.
+pub(super) struct Plugin<'t> {
+    pub settings: PluginSettings,
+    /// Where it gets its name.
+    pub place: Place<'t>,
+}
 
 /// The settings of a plugin of which only the path is given.
 fn defaults(path: String) -> PluginSettings {
@@ -38,40 +45,48 @@ fn name_of(path: &str) -> &str {
 }
 
 /// Reads the value of `plugin`, in the file's order. Every fault is added to `problems`.
-pub(super) fn read(
-    source: Source<'_>,
-    value: &Value<'_>,
-    problems: &mut Vec<Problem>,
-) -> Vec<PluginSettings> {
+pub(super) fn read<'t>(file: &'t File, value: &Value<'_>, problems: &mut Vec<Problem>) -> Vec<Plugin<'t>> {
     let DeValue::Array(tables) = value.get_ref() else {
-        problems.push(source.problem(&value.span(), "plugin", "must be tables: [[plugin]]"));
+        problems.push(file.problem(&value.span(), "plugin", "must be tables: [[plugin]]"));
         return Vec::new();
     };
-    let mut plugins: Vec<PluginSettings> = Vec::new();
+    let mut plugins = Vec::new();
     for table in tables.iter() {
         let DeValue::Table(fields) = table.get_ref() else {
-            problems.push(source.problem(&table.span(), "plugin", "must be tables: [[plugin]]"));
+            problems.push(file.problem(&table.span(), "plugin", "must be tables: [[plugin]]"));
             continue;
         };
-        let Some(plugin) = read_one(source, table, fields, problems) else { continue };
-        if plugins.iter().any(|other| other.name == plugin.name) {
-            let text = format!("there are two plugins called {:?}; give each a name of its own", plugin.name);
-            problems.push(source.problem(&table.span(), "plugin.name", &text));
+        if let Some(settings) = read_one(file, table, fields, problems) {
+            let place = Place::File(file, "plugin.name".to_owned(), table.span());
+            plugins.push(Plugin { settings, place });
         }
-        plugins.push(plugin);
     }
     plugins
 }
 
+/// Adds to `problems` which names there are twice.
+pub(super) fn check_names(plugins: &[Plugin<'_>], problems: &mut Vec<Problem>) {
+    for (n, plugin) in plugins.iter().enumerate() {
+        let name = &plugin.settings.name;
+        if let Some(first) = plugins[..n].iter().find(|other| other.settings.name == *name) {
+            let first = first.place.position();
+            let text = format!(
+                "there are two plugins called {name:?}, here and at {first}; give each a name of its own"
+            );
+            problems.push(plugin.place.problem(Wrong { span: None, text }));
+        }
+    }
+}
+
 fn read_one(
-    source: Source<'_>,
+    file: &File,
     table: &Value<'_>,
     fields: &DeTable<'_>,
     problems: &mut Vec<Problem>,
 ) -> Option<PluginSettings> {
     let Some((_, path)) = fields.iter().find(|(key, _)| key.get_ref() == "path") else {
         let text = format!("is missing; it must be {}", PATH.expected());
-        problems.push(source.problem(&table.span(), "plugin.path", &text));
+        problems.push(file.problem(&table.span(), "plugin.path", &text));
         return None;
     };
     // A path that is wrong is told of below.
@@ -79,7 +94,7 @@ fn read_one(
     for (key, value) in fields.iter() {
         if let Err(wrong) = set(&mut plugin, key.get_ref(), value) {
             let at = wrong.span.unwrap_or_else(|| key.span());
-            problems.push(source.problem(&at, &format!("plugin.{}", key.get_ref()), &wrong.text));
+            problems.push(file.problem(&at, &format!("plugin.{}", key.get_ref()), &wrong.text));
         }
     }
     Some(plugin)
@@ -215,7 +230,7 @@ mod tests {
             ),
             (
                 "[[plugin]]\npath = 'x'\n[[plugin]]\npath = '/y/libx.so'",
-                "t.toml:3: plugin.name: there are two plugins called \"x\"",
+                "t.toml:3: plugin.name: there are two plugins called \"x\", here and at t.toml:1; give each a name of its own",
             ),
         ] {
             let told = told(text, &[]);

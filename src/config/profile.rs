@@ -1,14 +1,16 @@
 //! Knows which profile is chosen.
 //! Never: what a profile sets.
 
+use std::path::Path;
+
 use super::command_line::CommandLine;
-use super::file::Sections;
-use crate::toml_file::{Problem, Source, names};
+use super::sections::{Entry, Sections};
+use crate::toml_file::{File, Problem, Profile, names};
 
 /// The profile that the command line names, or else the one named as the host, if there is one.
 pub(super) fn choose<'s>(
     sections: &'s Sections<'_>,
-    source: Source<'_>,
+    files: &[File],
     command_line: &CommandLine,
     host_name: &str,
     problems: &mut Vec<Problem>,
@@ -16,35 +18,29 @@ pub(super) fn choose<'s>(
     let wanted = command_line.profile.as_deref().unwrap_or(host_name);
     let found = sections.profiles.get_key_value(wanted).map(|(name, _)| name.as_str());
     if found.is_none() && command_line.profile.is_some() {
-        let there = match names(&sections.profiles) {
-            names if names.is_empty() => "has no profiles".to_owned(),
-            names => format!("has {names}"),
-        };
-        let path = source.path.display();
-        problems
-            .push(Problem::outside(format!("--profile {wanted}: there is no such profile; {path} {there}")));
+        let path = command_line.config.as_deref().unwrap_or(Path::new("")).display();
+        let has = if files.len() > 1 { "and its drop-ins have" } else { "has" };
+        let names = Some(names(&sections.profiles)).filter(|names| !names.is_empty());
+        let names = names.as_deref().unwrap_or("no profiles");
+        let text = format!("--profile {wanted}: there is no such profile; {path} {has} {names}");
+        problems.push(Problem::outside(text));
     }
     found
 }
 
 /// What is to be said of profiles that look like the host's and are not taken: those of its name with or without its
 /// domain, or in other letters.
-pub(super) fn warnings(
-    sections: &Sections<'_>,
-    source: Source<'_>,
-    command_line: &CommandLine,
-    host_name: &str,
-) -> Vec<String> {
+pub(super) fn warnings(sections: &Sections<'_>, command_line: &CommandLine, host_name: &str) -> Vec<String> {
     if command_line.profile.is_some() || sections.profiles.contains_key(host_name) {
         return Vec::new();
     }
     let first = |name: &str| name.split('.').next().unwrap_or_default().to_ascii_lowercase();
-    let alike = sections.profiles.keys().filter(|name| first(name) == first(host_name));
-    let text = |name: &String| {
-        let path = source.path.display();
+    let alike = sections.profiles.iter().filter(|(name, _)| first(name) == first(host_name));
+    let text = |(name, profile): (&String, &Profile<'_, Vec<Entry<'_>>>)| {
         format!(
-            "{path}: [profile.{}] is not taken: this host is called {host_name:?}; name the profile so, or start telexd \
+            "{}: [profile.{}] is not taken: this host is called {host_name:?}; name the profile so, or start telexd \
              with --profile {name}",
+            profile.place.position(),
             quoted_key(name)
         )
     };
@@ -110,7 +106,7 @@ mod tests {
         let warnings = |text: &str, arguments: &[&str]| read(text, arguments).unwrap().warnings;
         let told = |name: &str, option: &str| {
             format!(
-                "t.toml: [profile.{name}] is not taken: this host is called \"alpha\"; name the profile so, or start \
+                "t.toml:1: [profile.{name}] is not taken: this host is called \"alpha\"; name the profile so, or start \
                  telexd with --profile {option}"
             )
         };

@@ -3,8 +3,8 @@
 
 use super::merged::Merged;
 use super::model::{Config, Machine};
+use super::plugin::Plugin;
 use super::quantity::size;
-use crate::plugin_settings::PluginSettings;
 use crate::toml_file::{Problem, Wrong};
 
 /// One setting must be at least some times another.
@@ -72,12 +72,14 @@ pub(super) fn check_group(merged: &Merged<'_>, machine: &Machine, problems: &mut
     }
 }
 
-/// Adds to `problems` that the file has a plugin that it says it goes without.
-pub(super) fn check_without(merged: &Merged<'_>, plugins: &[PluginSettings], problems: &mut Vec<Problem>) {
+/// Adds to `problems` which plugins there are that are said to be left out.
+pub(super) fn check_without(merged: &Merged<'_>, plugins: &[Plugin<'_>], problems: &mut Vec<Problem>) {
     let Some(place) = merged.set_by.get("without") else { return };
-    for name in merged.config.without.iter().filter(|name| plugins.iter().any(|one| one.name == **name)) {
-        let text =
-            format!("holds {name:?}, and there is a [[plugin]] of that name; only one of them can be meant");
+    for plugin in plugins.iter().filter(|plugin| merged.config.without.contains(&plugin.settings.name)) {
+        let (name, at) = (&plugin.settings.name, plugin.place.position());
+        let text = format!(
+            "holds {name:?}, and there is a [[plugin]] of that name at {at}; only one of them can be meant"
+        );
         problems.push(place.problem(Wrong { span: None, text }));
     }
 }
@@ -114,7 +116,7 @@ mod tests {
     fn a_plugin_is_there_or_left_out() {
         assert_eq!(
             told("\nwithout = ['acl', 'x']\n[[plugin]]\npath = 'x'", &[]),
-            "t.toml:2: without: holds \"x\", and there is a [[plugin]] of that name; only one of them can be meant"
+            "t.toml:2: without: holds \"x\", and there is a [[plugin]] of that name at t.toml:3; only one of them can be meant"
         );
         assert!(read("without = ['acl']\n[[plugin]]\npath = 'x'", &[]).is_ok());
     }

@@ -28,6 +28,13 @@ pub enum AppliedBy {
     Limits,
 }
 
+impl AppliedBy {
+    /// When a changed value counts: `now`, at the reload, or `restart`, from the next start on.
+    pub(super) fn applies(self) -> &'static str {
+        if self == AppliedBy::NextStart { "restart" } else { "now" }
+    }
+}
+
 /// One setting, under one name in the file, in profiles and for `--set`.
 pub(super) struct Setting {
     /// Its key.

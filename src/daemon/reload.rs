@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::config::{AppliedBy, Config, ConfigError, Difference};
+use crate::config::{AppliedBy, Config, ConfigError, Difference, drop_in_dir};
 use crate::core::{Input, Outcome, Reloaded, Token};
 use crate::daemon::{Daemon, wakes};
 use crate::plugin::{Fresh, Prepared};
@@ -31,7 +31,7 @@ pub(super) struct Reloading {
 
 #[derive(Debug)]
 enum Stage {
-    /// The file is read, and the machine asked for what is in it.
+    /// The files are read, and the machine asked for what is in it.
     Reading(BackgroundTask<Result<Config, ConfigError>>),
     /// Its plugins are made.
     Making(Box<Config>),
@@ -130,16 +130,19 @@ impl Daemon {
         }
     }
 
-    /// Why a configuration is refused that would silently end plugins that are required: its file may have been cut
-    /// while it was written.
+    /// Why a configuration is refused that would silently end plugins that are required: a file may have been cut while
+    /// it was written, or a drop-in be away while it is replaced.
     fn loses_plugins(&self, config: &Config) -> Option<String> {
         let names: Vec<_> = self.config.lost_plugins(config).iter().map(|name| format!("{name:?}")).collect();
         let names = names.join(", ");
-        let file = self.command_line.config.as_deref().unwrap_or(Path::new("--config")).display();
+        let file = self.command_line.config.as_deref().unwrap_or(Path::new("--config"));
+        let drop_ins = drop_in_dir(file).map(|dir| format!(" with {}/*.toml", dir.display()));
         (!names.is_empty()).then(|| {
             format!(
-                "{file}: has no [[plugin]] {names}, which is in force and required; to end it, write \
-                 without = [{names}] above the first table"
+                "{}{}: has no [[plugin]] {names}, which is in force and required; to end it, write \
+                 without = [{names}] above the first table",
+                file.display(),
+                drop_ins.unwrap_or_default()
             )
         })
     }

@@ -10,7 +10,7 @@ use crate::address::Address;
 use crate::profile::error::Error;
 use crate::profile::settings::{Layer, Profiles, Setting, check_pattern};
 use crate::profile::source::Source;
-use crate::toml_file::{self, ConfigError, Problem, Value, Wrong, no_setting};
+use crate::toml_file::{self, ConfigError, File, Problem, Value, Wrong, no_setting};
 
 /// The keys of a profile beside `parent`, and of `[global]`.
 const KEYS: [&str; 3] = ["node_id", "address", "services"];
@@ -45,20 +45,24 @@ impl Profiles {
     /// # Ok::<(), telex::profile::Error>(())
     /// ```
     pub fn read(path: &Path, text: &str) -> Result<Profiles, Error> {
+        Profiles::from_file(&File { nth: 0, path: path.to_owned(), text: text.to_owned() })
+    }
+
+    fn from_file(file: &File) -> Result<Profiles, Error> {
         let mut problems = Vec::new();
-        let source = toml_file::Source { path, text };
-        let mut root = source.parse().map_err(ConfigError::from)?;
-        let profiles = source.profiles(&mut root, &mut problems, |name, prefix, table, problems| {
-            let of = |line| Source::Profile { name: name.to_owned(), path: path.to_owned(), line };
-            layer(source, prefix, table, of, problems)
+        let path = &file.path;
+        let mut root = file.parse().map_err(ConfigError::from)?;
+        let profiles = file.profiles(&mut root, &mut problems, |name, prefix, table, problems| {
+            let of = |line| Source::Profile { name: name.to_owned(), path: path.clone(), line };
+            layer(file, prefix, table, of, problems)
         });
         let global = root.remove_entry("global").map(|(key, value)| match value.into_inner() {
             DeValue::Table(table) => {
-                let of = |line| Source::Global { path: path.to_owned(), line };
-                layer(source, "global.", table, of, &mut problems)
+                let of = |line| Source::Global { path: path.clone(), line };
+                layer(file, "global.", table, of, &mut problems)
             }
             _ => {
-                problems.push(source.problem(&key.span(), "global", "must be a table: [global]"));
+                problems.push(file.problem(&key.span(), "global", "must be a table: [global]"));
                 Layer::default()
             }
         });
@@ -68,7 +72,7 @@ impl Profiles {
                 ["global", "profile"].into_iter(),
                 "there are [global] and [profile.NAME]",
             );
-            problems.push(source.problem(&key.span(), key.get_ref(), &text));
+            problems.push(file.problem(&key.span(), key.get_ref(), &text));
         }
         let chains = toml_file::chains(&profiles, &mut problems);
         ConfigError::check(problems)?;
@@ -89,8 +93,7 @@ impl Profiles {
     /// # Ok::<(), telex::profile::Error>(())
     /// ```
     pub fn load(path: &Path) -> Result<Profiles, Error> {
-        let text = toml_file::load(path).map_err(ConfigError::from)?;
-        Profiles::read(path, &text)
+        Profiles::from_file(&File::load(0, path).map_err(ConfigError::from)?)
     }
 
     /// Reads the user's own file, `telex/profiles.toml` in the folder [`config_home`]. There need not be one.
@@ -118,7 +121,7 @@ fn config_home_of(config_home: Option<OsString>, home: Option<OsString>) -> Opti
 
 /// What a table sets. `of` tells where, by the line.
 fn layer(
-    source: toml_file::Source<'_>,
+    file: &File,
     prefix: &str,
     table: DeTable<'_>,
     of: impl Fn(usize) -> Source,
@@ -126,8 +129,8 @@ fn layer(
 ) -> Layer {
     let mut layer = Layer::default();
     for (key, value) in table {
-        if let Err(wrong) = set(&mut layer, key.get_ref(), &value, of(source.line(&key.span()))) {
-            problems.push(source.place(prefix, &key).problem(wrong));
+        if let Err(wrong) = set(&mut layer, key.get_ref(), &value, of(file.line(&key.span()))) {
+            problems.push(file.place(prefix, &key).problem(wrong));
         }
     }
     layer

@@ -2,6 +2,7 @@
 //! Never: what is a fault.
 
 use std::fmt;
+use std::path::Path;
 
 /// All that is wrong with a configuration, for the person who wrote it: one fault a line, as
 /// `FILE:LINE: KEY: what is wrong; what would be right`, or with an option of the command line in
@@ -12,21 +13,28 @@ pub struct ConfigError(Vec<Problem>);
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
-    /// Its line in the file; `usize::MAX` for what is not in the file.
+    /// Its file's place in the order of all; `usize::MAX` for what is in none.
+    pub file: usize,
+    /// Its line; 0 for what is wrong with the file.
     pub line: usize,
     /// The whole sentence, its place included.
     pub text: String,
 }
 
 impl Problem {
-    /// A fault outside of the file.
+    /// A fault outside of the files.
     pub(crate) fn outside(text: String) -> Problem {
-        Problem { line: usize::MAX, text }
+        Problem { file: usize::MAX, line: usize::MAX, text }
+    }
+
+    /// A fault of the file at `path` as a whole; `nth` is its place in the order of all.
+    pub(crate) fn of_file(nth: usize, path: &Path, why: &str) -> Problem {
+        Problem { file: nth, line: 0, text: format!("{}: {why}", path.display()) }
     }
 }
 
 impl ConfigError {
-    /// Puts the faults in the order of their lines, each once. None is no error.
+    /// Puts the faults in the order of their files and lines, each once. None is no error.
     pub(crate) fn check(mut problems: Vec<Problem>) -> Result<(), ConfigError> {
         // Profiles share their parents, and so their parents' faults.
         problems.sort();

@@ -10,8 +10,7 @@ mod value;
 
 pub use fault::ConfigError;
 pub(crate) use fault::Problem;
-pub(crate) use load::load;
-pub(crate) use place::{Place, Source};
-pub(crate) use profile::{Profiles, chains, names};
+pub(crate) use place::{File, Place};
+pub(crate) use profile::{Profile, Profiles, chains, names};
 pub(crate) use slip::no_setting;
 pub(crate) use value::{Value, Wrong};

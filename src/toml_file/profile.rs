@@ -6,24 +6,26 @@ use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
 use crate::toml_file::fault::Problem;
-use crate::toml_file::place::{Place, Source};
+use crate::toml_file::place::{File, Place};
 use crate::toml_file::value::Wrong;
 
 /// A table `[profile.NAME]`; `S` is what it sets.
 pub(crate) struct Profile<'t, S> {
+    /// Where it is given first.
+    pub place: Place<'t>,
     pub settings: S,
     /// The profile that it overlays, and where that is said.
     pub parent: Option<(String, Place<'t>)>,
 }
 
-/// The profiles of a file by their names.
+/// The profiles of one file, or of several, by their names.
 pub(crate) type Profiles<'t, S> = BTreeMap<String, Profile<'t, S>>;
 
-impl<'t> Source<'t> {
+impl File {
     /// Takes the profiles out of the tables of a file. `read` is handed the name of each, what its keys begin
     /// with in full, and its table. Every fault is added to `problems`.
-    pub(crate) fn profiles<S>(
-        self,
+    pub(crate) fn profiles<'t, S>(
+        &'t self,
         root: &mut DeTable<'t>,
         problems: &mut Vec<Problem>,
         mut read: impl FnMut(&str, &str, DeTable<'t>, &mut Vec<Problem>) -> S,
@@ -43,15 +45,16 @@ impl<'t> Source<'t> {
             };
             let prefix = format!("{key}.");
             let parent = self.parent(&prefix, &mut table, problems);
+            let place = self.place("profile.", &name);
             let name = name.into_inner().into_owned();
             let settings = read(&name, &prefix, table, problems);
-            profiles.insert(name, Profile { settings, parent });
+            profiles.insert(name, Profile { place, settings, parent });
         }
         profiles
     }
 
-    fn parent(
-        self,
+    fn parent<'t>(
+        &'t self,
         prefix: &str,
         table: &mut DeTable<'t>,
         problems: &mut Vec<Problem>,

@@ -61,6 +61,36 @@ fn one_that_is_required_is_not_lost_by_a_file_that_lacks_it() {
     telexd.wait_for_log("destroyed 1");
 }
 
+/// Nor by a drop-in that is away, or no longer names it.
+#[test]
+fn one_that_a_drop_in_brings_is_not_lost_with_it() {
+    let starter = starter("GOOD", "");
+    let (file, drop_in) = (starter.dir().join("telexd.toml"), starter.dir().join("telexd.d/rules.toml"));
+    fs::create_dir(starter.dir().join("telexd.d")).expect("a directory");
+    fs::write(&drop_in, "[[plugin]]\npath = \"rogue\"\n").expect("a drop-in");
+    let plugin_dir = format!("plugin_dir = {:?}\n", starter.dir().display().to_string());
+    fs::write(&file, &plugin_dir).expect("a configuration");
+    let telexd = starter.start();
+    let mut client = telexd.node("a");
+    let lacks = "telexd.toml with telexd.d/*.toml: has no [[plugin]] \"rogue\", which is in force and required; to \
+                 end it, write without = [\"rogue\"] above the first table";
+    let away = drop_in.with_extension("away");
+    fs::rename(&drop_in, &away).expect("renamed");
+    for text in [None, Some("# nothing\n"), Some("without = [\"other\"]\n")] {
+        text.iter().for_each(|text| fs::write(&drop_in, text).expect("a drop-in"));
+        assert_eq!(client.ask("reload", Value::Null)["error"], json!(lacks), "{text:?}");
+        assert_eq!(ask(&mut client, "a")["body"]["error"], json!("version 1"));
+    }
+    // Another file may bring it, or say that it ends.
+    fs::write(&file, plugin_dir.clone() + "[[plugin]]\npath = \"rogue\"\n").expect("a configuration");
+    fs::remove_file(&drop_in).expect("removed");
+    assert_eq!(client.ask("reload", Value::Null)["error"], Value::Null);
+    fs::write(&file, plugin_dir).expect("a configuration");
+    fs::write(&drop_in, "without = [\"rogue\"]\n").expect("a drop-in");
+    assert_eq!(client.ask("reload", Value::Null)["error"], Value::Null);
+    telexd.wait_for_log("destroyed 1");
+}
+
 #[test]
 fn one_that_lacked_a_library_is_loaded_when_that_is_there() {
     let starter = starter("GOOD", "required = false");

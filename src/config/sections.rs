@@ -1,23 +1,23 @@
-//! Knows the file: its text, its sections, and what is no TOML or no setting.
+//! Knows the sections of a file, and what in it is no TOML or no setting.
 //! Never: which section counts.
 
-use std::path::Path;
+use std::collections::btree_map;
 
 use toml::de::DeTable;
 
-use super::plugin;
+use super::plugin::{self, Plugin};
 use super::setting::{self, Setting};
-use crate::plugin_settings::PluginSettings;
-use crate::toml_file::{Place, Problem, Profiles, Source, Value, Wrong, load};
+use crate::toml_file::{File, Place, Problem, Profile, Profiles, Value, Wrong};
 
-/// The sections of a file.
+/// The sections of one file, or of several.
+#[derive(Default)]
 pub(super) struct Sections<'t> {
     /// The settings above every table.
     pub globals: Vec<Entry<'t>>,
     /// The tables `[profile.NAME]`.
     pub profiles: Profiles<'t, Vec<Entry<'t>>>,
     /// The tables `[[plugin]]`.
-    pub plugins: Vec<PluginSettings>,
+    pub plugins: Vec<Plugin<'t>>,
 }
 
 /// A setting with the value that it is given.
@@ -27,28 +27,30 @@ pub(super) struct Entry<'t> {
     pub place: Place<'t>,
 }
 
-/// The text of the file at `path`, if it is a regular one that says anything: what is in others may come once, or
-/// never, and an empty one is hardly meant.
-pub(super) fn load_again(path: &Path) -> Result<String, Problem> {
-    match std::fs::metadata(path) {
-        Ok(found) if !found.is_file() => {
-            let text = format!("{}: is no regular file; it cannot be read again", path.display());
-            Err(Problem::outside(text))
-        }
-        // Of any other fault, reading will learn too.
-        _ => load(path).and_then(|text| match text.trim_start().is_empty() {
-            true => {
-                let why = "is empty, as a file is that is being written; a comment alone means every default";
-                Err(Problem::outside(format!("{}: {why}", path.display())))
+impl<'t> Sections<'t> {
+    /// Adds the sections of a file that counts more.
+    pub(super) fn add(&mut self, later: Sections<'t>) {
+        self.globals.extend(later.globals);
+        self.plugins.extend(later.plugins);
+        for (name, profile) in later.profiles {
+            match self.profiles.entry(name) {
+                btree_map::Entry::Vacant(entry) => drop(entry.insert(profile)),
+                btree_map::Entry::Occupied(mut entry) => entry.get_mut().add(profile),
             }
-            false => Ok(text),
-        }),
+        }
     }
 }
 
-impl<'t> Source<'t> {
+impl<'t> Profile<'t, Vec<Entry<'t>>> {
+    fn add(&mut self, later: Profile<'t, Vec<Entry<'t>>>) {
+        self.settings.extend(later.settings);
+        self.parent = later.parent.or(self.parent.take());
+    }
+}
+
+impl File {
     /// Takes the text apart. The error is that it is no TOML; every other fault is added to `problems`.
-    pub(super) fn sections(self, problems: &mut Vec<Problem>) -> Result<Sections<'t>, Problem> {
+    pub(super) fn sections(&self, problems: &mut Vec<Problem>) -> Result<Sections<'_>, Problem> {
         let mut root = self.parse()?;
         let profiles = self.profiles(&mut root, problems, |_, prefix, table, problems| {
             self.entries(prefix, table, problems)
@@ -59,7 +61,12 @@ impl<'t> Source<'t> {
         Ok(Sections { globals, profiles, plugins })
     }
 
-    fn entries(self, prefix: &str, table: DeTable<'t>, problems: &mut Vec<Problem>) -> Vec<Entry<'t>> {
+    fn entries<'t>(
+        &'t self,
+        prefix: &str,
+        table: DeTable<'t>,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<Entry<'t>> {
         let mut entries = Vec::new();
         for (key, value) in table {
             let place = self.place(prefix, &key);
@@ -77,10 +84,10 @@ mod tests {
     use super::*;
 
     /// The sections of a text, and all that is wrong with it.
-    fn read(text: &str) -> (Option<Sections<'_>>, Vec<String>) {
-        let source = Source { path: Path::new("t.toml"), text };
+    fn read(text: &str) -> (Option<Sections<'static>>, Vec<String>) {
+        let file = Box::leak(Box::new(File { nth: 0, path: "t.toml".into(), text: text.to_owned() }));
         let mut problems = Vec::new();
-        let sections = source.sections(&mut problems).map_err(|problem| problems.push(problem)).ok();
+        let sections = file.sections(&mut problems).map_err(|problem| problems.push(problem)).ok();
         (sections, problems.into_iter().map(|problem| problem.text).collect())
     }
 
@@ -129,33 +136,5 @@ mod tests {
             assert!(problems[0].starts_with(told), "{}", problems[0]);
             assert_eq!(problems.len(), 1);
         }
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_read_is_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("t.toml");
-        let told = |problem: Result<String, Problem>| {
-            let text = problem.expect_err("fault").text;
-            text.strip_prefix(&path.display().to_string()).unwrap().to_owned()
-        };
-        assert!(told(load(&path)).starts_with(": cannot be read: No such file"));
-        std::fs::write(&path, b"host = 'a'\nlog_level = '\xff'").unwrap();
-        assert_eq!(told(load(&path)), ":2: is no UTF-8 text, as TOML must be");
-        std::fs::write(&path, " ".repeat((1 << 20) + 1)).unwrap();
-        assert_eq!(told(load(&path)), ": is no configuration: it is longer than 1048576 bytes");
-        std::fs::write(&path, " ".repeat(1 << 20)).unwrap();
-        assert_eq!(load(&path).map(|text| text.len()), Ok(1 << 20));
-        for empty in ["", " ", "\r\n\t\n"] {
-            std::fs::write(&path, empty).unwrap();
-            assert_eq!(load(&path), Ok(empty.to_owned()));
-            assert!(told(load_again(&path)).starts_with(": is empty, "), "{empty:?}");
-        }
-        std::fs::write(&path, "#").unwrap();
-        assert_eq!(load_again(&path), load(&path));
-        std::fs::remove_file(&path).unwrap();
-        assert_eq!(load_again(&path), load(&path));
-        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(told(load_again(&path)), ": is no regular file; it cannot be read again");
     }
 }
