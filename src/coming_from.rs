@@ -136,7 +136,7 @@
 //! | `db_set`, `db_del`, `db_family`, `db_keys`, `db_values`, `db_mon` | none | a database needs one owner: make it a port that is asked and publishes its changes to a [topic](crate::client::Handle::publish). What describes a node is its `meta` in [`Register`](crate::client::Register) |
 //! | `Kernel::snd_to_func`, `snd_on`, `eval_on` and a node's own messages (`eval`, `time`, `devnull`, …) | none | evaluation of what comes over the wire is a hole; [`Node::offer`](crate::node::Node::offer) names what others may run |
 //! | `Kernel::$WARN`, `@WARN`, `$WARNLEVEL`, `PERL_ANYEVENT_MP_WARNLEVEL` | none | the library prints nothing: errors are values, [`Handle::changes`](crate::client::Handle::changes) tells what becomes of the connection |
-//! | `PERL_ANYEVENT_MP_TRACE` | `telexd --set log_level=debug`, `telex listen` | |
+//! | `PERL_ANYEVENT_MP_TRACE` | `telex tap`, `telex log-level debug` | administrators see all messages, and take none from their receivers |
 //! | `DataConn::connect_to` | none; [`Handle::dial`](crate::client::Handle::dial) | big or binary data goes over a socket of the program's own, whose address is in its `endpoints` |
 //! | `LogCatcher::catch` | the plugins `log-file`, `log-syslog`, `log-journal` | the log of the switch. Programs publish theirs to a [topic](crate::client::Handle::publish), to which any number subscribe |
 //! | `Transport` (its protocol, hooks, greetings) | [section 15 of the protocol](crate::protocol#15-ports) | |
@@ -150,7 +150,7 @@
 //! | `mon PORT` | *not yet* |
 //! | `eval` | none: see `eval_on` above |
 //! | `shell` | *not yet* |
-//! | `trace NODE` | `telex list`: there is one switch, not a mesh to be traced |
+//! | `trace NODE` | `telex tap --to NODE`, `telex explain`: there is one switch, not a mesh to be traced |
 //! | `run` | `telexd --profile PROFILE --set KEY=VALUE`; programs have their own command |
 //! | `restart` | none: `systemctl restart` |
 //! | `setnodeid` `delnodeid` `setseeds` `delseeds` `addseed` `delseed` `setservices` `delservices` `addservice` `delservice` `profile` `delprofile` `setparent` `delparent` | an editor, on [`profiles.toml`](crate::profile); *not yet* as verbs |

@@ -53,8 +53,17 @@ pub fn check_pattern(text: &str) -> Result<(), BadTopic> {
     }
 }
 
-/// Whether `topic` is one of those that `pattern` stands for; both are in their right forms.
+/// Whether a topic, or the pattern of a subscription, is the daemon's: it begins with `telex.`.
+pub fn is_reserved(text: &str) -> bool {
+    text.starts_with("telex.")
+}
+
+/// Whether `topic` is one of those that `pattern` stands for; both are in their right forms. No wildcard stands for
+/// the first token of the daemon's own topics.
 pub fn matches(pattern: &str, topic: &str) -> bool {
+    if is_reserved(topic) && !is_reserved(pattern) {
+        return false;
+    }
     let mut topic = topic.split('.');
     for token in pattern.split('.') {
         match (token, topic.next()) {
@@ -97,6 +106,10 @@ mod tests {
             ("a.>", "a.b.c", true),
             ("a.>", "a", false),
             (">", "a", true),
+            (">", "telex.log", false),
+            ("*.log", "telex.log", false),
+            ("telex.*", "telex.log", true),
+            ("*.log", "telexes.log", true),
         ] {
             assert_eq!(matches(pattern, topic), is_one, "{pattern} {topic}");
         }

@@ -293,6 +293,8 @@ impl Shell {
             match effect {
                 Order::Note(_) | Order::Happened(_) => {}
                 Order::Do(token, Work::Reload) => self.reloads.push_back(token),
+                // They are of the process alone.
+                Order::Do(_, Work::Settings | Work::LogLevel(..)) => {}
                 // Here nothing lies between the core and who reads.
                 Order::Measure(session) => {
                     self.core.handle(Input::Measured { session, unread: 0 }, self.now, &mut self.gate);

@@ -126,7 +126,8 @@ fn copy_sources(place: &Path) -> PathBuf {
     if copy.exists() {
         fs::remove_dir_all(&copy).expect("the last copy can be removed");
     }
-    for part in ["src", "plugins", "tests/simulation", "tests/fuzz/targets", "tests/ports"] {
+    // The documentation includes programs of several tests.
+    for part in ["src", "plugins", "tests"] {
         copy_tree(&root.join(part), &copy.join(part));
     }
     let library = copy.join("src/lib.rs");

@@ -349,7 +349,7 @@ sed -i 's/^max_names = .*/max_names = 500/' /etc/telexd.toml
 registers alice
 same "the folder" "$(stat -c '%A %U %G' /var/log/telexd)" 'drwxr-x--- telexd telex'
 same "the file" "$(stat -c '%A %U %G' $log)" '-rw-r----- telexd telex'
-fields='[.MESSAGE, .PRIORITY, .SYSLOG_IDENTIFIER, .MESSAGE_ID, .TELEX_CONNECTION, .TELEX_UID] | join(" ")'
+fields='[(.MESSAGE | sub(" \\(uid 0, pid [0-9]+\\)"; "")), .PRIORITY, .SYSLOG_IDENTIFIER, .MESSAGE_ID, .TELEX_CONNECTION, .TELEX_UID] | join(" ")'
 same "the record" "$(in_journal TELEX_NODE_ID=alice TELEX_EVENT=registered | jq -r "$fields")" \
   ':1 is alice 6 telexd ce7a341dc0034a2690d77d9f2710c4aa 1 0'
 same "by its id" "$(in_journal MESSAGE_ID=ce7a341dc0034a2690d77d9f2710c4aa | jq -r .TELEX_NODE_ID)" alice

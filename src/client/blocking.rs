@@ -33,6 +33,15 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much longer than the daemon a call waits, so that it is the daemon that tells what happened.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// What became of a message to a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// So many subscribers got it.
+    pub receivers: u64,
+    /// So many had no room for it.
+    pub missed: u64,
+}
+
 /// A connection to a daemon over which one thread talks and waits.
 ///
 /// Dropped, it first finishes a line that was half written and, over TCP, waits until the daemon has taken
@@ -161,6 +170,32 @@ impl Client {
     /// Sends a signal to all that subscribe to `topic`; that nothing does is no error.
     pub fn publish(&mut self, topic: &str, body: &str) -> Result<Ticket, Error> {
         self.send(To::Topic(topic), body)
+    }
+
+    /// Publishes a signal and waits until it is in the queues of all who get it: how many these are, and how many missed
+    /// it. A daemon that knows no receipts does not answer: [`Error::GaveUp`] after `timeout`.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use std::time::Duration;
+    /// use telex::client::{Client, Receipt, default_address};
+    ///
+    /// let mut client = Client::connect(&default_address()?)?;
+    /// let receipt = client.publish_for_receipt("nothing.hears.this", "1", Duration::from_secs(5))?;
+    /// assert_eq!(receipt, Receipt { receivers: 0, missed: 0 });
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
+    pub fn publish_for_receipt(
+        &mut self,
+        topic: &str,
+        body: &str,
+        timeout: Duration,
+    ) -> Result<Receipt, Error> {
+        let (ticket, new) =
+            self.put(timeout, |session, out| session.publish_for_receipt(topic, body, out))?;
+        let told = self.answer(ticket, new, timeout)?.body_value();
+        let count = |name: &str| told[name].as_u64().unwrap_or_default();
+        Ok(Receipt { receivers: count("receivers"), missed: count("missed") })
     }
 
     /// Sends a request and waits for its reply. The daemon is told the timeout (up to an hour) and answers

@@ -98,6 +98,16 @@ impl Outgoing {
         self.write(&Head::new("signal", to), body, out)
     }
 
+    /// Appends a signal to a topic that the daemon answers when all have it.
+    pub(super) fn publish_for_receipt(
+        &mut self,
+        topic: &str,
+        body: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<Ticket, Unsendable> {
+        self.write(&Head { receipt: true, ..Head::new("signal", To::Topic(topic)) }, body, out)
+    }
+
     /// Appends a request.
     pub(super) fn request(
         &mut self,
@@ -148,11 +158,13 @@ struct Head<'a> {
     from: Option<&'a str>,
     to: To<'a>,
     timeout: Option<Duration>,
+    /// Whether its publisher wants to be told how many got it.
+    receipt: bool,
 }
 
 impl<'a> Head<'a> {
     fn new(message_type: &'a str, to: To<'a>) -> Head<'a> {
-        Head { message_type, from: None, to, timeout: None }
+        Head { message_type, from: None, to, timeout: None, receipt: false }
     }
 }
 
@@ -232,6 +244,9 @@ fn write_line(
     if let Some(timeout) = head.timeout {
         let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
         object.number("timeout_ms", ms.clamp(1, TIMEOUT_MS_MAX));
+    }
+    if head.receipt {
+        object.boolean("receipt", true);
     }
     let body = trimmed(body);
     if !body.is_empty() {

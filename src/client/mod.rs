@@ -170,7 +170,7 @@ mod undialled;
 pub(crate) mod unique;
 mod unsendable;
 
-pub use blocking::Client;
+pub use blocking::{Client, Receipt};
 pub use error::Error;
 pub use fault::Fault;
 #[doc(hidden)]

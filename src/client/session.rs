@@ -128,6 +128,31 @@ impl Session {
         Ok(ticket)
     }
 
+    /// Appends a signal to a topic to `out`, and waits for the daemon's receipt from now on: an answer whose body has
+    /// `receivers`, how many subscribers got it, and `missed`, how many had no room (PROTOCOL.md section 6). An error
+    /// leaves `out` as it was.
+    ///
+    /// ```
+    /// use telex::client::Session;
+    ///
+    /// let (mut session, mut out) = (Session::new("4f1c"), Vec::new());
+    /// session.publish_for_receipt("sensor.hall", "21", &mut out)?;
+    /// let line = r#"{"message_id":"4f1c-1","message_type":"signal","topic":"sensor.hall","receipt":true,"body":21}"#;
+    /// assert_eq!(String::from_utf8_lossy(&out), format!("{line}\n"));
+    /// assert_eq!(session.pending(), 1);
+    /// # Ok::<(), telex::client::Unsendable>(())
+    /// ```
+    pub fn publish_for_receipt(
+        &mut self,
+        topic: &str,
+        body: &str,
+        out: &mut Vec<u8>,
+    ) -> Result<Ticket, Unsendable> {
+        let ticket = self.outgoing.publish_for_receipt(topic, body, out)?;
+        self.pending.insert(ticket.0);
+        Ok(ticket)
+    }
+
     /// Appends the reply to `request` to `out`. The members of a `body` that is an object stand in the reply's
     /// body beside `in_reply_to`, with `"error":null` if it has no `error`; any other JSON stands in it as
     /// `result`, and an empty text as nothing. An error leaves `out` as it was.

@@ -65,13 +65,7 @@ macro_rules! setting {
 }
 
 const TIMEOUT: Time = Time(Duration::from_millis(1), Duration::from_secs(3600));
-const LEVELS: Word<Level> = Word(&[
-    ("error", Level::Error),
-    ("warning", Level::Warning),
-    ("notice", Level::Notice),
-    ("info", Level::Info),
-    ("debug", Level::Debug),
-]);
+const LEVELS: Word<Level> = Word(Level::WORDS);
 const SHARERS: Word<SharedNames> = Word(&[("user", SharedNames::User), ("any", SharedNames::Any)]);
 
 /// Every setting, in the order in which they are shown.

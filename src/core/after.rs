@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::SessionKey;
+use crate::core::emission::Emission;
 use crate::core::event::Subject;
 use crate::core::happening::Party;
 use crate::core::order::Reason;
 use crate::core::outbox::{Origin, Outbox};
 use crate::core::table::node::Instance;
-use crate::core::table::requests::RequestKey;
+use crate::core::table::requests::{Asked, RequestKey};
 use crate::core::table::topics::Search;
 use crate::wire::message::Id;
 
@@ -34,6 +35,8 @@ pub(crate) enum After {
     Undelivered(Box<Undelivered>),
     /// A message to a topic that has many subscribers.
     Publication(Box<Publication>),
+    /// A signal of the daemon's own, to one of its topics.
+    Emission(Box<Emission>),
     /// The daemon ends: everybody has to be told.
     Stop(Box<Stop>),
 }
@@ -108,6 +111,26 @@ pub(crate) struct Publication {
     pub(crate) ended: u64,
     /// Of a request, when it is over. It is handed to all of them at once.
     pub(crate) deadline: Option<Duration>,
+    /// What has come of it so far.
+    pub(crate) reached: Reached,
+    /// The signal as it is to be answered when all are served, if its publisher wants a receipt.
+    pub(crate) receipt: Option<Box<Asked>>,
+}
+
+/// What has come of a message to a topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// Into so many queues it has been put.
+    pub(crate) receivers: usize,
+    /// So many had no room.
+    pub(crate) missed: usize,
+}
+
+impl Reached {
+    pub(crate) fn add(&mut self, more: Reached) {
+        self.receivers += more.receivers;
+        self.missed += more.missed;
+    }
 }
 
 /// An end of the daemon that is being told.
@@ -144,6 +167,7 @@ impl After {
                     + publication.search.kept_bytes()
                     + receivers * size_of::<SessionKey>()
             }
+            After::Emission(emission) => size_of::<Emission>() + emission.kept_bytes(),
             // Nothing is refused any more.
             After::Stop(_) => 0,
         };

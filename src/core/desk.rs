@@ -88,6 +88,18 @@ impl Desk {
         self.now.mono
     }
 
+    /// The time as queues note it: milliseconds, beginning anew every 49 days.
+    pub(crate) fn queued_at(&self) -> u32 {
+        #[expect(clippy::cast_possible_truncation, reason = "the clock begins anew")]
+        let at = self.now.mono.as_millis() as u32;
+        at
+    }
+
+    /// How long a line has been queued, in milliseconds.
+    pub(crate) fn queued_for(&self, at: u32) -> u32 {
+        self.queued_at().wrapping_sub(at)
+    }
+
     /// Counts work for the call in hand.
     pub(crate) fn works(&mut self, units: usize) {
         self.effort.call += units;

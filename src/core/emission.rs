@@ -2,7 +2,9 @@
 //! Never: which plugin wants it, who gets it, or why.
 
 use std::fmt;
+use std::time::Duration;
 
+use crate::core::event::Note;
 use crate::core::own_line::write_own_id;
 use crate::limits::DEPTH_MAX;
 use crate::name::{BadName, NodeAddress};
@@ -72,6 +74,43 @@ impl Emission {
             return Err(BadEmission::TooLong);
         }
         Ok(emission)
+    }
+
+    /// A record of the log, for the topic `telex.log` (PROTOCOL.md section 6). `time` is since 1970.
+    pub fn of_record(note: &Note, time: Duration) -> Emission {
+        Emission::own("telex.log", "log", |body| {
+            body.seconds("time", time).string("level", note.level.word()).string("record", note.event.word());
+            body.string("message", &note.text);
+            if let Some(number) = note.about.number {
+                body.string("unique_id", &format!(":{number}"));
+            }
+            if let Some(node_id) = &note.about.node_id {
+                body.string("node_id", node_id);
+            }
+            if let Some(uid) = note.about.uid {
+                body.number("uid", uid);
+            }
+            if let Some(plugin) = &note.about.plugin {
+                body.string("plugin", plugin);
+            }
+            body.raw("fields", note.fields.as_bytes());
+        })
+    }
+
+    /// A signal of the daemon's own to one of its topics.
+    pub(crate) fn own(topic: &str, event: &str, fill: impl FnOnce(&mut Object<'_>)) -> Emission {
+        let mut body = Vec::new();
+        let mut object = Object::begin(&mut body);
+        object.string("event", event);
+        fill(&mut object);
+        object.end();
+        let body = String::from_utf8(body).unwrap_or_default();
+        Emission { to: None, topic: Some(topic.to_owned()), body }
+    }
+
+    /// The memory of its texts.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.topic.as_ref().map_or(0, String::len) + self.body.len()
     }
 
     /// The line, without its LF, with the daemon's `id`-th id.

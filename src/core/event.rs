@@ -38,6 +38,9 @@ events! {
     Broken => "broken",
     /// A connection is disconnected for what it did not read. `queue_bytes`: what waited for it.
     Stalled => "stalled",
+    /// A connection misses messages to topics, which it does not read fast enough; at most once a minute. `count`:
+    /// how many since the last such record; `missed`: how many in all; `queue_bytes`: what waits for it.
+    Lagged => "lagged",
     /// A connection is gone for everybody else. `reason`, as in `node_down`; `node_ids` that went with it.
     Left => "left",
     /// The last of a connection: it has got what it was owed, or could be given no more.
@@ -67,8 +70,24 @@ pub enum Level {
     Debug,
 }
 
+impl Level {
+    /// Every level and its word, the most severe first.
+    pub const WORDS: &[(&str, Level)] = &[
+        ("error", Level::Error),
+        ("warning", Level::Warning),
+        ("notice", Level::Notice),
+        ("info", Level::Info),
+        ("debug", Level::Debug),
+    ];
+
+    /// The word in a configuration, a record and a request.
+    pub fn word(self) -> &'static str {
+        Level::WORDS[self as usize].0
+    }
+}
+
 /// A record for the log.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// How much it matters.
     pub level: Level,

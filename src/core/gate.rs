@@ -11,10 +11,36 @@ pub trait Gate {
     /// Looks at one message, as it came but for its `from`.
     fn judge(&mut self, judged: &Judged<'_>) -> Verdict;
 
+    /// What would become of a message, without anything coming of that; for `explain`.
+    fn explain(&mut self, judged: &Judged<'_>) -> Explained {
+        let _ = judged;
+        Explained { rulings: Vec::new(), verdict: Verdict::Pass }
+    }
+
     /// What each judge has counted, in their order; for `stats`.
     fn counters(&self) -> Vec<Counters> {
         Vec::new()
     }
+}
+
+/// What would become of a message.
+#[derive(Debug)]
+pub struct Explained {
+    /// What each judge that looks at it says, in their order, up to the one that decides.
+    pub rulings: Vec<Ruling>,
+    /// What that comes to.
+    pub verdict: Verdict,
+}
+
+/// What one judge says.
+#[derive(Debug)]
+pub struct Ruling {
+    /// Its name.
+    pub filter: String,
+    /// The word of its verdict; none if it cannot be asked without something coming of it.
+    pub verdict: Option<&'static str>,
+    /// Why, for people, where there is a reason.
+    pub reason: Option<String>,
 }
 
 /// What one judge has counted since it was made.

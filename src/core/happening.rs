@@ -51,3 +51,17 @@ pub enum Happening {
     #[expect(missing_docs, reason = "the names are those of the protocol")]
     Disconnected { reason: Reason },
 }
+
+impl Happening {
+    /// The word for an administrator (PROTOCOL.md section 7, `telex.peers`).
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Happening::Connected => "connected",
+            Happening::Registered { .. } => "registered",
+            Happening::Unregistered { .. } => "unregistered",
+            Happening::Subscribed { .. } => "subscribed",
+            Happening::Unsubscribed { .. } => "unsubscribed",
+            Happening::Disconnected { .. } => "disconnected",
+        }
+    }
+}

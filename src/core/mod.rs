@@ -21,6 +21,7 @@
 //!   ├ Rows       who waits for room, in which order   (Row, with its receiver)
 //!   ├ Stalls     who takes too little                 (Watch, with its session)
 //!   ├ Budget     every counted byte, and its bound    (Kept)
+//!   ├ Traffic    what is published of late
 //!   ├ table/     Registry, Topics, Requests, Watchers, Timers: who holds, subscribes, owes, watches, when
 //!   └ Desk       the time, Limits, Tuning, Stats, Orders to the shell, Consequences, Effort
 //! ```
@@ -59,6 +60,7 @@ mod sessions;
 mod stalls;
 mod stats;
 mod table;
+mod traffic;
 mod tuning;
 
 use std::io::IoSlice;
@@ -71,7 +73,7 @@ use crate::wire::message::Refusal;
 
 pub use emission::{BadEmission, Emission};
 pub use event::{Event, Level, Note, Subject};
-pub use gate::{Counters, Gate, Judged, OpenGate, Verdict};
+pub use gate::{Counters, Explained, Gate, Judged, OpenGate, Ruling, Verdict};
 pub use happening::{Happened, Happening, Party};
 pub use order::{Input, Order, Outcome, Reason, Reloaded, Token, Work};
 pub use peer::{Identity, Peer, Transport, User};
@@ -92,6 +94,7 @@ use table::requests::Requests;
 use table::timers::Timer;
 use table::topics::{Search, Topics};
 use table::watchers::Watchers;
+use traffic::Traffic;
 
 slotmap::new_key_type! {
     /// One connection's session. A key is never used again.
@@ -123,6 +126,8 @@ pub struct Core {
     topics: Topics,
     requests: Requests,
     watchers: Watchers,
+    /// What is published, once that was asked.
+    traffic: Option<Box<Traffic>>,
     /// Connections that were refused, for the records.
     refusals: Repeats,
     /// Plugins want to know what happens.
@@ -153,6 +158,7 @@ impl Core {
             topics: Topics::default(),
             requests: Requests::default(),
             watchers: Watchers::default(),
+            traffic: None,
             refusals: Repeats::default(),
             tells_happenings: false,
             scratch: Scratch::default(),
@@ -191,7 +197,9 @@ impl Core {
         self.desk.orders.note(Level::Debug, Event::Opened, about, text, |fields| {
             fields.string("transport", transport);
         });
-        self.sessions.open(number, peer)
+        let key = self.sessions.open(number, peer, self.desk.now.wall);
+        self.tell_peers(key, &Happening::Connected);
+        key
     }
 
     /// Whether there is room for one more connection of this peer's: to be asked before a plugin is asked

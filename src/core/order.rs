@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 use crate::core::SessionKey;
 use crate::core::emission::Emission;
@@ -100,6 +101,10 @@ pub struct Token(pub(super) RequestKey);
 pub enum Work {
     /// Read the configuration again, and apply it: `reload`.
     Reload,
+    /// Tell the settings in force: `settings`.
+    Settings,
+    /// Log from this level on, for this time if there is one: `log_level`.
+    LogLevel(Level, Option<Duration>),
 }
 
 /// What came of a [`Work`].
@@ -107,6 +112,8 @@ pub enum Work {
 pub enum Outcome<'a> {
     /// The configuration was read and applied.
     Reloaded(Reloaded<'a>),
+    /// What the reply has in its body: members of a JSON object, with its braces, on one line.
+    Told(&'a str),
     /// The work failed and nothing has changed: why, for people. The request is answered `bad_field`.
     Failed(&'a str),
 }

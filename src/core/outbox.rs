@@ -50,6 +50,28 @@ impl Class {
     }
 }
 
+/// What is kept of a line beside its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Label {
+    pub(crate) origin: Origin,
+    pub(crate) class: Class,
+    /// When it was queued, in milliseconds of a clock that begins anew every 49 days.
+    pub(crate) at: u32,
+}
+
+/// Lines that were queued within so many milliseconds may be one run: so well the age of the oldest is known.
+const RUN_MS_MAX: u32 = 100;
+
+impl Label {
+    /// Whether a line with this label may be in one run with those before it, which have the label `before`.
+    #[inline]
+    fn goes_on(self, before: Label) -> bool {
+        self.origin == before.origin
+            && self.class == before.class
+            && self.at.wrapping_sub(before.at) < RUN_MS_MAX
+    }
+}
+
 /// The queue of one receiver. Neighbouring lines of one sender and class are one run, so that a
 /// flood is one entry and not a list of messages.
 #[derive(Debug, Default)]
@@ -71,8 +93,8 @@ pub(crate) struct Outbox {
 
 #[derive(Debug)]
 struct Run {
-    origin: Origin,
-    class: Class,
+    /// Of its first line.
+    label: Label,
     len: usize,
     /// Where its bytes are, where those are not our own.
     part: Option<Part>,
@@ -132,6 +154,11 @@ impl Outbox {
         self.direct + self.answers
     }
 
+    /// When the oldest of its lines was queued, about; none if it is empty.
+    pub(crate) fn oldest_at(&self) -> Option<u32> {
+        self.runs.front().map(|run| run.label.at)
+    }
+
     /// The memory that this outbox holds for itself, without blocks.
     pub(crate) fn footprint(&self) -> usize {
         footprint(&self.bytes, &self.runs)
@@ -156,47 +183,41 @@ impl Outbox {
     }
 
     /// Appends a line.
-    pub(crate) fn push(&mut self, origin: Origin, class: Class, line: &Outgoing<'_>, tuning: &Tuning) {
-        self.append(origin, class, tuning, |bytes| line.write_to(bytes));
+    pub(crate) fn push(&mut self, label: Label, line: &Outgoing<'_>, tuning: &Tuning) {
+        self.append(label, tuning, |bytes| line.write_to(bytes));
     }
 
     /// Appends a line that is put together already, with its LF.
-    pub(crate) fn push_copy(&mut self, origin: Origin, class: Class, line: &[u8], tuning: &Tuning) {
-        self.append(origin, class, tuning, |bytes| bytes.extend_from_slice(line));
+    pub(crate) fn push_copy(&mut self, label: Label, line: &[u8], tuning: &Tuning) {
+        self.append(label, tuning, |bytes| bytes.extend_from_slice(line));
     }
 
     /// Appends a line that other outboxes share.
-    pub(crate) fn push_shared(&mut self, origin: Origin, class: Class, place: Place, blocks: &mut Blocks) {
+    pub(crate) fn push_shared(&mut self, label: Label, place: Place, blocks: &mut Blocks) {
         let Place { block, start, len } = place;
         let goes_on = |run: &Run| {
             let is_next = |part: &Part| part.block == block && part.start + run.len == start;
-            run.origin == origin && run.class == class && run.part.as_ref().is_some_and(is_next)
+            label.goes_on(run.label) && run.part.as_ref().is_some_and(is_next)
         };
         match self.runs.back_mut() {
             Some(run) if goes_on(run) => run.len += len,
             _ => {
                 blocks.hold(block);
-                self.runs.push_back(Run { origin, class, len, part: Some(Part { block, start }) });
+                self.runs.push_back(Run { label, len, part: Some(Part { block, start }) });
             }
         }
-        self.count(class, len);
+        self.count(label.class, len);
     }
 
     /// Appends a line that `write` writes, without its LF.
-    pub(crate) fn push_written(
-        &mut self,
-        origin: Origin,
-        class: Class,
-        tuning: &Tuning,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) {
-        self.append(origin, class, tuning, |bytes| {
+    pub(crate) fn push_written(&mut self, label: Label, tuning: &Tuning, write: impl FnOnce(&mut Vec<u8>)) {
+        self.append(label, tuning, |bytes| {
             write(bytes);
             bytes.push(b'\n');
         });
     }
 
-    fn append(&mut self, origin: Origin, class: Class, tuning: &Tuning, write: impl FnOnce(&mut Vec<u8>)) {
+    fn append(&mut self, label: Label, tuning: &Tuning, write: impl FnOnce(&mut Vec<u8>)) {
         if self.head > self.compacted + tuning.compact_bytes && self.head > self.bytes.len() / 2 {
             self.compact();
         }
@@ -204,10 +225,10 @@ impl Outbox {
         write(&mut self.bytes);
         let len = self.bytes.len() - before;
         match self.runs.back_mut() {
-            Some(run) if run.origin == origin && run.class == class && run.part.is_none() => run.len += len,
-            _ => self.runs.push_back(Run { origin, class, len, part: None }),
+            Some(run) if run.part.is_none() && label.goes_on(run.label) => run.len += len,
+            _ => self.runs.push_back(Run { label, len, part: None }),
         }
-        self.count(class, len);
+        self.count(label.class, len);
     }
 
     fn count(&mut self, class: Class, len: usize) {
@@ -289,7 +310,7 @@ impl Outbox {
     pub(crate) fn wrote(&mut self, mut count: usize, blocks: &mut Blocks) {
         while let Some(front) = self.runs.front() {
             let step = count.min(front.len - self.written);
-            let (ends, class) = (step == front.len - self.written, front.class);
+            let (ends, class) = (step == front.len - self.written, front.label.class);
             if front.part.is_none() {
                 self.head += step;
             }
@@ -319,7 +340,7 @@ impl Outbox {
         let bytes =
             self.bytes_of(front, self.head - if front.part.is_none() { self.written } else { 0 }, blocks);
         let again = self.written - line_start(&bytes[..self.written]);
-        let (class, is_own) = (front.class, front.part.is_none());
+        let (class, is_own) = (front.label.class, front.part.is_none());
         self.written -= again;
         if is_own {
             self.head -= again;
@@ -344,7 +365,8 @@ impl Outbox {
             let bytes = &self.bytes_of(front, start, blocks)[self.written..];
             let mut taken = 0;
             for line in bytes.split_inclusive(|&byte| byte == b'\n') {
-                effort += lost(front.origin, front.class, line.strip_suffix(b"\n").unwrap_or(line));
+                effort +=
+                    lost(front.label.origin, front.label.class, line.strip_suffix(b"\n").unwrap_or(line));
                 taken += line.len();
                 lines += 1;
                 if effort >= most {
@@ -374,11 +396,11 @@ impl Outbox {
     /// Panics if the two counts are not those of the runs.
     pub(crate) fn check(&self) {
         let bytes_of = |is_answer| -> usize {
-            self.runs.iter().filter(|run| run.class.is_answer() == is_answer).map(|run| run.len).sum()
+            self.runs.iter().filter(|run| run.label.class.is_answer() == is_answer).map(|run| run.len).sum()
         };
         let (direct, answers) = (bytes_of(false), bytes_of(true));
         let written =
-            self.runs.front().map_or(0, |front| if front.class.is_answer() { 0 } else { self.written });
+            self.runs.front().map_or(0, |front| if front.label.class.is_answer() { 0 } else { self.written });
         let answered = self.written - written;
         assert_eq!((self.direct, self.answers), (direct - written, answers - answered), "counts of a queue");
     }

@@ -7,7 +7,7 @@ use crate::core::SessionKey;
 use crate::core::own_line::AskedBy;
 use crate::core::rows::Standing;
 use crate::wire::complaint::form_meant;
-use crate::wire::envelope::Outgoing;
+use crate::wire::envelope::{Field, Outgoing};
 use crate::wire::json::write_string;
 use crate::wire::message::{Id, Kind, Message, Target};
 
@@ -31,6 +31,12 @@ pub(crate) struct Parcel<'a> {
 impl<'a> Parcel<'a> {
     pub(crate) fn is_request(&self) -> bool {
         self.message.kind == Kind::Request
+    }
+
+    /// Whether the publisher wants to be told how many got it.
+    pub(crate) fn wants_receipt(&self) -> bool {
+        matches!((&self.message.kind, &self.message.target), (Kind::Signal, Target::Topic(_)))
+            && self.message.envelope.raw(Field::Receipt) == Some("true")
     }
 
     /// How the daemon's own request of this type is spelled, for one that went to `target` and came to nothing.

@@ -1,6 +1,8 @@
 //! Knows who is at the other end of a connection, as the kernel vouches for it.
 //! Never: what they may do.
 
+use crate::wire::json::Object;
+
 /// The peer of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
@@ -73,6 +75,22 @@ impl Peer {
         match self.identity {
             Identity::Kernel { uid, .. } => uid,
             Identity::Anonymous => None,
+        }
+    }
+
+    /// Writes `uid`, `gid` and `pid`, if the kernel has said.
+    pub(crate) fn write_identity(&self, object: &mut Object<'_>) {
+        match &self.identity {
+            Identity::Kernel { uid, gid, pid } => {
+                if let Some(uid) = uid {
+                    object.number("uid", *uid);
+                }
+                if let Some(gid) = gid {
+                    object.number("gid", *gid);
+                }
+                object.number("pid", *pid);
+            }
+            Identity::Anonymous => {}
         }
     }
 

@@ -79,6 +79,18 @@ impl Pauses {
         self.0 & pause as u8 != 0
     }
 
+    /// The protocol's word for what pauses it (PROTOCOL.md section 7, `connections`).
+    pub(crate) fn word(self) -> Option<&'static str> {
+        const WORDS: [(Pause, &str); 5] = [
+            (Pause::Room, "room"),
+            (Pause::Answers, "answers"),
+            (Pause::Walk, "turn"),
+            (Pause::Turn, "turn"),
+            (Pause::Consequences, "turn"),
+        ];
+        WORDS.iter().find(|(pause, _)| self.contains(*pause)).map(|(_, word)| *word)
+    }
+
     pub(crate) fn begin(&mut self, pause: Pause) {
         self.0 |= pause as u8;
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::core::SessionKey;
 use crate::core::blocks::Blocks;
 use crate::core::desk::Desk;
-use crate::core::outbox::{Class, Origin, Outbox, Spare};
+use crate::core::outbox::{Class, Label, Origin, Outbox, Spare};
 use crate::core::own_line::write_signal;
 use crate::core::phase::{Pause, Phase};
 use crate::core::session::Session;
@@ -80,12 +80,13 @@ impl Post {
         what: Dispatch<'_>,
     ) -> bool {
         let Dispatch { origin, class, line, .. } = what;
+        let label = Label { origin, class, at: desk.queued_at() };
         if let [receiver] = *receivers
             && let Some(session) = sessions.get_mut(receiver)
             && !session.outbound.wants_sender
         {
             return self.put(receiver, session, desk, &what, |outbox, _, tuning| {
-                outbox.push(origin, class, line, tuning);
+                outbox.push(label, line, tuning);
             });
         }
         // What several get is put together once, without and with the member `sender`.
@@ -109,8 +110,8 @@ impl Post {
                 session = same;
             }
             any_broken |= self.put(receiver, session, desk, &what, |outbox, blocks, tuning| match *place {
-                Some(place) => outbox.push_shared(origin, class, place, blocks),
-                None => outbox.push_copy(origin, class, copy, tuning),
+                Some(place) => outbox.push_shared(label, place, blocks),
+                None => outbox.push_copy(label, copy, tuning),
             });
         }
         copies.iter_mut().for_each(Vec::clear);
@@ -151,8 +152,9 @@ impl Post {
             return false;
         }
         self.tell_missed(to, session, desk, choked_at);
+        let label = Label { origin: Origin::Daemon, class, at: desk.queued_at() };
         self.push(to, session, desk, (class, choked_at), |outbox, _, tuning| {
-            outbox.push_written(Origin::Daemon, class, tuning, write);
+            outbox.push_written(label, tuning, write);
         });
         true
     }
@@ -166,21 +168,22 @@ impl Post {
         desk: &mut Desk,
         choked_at: usize,
     ) {
-        if session.outbound.missed > 0 {
+        if session.untold() > 0 {
             self.say_lagged(to, session, desk, choked_at);
         }
     }
 
     #[cold]
     fn say_lagged(&mut self, to: SessionKey, session: &mut Session, desk: &mut Desk, choked_at: usize) {
-        let count = std::mem::take(&mut session.outbound.missed);
+        let count = session.outbound.lag.as_mut().map_or(0, |lag| std::mem::take(&mut lag.untold));
         let id = self.next_id();
         if session.outbound.broken {
             return;
         }
         let address = session.caller.address.clone();
+        let label = Label { origin: Origin::Daemon, class: Class::Daemon, at: desk.queued_at() };
         self.push(to, session, desk, (Class::Daemon, choked_at), |outbox, _, tuning| {
-            outbox.push_written(Origin::Daemon, Class::Daemon, tuning, |out| {
+            outbox.push_written(label, tuning, |out| {
                 write_signal(out, id, &address, "lagged", |body| {
                     body.number("count", count);
                 });
@@ -204,6 +207,7 @@ impl Post {
         push(outbox, &mut self.blocks, &self.tuning);
         self.bytes = self.bytes + outbox.footprint() - before;
         let queued = outbox.queue_bytes();
+        outbound.lines += 1;
         desk.stats.lines_out += 1;
         desk.stats.queue_bytes_max = desk.stats.queue_bytes_max.max(queued);
         if !outbound.dirty {

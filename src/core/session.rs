@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::core::SessionKey;
 use crate::core::event::Subject;
 use crate::core::outbox::Outbox;
-use crate::core::peer::{Identity, Peer, Transport, User};
+use crate::core::peer::{Peer, Transport, User};
 use crate::core::phase::{Pauses, Phase};
 use crate::core::row::Row;
 use crate::core::stalls::Watch;
@@ -45,6 +45,8 @@ pub(crate) struct Caller {
     pub(crate) number: u64,
     /// `:N`.
     pub(crate) unique_id: Arc<str>,
+    /// When it came, in milliseconds since 1970.
+    since_ms: u64,
     pub(crate) peer: Peer,
     /// What its messages are stamped with unless they say otherwise, and what lines of the daemon's own to
     /// it are addressed to: the first node ID that it holds, else its unique id.
@@ -72,10 +74,13 @@ pub(crate) struct Inbound {
     pub(crate) greeted: bool,
     /// Broken lines since the last that was none.
     pub(crate) broken_lines: u32,
+    /// All that it ever sent.
+    pub(crate) lines: u64,
+    pub(crate) bytes: u64,
     /// Ids that it was given for messages without one.
     pub(crate) assigned_ids: u64,
     /// Where its last message went: most go where the one before went.
-    pub(crate) last_to: Option<LastTo>,
+    pub(crate) last_to: Option<Box<LastTo>>,
 }
 
 /// What waits for a connection, and what is known of its reading.
@@ -90,10 +95,23 @@ pub(crate) struct Outbound {
     pub(crate) dirty: bool,
     /// It is in the list of those to be written to at once.
     pub(crate) large: bool,
-    /// Topic messages missed since the last `lagged`.
-    pub(crate) missed: u64,
+    /// What it has missed, if it ever missed anything.
+    pub(crate) lag: Option<Box<Lag>>,
     /// Bytes that the kernel has taken for its peer, which may not have read them yet.
     pub(crate) taken: u64,
+    /// All lines that were ever queued for it.
+    pub(crate) lines: u64,
+}
+
+/// Topic messages that a connection has missed.
+#[derive(Debug, Default)]
+pub(crate) struct Lag {
+    /// Those of the last `lagged` not counted.
+    pub(crate) untold: u64,
+    pub(crate) all: u64,
+    /// Of all, those that the log tells of, and when it did last.
+    pub(crate) logged: u64,
+    pub(crate) logged_at: Duration,
 }
 
 /// What a connection holds of what all share.
@@ -102,13 +120,13 @@ pub(crate) struct Holdings {
     /// The node IDs that it holds, in the order in which it took them.
     pub(crate) names: Vec<NodeKey>,
     /// Unique parts of names (`%u`) that turned out to be taken.
-    pub(crate) taken_parts: u64,
+    pub(crate) taken_parts: u32,
     /// Its messages that find no room are refused instead of waiting.
     pub(crate) never_waits: bool,
     /// Subscriptions, monitors and taps.
-    pub(crate) subscriptions: usize,
+    pub(crate) subscriptions: u32,
     /// The memory that these take, about.
-    pub(crate) subscription_bytes: usize,
+    pub(crate) subscription_bytes: u32,
 }
 
 /// Bytes that are to be handled later. Most connections have none, and then it takes no more than a word.
@@ -207,6 +225,8 @@ pub(crate) enum Through {
     RollCall(RollCall),
     /// The nodes of a `list`.
     Nodes(Nodes),
+    /// The connections of `connections`.
+    Connections(Connections),
     /// The subscribers of a topic.
     Subscribers { topic: Box<str>, limit: usize, search: Search },
 }
@@ -228,8 +248,20 @@ pub(crate) struct Nodes {
     pub(crate) pattern: Box<str>,
     /// Those that are remembered too.
     pub(crate) all: bool,
+    /// With all that `resolve` tells of their instances.
+    pub(crate) details: bool,
     /// The last name that was looked at.
     pub(crate) after: Option<Arc<str>>,
+    pub(crate) page: Page,
+}
+
+/// The entries of `connections`, in the order of their numbers.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    /// The user whose they are; all if none.
+    pub(crate) of: Option<User>,
+    /// The last number that was looked at.
+    pub(crate) after: u64,
     pub(crate) page: Page,
 }
 
@@ -293,12 +325,13 @@ pub(crate) struct LastTo {
 }
 
 impl Session {
-    pub(crate) fn new(number: u64, peer: Peer) -> Session {
+    pub(crate) fn new(number: u64, peer: Peer, since: Duration) -> Session {
         let unique_id: Arc<str> = Arc::from(format!(":{number}"));
         let address = unique_id.clone();
+        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let greeted = peer.transport == Transport::Unix;
         Session {
-            caller: Caller { number, unique_id, peer, address, sender_member: None },
+            caller: Caller { number, unique_id, since_ms, peer, address, sender_member: None },
             phase: Phase::default(),
             departed: false,
             inbound: Inbound { greeted, ..Inbound::default() },
@@ -318,6 +351,12 @@ impl Session {
     /// Whether nothing more of what it sent can be handled now.
     pub(crate) fn is_blocked(&self) -> bool {
         !self.inbound.pauses.is_empty() || !self.phase.acts()
+    }
+
+    /// Topic messages that it has missed and was not told of yet.
+    #[inline]
+    pub(crate) fn untold(&self) -> u64 {
+        self.outbound.lag.as_ref().map_or(0, |lag| lag.untold)
     }
 
     /// Whether a message to a topic may enter its queue.
@@ -353,9 +392,9 @@ impl Session {
             + backlog.kept_bytes()
             + held
             + walk.as_deref().map_or(0, Walk::kept_bytes)
-            + last_to.as_ref().map_or(0, |last| last.to.len())
+            + last_to.as_ref().map_or(0, |last| size_of::<LastTo>() + last.to.len())
             + self.caller.sender_member.as_ref().map_or(0, |member| member.len())
-            + self.holdings.subscription_bytes
+            + self.holdings.subscription_bytes as usize
     }
 }
 
@@ -365,12 +404,18 @@ impl Walk {
             + match &self.through {
                 Through::RollCall(roll_call) => roll_call.pattern.len(),
                 Through::Nodes(nodes) => nodes.pattern.len() + nodes.page.kept_bytes(),
+                Through::Connections(connections) => connections.page.kept_bytes(),
                 Through::Subscribers { search, .. } => search.kept_bytes(),
             }
     }
 }
 
 impl Caller {
+    /// When it came, since 1970.
+    pub(crate) fn since(&self) -> Duration {
+        Duration::from_millis(self.since_ms)
+    }
+
     /// The user that it counts as.
     pub(crate) fn user(&self) -> User {
         self.peer.user()
@@ -379,18 +424,7 @@ impl Caller {
     /// Writes its identity: `unique_id`, and `uid`, `gid` and `pid` if the kernel has said.
     pub(crate) fn write_identity(&self, object: &mut Object<'_>) {
         object.string("unique_id", &self.unique_id);
-        match &self.peer.identity {
-            Identity::Kernel { uid, gid, pid } => {
-                if let Some(uid) = uid {
-                    object.number("uid", *uid);
-                }
-                if let Some(gid) = gid {
-                    object.number("gid", *gid);
-                }
-                object.number("pid", *pid);
-            }
-            Identity::Anonymous => {}
-        }
+        self.peer.write_identity(object);
     }
 
     /// The member `sender` for messages from this session, with a comma behind it.

@@ -2,8 +2,10 @@
 //! keys and numbers meet.
 //! Never: what a connection does.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::time::Duration;
 
 use slotmap::SlotMap;
 
@@ -17,7 +19,7 @@ use crate::core::session::Session;
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     sessions: SlotMap<SessionKey, Session>,
-    by_number: HashMap<u64, SessionKey>,
+    by_number: BTreeMap<u64, SessionKey>,
     users: HashMap<User, usize>,
     /// Those of them that have departed, and how many of each user.
     departed: usize,
@@ -27,9 +29,9 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn open(&mut self, number: u64, peer: Peer) -> SessionKey {
+    pub(crate) fn open(&mut self, number: u64, peer: Peer, since: Duration) -> SessionKey {
         *self.users.entry(peer.user()).or_default() += 1;
-        let key = self.sessions.insert(Session::new(number, peer));
+        let key = self.sessions.insert(Session::new(number, peer, since));
         self.by_number.insert(number, key);
         key
     }
@@ -119,9 +121,13 @@ impl Sessions {
 
     /// Every connection, in the order of the numbers.
     pub(crate) fn in_order(&self) -> Vec<SessionKey> {
-        let mut all: Vec<_> = self.iter().map(|(key, session)| (session.caller.number, key)).collect();
-        all.sort_unstable();
-        all.into_iter().map(|(_, key)| key).collect()
+        self.by_number.values().copied().collect()
+    }
+
+    /// Those whose numbers are beyond `number`, in the order of these.
+    pub(crate) fn behind(&self, number: u64) -> impl Iterator<Item = (SessionKey, &Session)> {
+        let keys = self.by_number.range((Bound::Excluded(number), Bound::Unbounded));
+        keys.filter_map(|(_, &key)| Some((key, self.get(key)?)))
     }
 
     /// A connection as it is now, for a record.

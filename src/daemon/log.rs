@@ -10,17 +10,27 @@ use crate::sys::{BackgroundWriter, is_journal};
 /// How long the daemon's end waits for stderr to take what is left.
 const END_MAX: Duration = Duration::from_secs(1);
 
+/// Of the records of one turn so many are published. The log itself has all.
+const PUBLISHED_MAX: usize = 1000;
+
 /// The log. On stderr it is one line per record, with a level in front that the journal understands if it is
 /// the journal that reads (sd-daemon(3)).
 #[derive(Debug)]
 pub(super) struct Log {
+    /// As the configuration has it.
     level: Level,
+    /// What an administrator has put in its place, and until when that holds.
+    asked: Option<(Level, Option<Duration>)>,
     for_journal: bool,
     stderr: BackgroundWriter,
     /// Plugins take the records.
     is_for_plugins: bool,
     /// Those that they have not been handed yet.
     waiting: Vec<Note>,
+    /// Administrators subscribe to the records.
+    publishes: bool,
+    /// Those that are not published yet.
+    published: Vec<Note>,
 }
 
 impl Log {
@@ -32,7 +42,16 @@ impl Log {
             line(for_journal, Level::Warning, &text)
         };
         let stderr = BackgroundWriter::start(io::stderr(), dropped)?;
-        Ok(Log { level, for_journal, stderr, is_for_plugins: false, waiting: Vec::new() })
+        Ok(Log {
+            level,
+            asked: None,
+            for_journal,
+            stderr,
+            is_for_plugins: false,
+            waiting: Vec::new(),
+            publishes: false,
+            published: Vec::new(),
+        })
     }
 
     /// Whether records wait for plugins from now on.
@@ -49,8 +68,46 @@ impl Log {
         self.level = level;
     }
 
+    /// Puts another level in the place of the configuration's, until that is taken back.
+    pub(super) fn set_level_until(&mut self, level: Level, until: Option<Duration>) {
+        self.asked = Some((level, until));
+    }
+
+    /// The level of the configuration is in force again, if it was not; says which.
+    pub(super) fn take_back_level(&mut self) -> Option<Level> {
+        self.asked.take().map(|_| self.level)
+    }
+
+    /// When that is due by itself.
+    pub(super) fn deadline(&self) -> Option<Duration> {
+        self.asked.and_then(|(_, until)| until)
+    }
+
+    /// Whether records are kept for [`Log::take_published`] too.
+    pub(super) fn publishes(&mut self, publishes: bool) {
+        self.publishes = publishes;
+    }
+
+    /// The records that are to be published.
+    pub(super) fn take_published(&mut self) -> Vec<Note> {
+        std::mem::take(&mut self.published)
+    }
+
+    /// Whether there are any.
+    pub(super) fn has_published(&self) -> bool {
+        !self.published.is_empty()
+    }
+
     pub(super) fn note(&mut self, note: Note) {
-        let Some(note) = self.wanted(note) else { return };
+        if let Some(note) = self.wanted(note) {
+            self.take(note);
+        }
+    }
+
+    fn take(&mut self, note: Note) {
+        if self.publishes && self.published.len() < PUBLISHED_MAX {
+            self.published.push(note.clone());
+        }
         match self.is_for_plugins {
             true => self.waiting.push(note),
             false => self.write(&note),
@@ -65,7 +122,7 @@ impl Log {
     }
 
     fn wanted(&self, mut note: Note) -> Option<Note> {
-        if note.level > self.level {
+        if note.level > self.asked.map_or(self.level, |(level, _)| level) {
             return None;
         }
         // A peer's words may stand in it: no line end of theirs begins a record of its own.
@@ -87,9 +144,13 @@ impl Log {
         self.say(Level::Notice, text);
     }
 
+    /// Says something of the log itself, whatever its level is.
+    pub(super) fn announce(&mut self, text: &str) {
+        self.take(own_note(Level::Notice, text));
+    }
+
     fn say(&mut self, level: Level, text: &str) {
-        let (about, fields) = (Subject::default(), "{}".to_owned());
-        self.note(Note { level, event: Event::Daemon, about, text: text.to_owned(), fields });
+        self.note(own_note(level, text));
     }
 
     /// Writes a record to stderr.
@@ -109,17 +170,16 @@ impl Drop for Log {
     }
 }
 
+fn own_note(level: Level, text: &str) -> Note {
+    let (about, fields) = (Subject::default(), "{}".to_owned());
+    Note { level, event: Event::Daemon, about, text: text.to_owned(), fields }
+}
+
 /// A record as stderr has it.
 fn line(for_journal: bool, level: Level, text: &str) -> String {
-    let (number, word) = match level {
-        Level::Error => (3, "error"),
-        Level::Warning => (4, "warning"),
-        Level::Notice => (5, "notice"),
-        Level::Info => (6, "info"),
-        Level::Debug => (7, "debug"),
-    };
+    // syslog(3) counts on from LOG_ERR.
     match for_journal {
-        true => format!("<{number}>{text}\n"),
-        false => format!("telexd: {word}: {text}\n"),
+        true => format!("<{}>{text}\n", level as u8 + 3),
+        false => format!("telexd: {}: {text}\n", level.word()),
     }
 }

@@ -15,6 +15,7 @@ mod place;
 mod reach;
 mod reload;
 mod serve;
+mod settings;
 mod switch;
 mod turn;
 
@@ -120,7 +121,15 @@ impl Daemon {
             service_manager,
             waker,
             sockets,
-            switch: Switch { core, plugins, log, numbers, troubles, reloads: Vec::new() },
+            switch: Switch {
+                core,
+                plugins,
+                log,
+                numbers,
+                troubles,
+                reloads: Vec::new(),
+                wants_settings: Vec::new(),
+            },
             catch_up: CatchUp::default(),
             wants_reload: false,
             reloading: None,

@@ -177,6 +177,7 @@ impl Daemon {
             or_nothing(&applied),
             or_nothing(&restart)
         ));
+        self.switch.take_back_log_level();
         self.put_plugins_in_force(fresh);
         config.warnings.iter().for_each(|text| self.switch.log.warn(text));
         self.config = config;

@@ -2,7 +2,7 @@
 //! Never: when anything is due.
 
 use crate::clock::Now;
-use crate::core::{Core, Input, Order, SessionKey, Token, Work};
+use crate::core::{Core, Emission, Input, Order, Outcome, SessionKey, Token, Work};
 use crate::daemon::accept::Troubles;
 use crate::daemon::log::Log;
 use crate::net;
@@ -23,6 +23,8 @@ pub(super) struct Switch {
     pub(super) troubles: Troubles,
     /// Requests for a reload that has not begun.
     pub(super) reloads: Vec<Token>,
+    /// Requests for the settings in force.
+    pub(super) wants_settings: Vec<Token>,
 }
 
 impl Switch {
@@ -57,6 +59,13 @@ impl Switch {
             Order::Note(note) => self.log.note(note),
             Order::Happened(happened) => self.plugins.happened(&happened),
             Order::Do(token, Work::Reload) => self.reloads.push(token),
+            Order::Do(token, Work::Settings) => self.wants_settings.push(token),
+            Order::Do(token, Work::LogLevel(level, time)) => {
+                self.log.set_level_until(level, time.map(|time| now.mono + time));
+                let text = format!("an administrator has the log begin at {}", level.word());
+                self.log.announce(&text);
+                self.core.handle(Input::Done { token, outcome: Outcome::Told("{}") }, now, &mut self.plugins);
+            }
             Order::Resume(session) => sockets.resume(session),
             Order::Measure(session) => {
                 if let Some(stream) = sockets.stream(session) {
@@ -65,6 +74,29 @@ impl Switch {
                 }
             }
             Order::Close(session) => sockets.close(session),
+        }
+    }
+
+    /// Publishes what has been logged, for administrators that subscribe to it, and takes back a level of the log whose
+    /// time is over.
+    pub(super) fn publish_log(&mut self, sockets: &mut Sockets, now: Now) {
+        if self.log.deadline().is_some_and(|at| at <= now.mono) {
+            self.take_back_log_level();
+        }
+        self.log.publishes(self.core.publishes_log());
+        let published = self.log.take_published();
+        for note in &published {
+            self.core.handle(Input::Emitted(&Emission::of_record(note, now.wall)), now, &mut self.plugins);
+        }
+        if !published.is_empty() {
+            self.carry_out(sockets, now);
+        }
+    }
+
+    /// The level of the configuration is in force again.
+    pub(super) fn take_back_log_level(&mut self) {
+        if let Some(level) = self.log.take_back_level() {
+            self.log.announce(&format!("the log begins at {} again", level.word()));
         }
     }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::Now;
-use crate::core::{Input, SessionKey};
+use crate::core::{Input, Outcome, SessionKey};
 use crate::daemon::{Daemon, FILES, SIGNALS};
 use crate::net::{Found, Ready};
 use crate::sys::{Signal, State};
@@ -44,8 +44,19 @@ impl Daemon {
         while let Some(error) = self.service_manager.next_failure() {
             self.switch.log.warn(&format!("cannot tell the service manager: {error}"));
         }
+        self.tell_settings(now);
+        self.switch.publish_log(&mut self.sockets, now);
         self.switch.write_all(&mut self.sockets, now);
         self.switch.hand_over_log(now);
+    }
+
+    /// Answers those that want to know the settings in force.
+    fn tell_settings(&mut self, now: Now) {
+        for token in std::mem::take(&mut self.switch.wants_settings) {
+            let told = self.settings();
+            let outcome = Outcome::Told(&told);
+            self.switch.tell(Input::Done { token, outcome }, &mut self.sockets, now);
+        }
     }
 
     /// Whether an ordered end is over.
@@ -55,13 +66,14 @@ impl Daemon {
 
     /// When the next turn begins at the latest, as far as the sockets do not say; none: with the next event.
     pub(super) fn deadline(&mut self, now: Duration) -> Option<Duration> {
-        if self.switch.plugins.has_notes() {
+        if self.switch.plugins.has_notes() || self.switch.log.has_published() {
             return Some(now);
         }
         let timer = self.switch.plugins.next_deadline(now);
         let files = self.reach.deadline().filter(|_| self.stop_at.is_none());
         let core = self.switch.core.next_deadline();
-        let deadlines = [core, self.stop_at, timer, self.reload_deadline(), files];
+        let log = self.switch.log.deadline();
+        let deadlines = [core, self.stop_at, timer, self.reload_deadline(), files, log];
         deadlines.into_iter().flatten().min()
     }
 

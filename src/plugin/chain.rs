@@ -10,7 +10,7 @@ use super::ffi::{Call, Replaced};
 use super::pace::{Late, Task};
 use super::slot::Slot;
 use super::view;
-use crate::core::{Counters, Event, Judged, Level, Note, Subject, Verdict};
+use crate::core::{Counters, Event, Explained, Judged, Level, Note, Ruling, Subject, Verdict};
 use crate::plugin_settings::OnFault;
 use crate::wire::envelope::Envelope;
 use crate::wire::json::Object;
@@ -111,6 +111,86 @@ impl Chain {
         if verdict == Verdict::Pass { Verdict::Replace(line) } else { verdict }
     }
 
+    /// What the filters would say of a message, without anything coming of it. One that does not know that it may be
+    /// asked so is passed over.
+    pub(super) fn explain(&mut self, judged: &Judged<'_>) -> Explained {
+        self.call.set_dry(true);
+        let mut explained = Explained { rulings: Vec::new(), verdict: Verdict::Pass };
+        self.explain_from(0, judged, judged.message, &mut explained);
+        self.call.set_dry(false);
+        explained
+    }
+
+    fn explain_from(
+        &mut self,
+        first: usize,
+        judged: &Judged<'_>,
+        message: &Message<'_>,
+        explained: &mut Explained,
+    ) {
+        for nth in first..self.filters.len() {
+            let at = self.filters[nth];
+            let Slot { instance, settings, is_out, .. } = &self.slots[at];
+            if !instance.interests.iter().any(|interest| interest.covers(message, judged.from)) {
+                continue;
+            }
+            let filter = settings.name.clone();
+            if !instance.knows_dry && !is_out {
+                let reason = Some("not asked".to_owned());
+                explained.rulings.push(Ruling { filter, verdict: None, reason });
+                continue;
+            }
+            let (verdict, reason) = match self.look(at, judged, message) {
+                Outcome::Pass => (Verdict::Pass, None),
+                Outcome::Drop => (Verdict::Drop, None),
+                Outcome::Reject(reason) => {
+                    (Verdict::Reject { filter: filter.clone(), reason: reason.clone() }, Some(reason))
+                }
+                Outcome::Replace(line) => (Verdict::Replace(line), None),
+            };
+            explained.rulings.push(Ruling { filter, verdict: Some(verdict.word()), reason });
+            if verdict == Verdict::Pass {
+                continue;
+            }
+            explained.verdict = verdict;
+            if let Verdict::Replace(line) = &explained.verdict {
+                let line = line.clone();
+                if let Ok(envelope) = Envelope::scan(&line)
+                    && let Ok(message) = Message::read(&envelope)
+                {
+                    self.explain_from(nth + 1, judged, &message, explained);
+                }
+            }
+            return;
+        }
+    }
+
+    /// What a filter would answer. Nothing of it is counted, and no fault is a strike.
+    fn look(&mut self, at: usize, judged: &Judged<'_>, message: &Message<'_>) -> Outcome {
+        if self.slots[at].is_out {
+            return self.fare_by_fault(at);
+        }
+        self.node_ids.clear();
+        self.node_ids.extend(judged.node_ids().map(Str::of));
+        let sender = view::peer(judged.number, judged.unique_id, judged.peer, &self.node_ids);
+        let seen = view::message(&sender, judged.from, message);
+        match self.slots[at].instance.judge(&seen, &self.call) {
+            raw::PASS => Outcome::Pass,
+            raw::DROP => Outcome::Drop,
+            raw::REJECT => Outcome::Reject(self.refused_for()),
+            raw::REPLACE => match self.replaced(message) {
+                Ok(line) => Outcome::Replace(line),
+                Err(NoLine::TooLong(why)) => Outcome::Reject(why),
+                Err(NoLine::Wrong(_)) => self.fare_by_fault(at),
+            },
+            _ => self.fare_by_fault(at),
+        }
+    }
+
+    fn refused_for(&self) -> String {
+        self.call.take_reason().unwrap_or_else(|| "a filter refused it".to_owned())
+    }
+
     /// A function of its own, so that the search for filters that want a message has little to set up.
     #[inline(never)]
     fn judge_by(&mut self, at: usize, judged: &Judged<'_>, message: &Message<'_>) -> Outcome {
@@ -167,7 +247,7 @@ impl Chain {
             }
             raw::REJECT => {
                 counters.reject += 1;
-                Outcome::Reject(self.call.take_reason().unwrap_or_else(|| "a filter refused it".to_owned()))
+                Outcome::Reject(self.refused_for())
             }
             raw::REPLACE => match self.replaced(message) {
                 Ok(line) => {

@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use telex_plugin::raw;
 
-use crate::core::{Counters, Emission, Gate, Happened, Judged, Level, Note, Peer, Verdict};
+use crate::core::{Counters, Emission, Explained, Gate, Happened, Judged, Level, Note, Peer, Verdict};
 use crate::plugin_settings::PluginSettings;
 
 use chain::Chain;
@@ -318,6 +318,10 @@ impl Plugins {
 impl Gate for Plugins {
     fn judge(&mut self, judged: &Judged<'_>) -> Verdict {
         if self.chain.has_filters() { self.chain.judge(judged) } else { Verdict::Pass }
+    }
+
+    fn explain(&mut self, judged: &Judged<'_>) -> Explained {
+        self.chain.explain(judged)
     }
 
     fn counters(&self) -> Vec<Counters> {

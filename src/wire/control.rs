@@ -4,10 +4,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use crate::limits::{ADDRESS_BYTES_MAX, ENDPOINTS_MAX, META_BYTES_MAX, NAME_BYTES_MAX, PAGE_ENTRIES_MAX};
+use crate::name::NodeAddress;
 use crate::topic::check_pattern;
 use crate::wire::code::Code;
 use crate::wire::envelope::Value;
@@ -22,19 +26,55 @@ const NOT_YET: &[&str] =
 #[expect(missing_docs, reason = "the names are those of the protocol")]
 pub enum Ask<'a> {
     Register(Box<Register<'a>>),
-    Unregister { node_id: Cow<'a, str> },
+    Unregister {
+        node_id: Cow<'a, str>,
+    },
     Subscribe(Subscription<'a>),
     Unsubscribe(Subscription<'a>),
-    Monitor { pattern: Cow<'a, str> },
-    Unmonitor { pattern: Cow<'a, str> },
-    Resolve { node_id: Cow<'a, str> },
-    List { pattern: Option<Cow<'a, str>>, all: bool, after: Option<Cow<'a, str>>, limit: usize },
-    Subscribers { topic: Cow<'a, str>, limit: usize },
+    Monitor {
+        pattern: Cow<'a, str>,
+    },
+    Unmonitor {
+        pattern: Cow<'a, str>,
+    },
+    Resolve {
+        node_id: Cow<'a, str>,
+    },
+    List {
+        pattern: Option<Cow<'a, str>>,
+        all: bool,
+        details: bool,
+        after: Option<Cow<'a, str>>,
+        limit: usize,
+    },
+    Connections {
+        after: u64,
+        limit: usize,
+    },
+    Topics {
+        limit: usize,
+    },
+    Subscribers {
+        topic: Cow<'a, str>,
+        limit: usize,
+    },
+    Explain {
+        message: &'a str,
+        speaker: Option<u64>,
+    },
+    Settings,
+    LogLevel {
+        level: Cow<'a, str>,
+        time: Option<Duration>,
+    },
     Whoami,
     Ping,
     Stats,
-    Kill { target: Victim<'a>, reason: Option<Cow<'a, str>> },
-    Tap(Box<Patterns<'a>>),
+    Kill {
+        target: Victim<'a>,
+        reason: Option<Cow<'a, str>>,
+    },
+    Tap(Box<Tap<'a>>),
     Untap(Box<Patterns<'a>>),
     Reload,
 }
@@ -104,6 +144,17 @@ pub enum Victim<'a> {
     Unique(Cow<'a, str>),
 }
 
+/// Which messages a tap is told of, and how much of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tap<'a> {
+    /// Which it looks at.
+    pub patterns: Patterns<'a>,
+    /// The longest part of a line that is copied, in bytes; none for whole lines.
+    pub snap_bytes: Option<usize>,
+    /// Of so many messages that match one is told, at least 1.
+    pub sample: u64,
+}
+
 /// The patterns of a tap; an absent one matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the protocol")]
@@ -112,6 +163,8 @@ pub struct Patterns<'a> {
     pub to: Option<Cow<'a, str>>,
     pub topic: Option<Cow<'a, str>>,
     pub message_type: Option<Cow<'a, str>>,
+    pub unique_id: Option<Cow<'a, str>>,
+    pub uid: Option<u32>,
 }
 
 /// Whether requests of this type are the daemon's own, built or not.
@@ -121,6 +174,19 @@ pub fn is_daemons(message_type: &str) -> bool {
 }
 
 impl<'a> Ask<'a> {
+    /// Whether administrators alone may ask for this.
+    pub fn is_for_administrators(&self) -> bool {
+        matches!(
+            self,
+            Ask::Kill { .. }
+                | Ask::LogLevel { .. }
+                | Ask::Reload
+                | Ask::Settings
+                | Ask::Tap(_)
+                | Ask::Topics { .. }
+        )
+    }
+
     /// Reads the request of type `message_type` with the body `body`, as it stands in the line. An
     /// absent body and null are an empty one.
     pub fn read(message_type: &str, body: Option<&'a str>) -> Result<Ask<'a>, Refusal> {
@@ -138,6 +204,7 @@ impl<'a> Ask<'a> {
                 Ask::List {
                     pattern: fields.text("match", NAME_BYTES_MAX)?,
                     all: fields.flag("all")?.unwrap_or(false),
+                    details: fields.flag("details")?.unwrap_or(false),
                     after: fields.text("after", NAME_BYTES_MAX)?,
                     limit: fields.limit()?,
                 }
@@ -153,11 +220,26 @@ impl<'a> Ask<'a> {
                 })?;
                 Ask::Subscribers { topic, limit: fields.limit()? }
             }
+            "connections" => {
+                let fields = fields()?;
+                Ask::Connections { after: fields.unique_id("after")?.unwrap_or(0), limit: fields.limit()? }
+            }
+            "topics" => Ask::Topics { limit: fields()?.limit()? },
             "whoami" => Ask::Whoami,
             "ping" => Ask::Ping,
             "stats" => Ask::Stats,
+            "explain" => {
+                let fields = fields()?;
+                Ask::Explain { message: fields.message()?, speaker: fields.unique_id("as")? }
+            }
+            "settings" => Ask::Settings,
+            "log_level" => {
+                let fields = fields()?;
+                let time = fields.integer("for_ms", 1)?.map(Duration::from_millis);
+                Ask::LogLevel { level: fields.needed("level", NAME_BYTES_MAX)?, time }
+            }
             "kill" => Ask::read_kill(&fields()?)?,
-            "tap" => Ask::Tap(Box::new(Patterns::read(&fields()?)?)),
+            "tap" => Ask::Tap(Box::new(Tap::read(&fields()?)?)),
             "untap" => Ask::Untap(Box::new(Patterns::read(&fields()?)?)),
             "reload" => Ask::Reload,
             _ => {
@@ -220,6 +302,22 @@ impl<'a> Subscription<'a> {
     }
 }
 
+impl<'a> Tap<'a> {
+    fn read(fields: &Fields<'a>) -> Result<Tap<'a>, Refusal> {
+        Ok(Tap {
+            patterns: Patterns::read(fields)?,
+            snap_bytes: fields.integer("snap_bytes", 1)?,
+            sample: fields.integer("sample", 1)?.unwrap_or(1),
+        })
+    }
+
+    /// This tap, owned.
+    pub fn into_owned(self) -> Tap<'static> {
+        let Tap { patterns, snap_bytes, sample } = self;
+        Tap { patterns: patterns.into_owned(), snap_bytes, sample }
+    }
+}
+
 impl<'a> Patterns<'a> {
     fn read(fields: &Fields<'a>) -> Result<Patterns<'a>, Refusal> {
         Ok(Patterns {
@@ -227,6 +325,8 @@ impl<'a> Patterns<'a> {
             to: fields.text("to", ADDRESS_BYTES_MAX)?,
             topic: fields.text("topic", NAME_BYTES_MAX)?,
             message_type: fields.text("message_type", ADDRESS_BYTES_MAX)?,
+            unique_id: fields.text("unique_id", NAME_BYTES_MAX)?,
+            uid: fields.integer("uid", 0)?,
         })
     }
 
@@ -243,6 +343,8 @@ impl<'a> Patterns<'a> {
             to: own(self.to),
             topic: own(self.topic),
             message_type: own(self.message_type),
+            unique_id: own(self.unique_id),
+            uid: self.uid,
         }
     }
 }
@@ -305,6 +407,36 @@ impl<'a> Fields<'a> {
         Err(Refusal::bad_field("body.limit", raw, "an integer from 1 on (more than 1000 is taken as 1000)"))
     }
 
+    /// An integer from `least` on.
+    fn integer<T: FromStr + PartialOrd + fmt::Display>(
+        &self,
+        name: &str,
+        least: T,
+    ) -> Result<Option<T>, Refusal> {
+        let Some(raw) = self.raw(name) else { return Ok(None) };
+        match raw.parse() {
+            Ok(number) if number >= least => Ok(Some(number)),
+            _ => Err(Refusal::bad_field(
+                &format!("body.{name}"),
+                raw,
+                &format!("an integer from {least} on, of up to {} bits", 8 * size_of::<T>()),
+            )),
+        }
+    }
+
+    /// The number of a connection, which is written `:N`.
+    fn unique_id(&self, name: &str) -> Result<Option<u64>, Refusal> {
+        let Some(text) = self.text(name, NAME_BYTES_MAX)? else { return Ok(None) };
+        match NodeAddress::parse(&text) {
+            Ok(NodeAddress::Unique(number)) if !text.contains('#') => Ok(Some(number)),
+            _ => Err(Refusal::bad_field(
+                &format!("body.{name}"),
+                self.raw(name).unwrap_or_default(),
+                "a unique id, such as \":7\"",
+            )),
+        }
+    }
+
     fn endpoints(&self) -> Result<Option<Vec<Cow<'a, str>>>, Refusal> {
         let Some(raw) = self.raw("endpoints") else { return Ok(None) };
         let right = "an array of up to 16 strings of 1 to 255 bytes";
@@ -315,6 +447,16 @@ impl<'a> Fields<'a> {
         }
         let item = |item: &&'a RawValue| string("body.endpoints", Value::new(item.get()), NAME_BYTES_MAX);
         items.iter().map(item).collect::<Result<_, _>>().map(Some)
+    }
+
+    fn message(&self) -> Result<&'a str, Refusal> {
+        match self.raw("message") {
+            Some(raw) if raw.starts_with('{') => Ok(raw),
+            Some(raw) => {
+                Err(Refusal::bad_field("body.message", raw, "an object: a line as it would be sent"))
+            }
+            None => Err(Refusal::missing_field("body.message", "an object: a line as it would be sent")),
+        }
     }
 
     fn meta(&self) -> Result<Option<&'a str>, Refusal> {
@@ -346,7 +488,7 @@ mod tests {
         assert_eq!(Ask::read("whoami", Some("null")), Ok(Ask::Whoami));
         assert_eq!(
             Ask::read("list", Some(r#"{"limit":99999999999999999999999,"after":"x"}"#)),
-            Ok(Ask::List { pattern: None, all: false, after: Some("x".into()), limit: 1000 })
+            Ok(Ask::List { pattern: None, all: false, details: false, after: Some("x".into()), limit: 1000 })
         );
     }
 
@@ -372,6 +514,13 @@ mod tests {
             ("subscribe", r#"{"topic":"a..b"}"#, Code::BadField, "topic"),
             ("subscribe", r#"{"topic":"a","group":null}"#, Code::BadField, "group"),
             ("subscribers", r#"{"topic":"a.*"}"#, Code::BadField, "topic"),
+            ("connections", r#"{"after":"bob"}"#, Code::BadField, "a unique id, such as \":7\""),
+            ("connections", r#"{"after":":7#x"}"#, Code::BadField, "after"),
+            ("connections", r#"{"after":7}"#, Code::BadField, "after"),
+            ("tap", r#"{"sample":0}"#, Code::BadField, "an integer from 1 on"),
+            ("tap", r#"{"snap_bytes":1.5}"#, Code::BadField, "snap_bytes"),
+            ("tap", r#"{"uid":4294967296}"#, Code::BadField, "of up to 32 bits"),
+            ("tap", r#"{"uid":"root"}"#, Code::BadField, "uid"),
             ("list", r#"{"limit":0}"#, Code::BadField, "limit"),
             ("list", r#"{"limit":-1}"#, Code::BadField, "limit"),
             ("list", r#"{"limit":1.5}"#, Code::BadField, "limit"),

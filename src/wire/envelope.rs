@@ -25,10 +25,22 @@ pub enum Field {
     Key,
     Sender,
     SpoolId,
+    Receipt,
 }
 
-const FIELDS: [&str; 10] =
-    ["message_id", "message_type", "from", "to", "topic", "body", "timeout_ms", "key", "sender", "spool_id"];
+const FIELDS: [&str; 11] = [
+    "message_id",
+    "message_type",
+    "from",
+    "to",
+    "topic",
+    "body",
+    "timeout_ms",
+    "key",
+    "sender",
+    "spool_id",
+    "receipt",
+];
 
 impl Field {
     /// The member's name on the wire.
@@ -45,6 +57,7 @@ impl Field {
             4 => named(name, b"from", Field::From).or_else(|| named(name, b"body", Field::Body)),
             5 => named(name, b"topic", Field::Topic),
             6 => named(name, b"sender", Field::Sender),
+            7 => named(name, b"receipt", Field::Receipt),
             8 => named(name, b"spool_id", Field::SpoolId),
             10 => named(name, b"message_id", Field::MessageId)
                 .or_else(|| named(name, b"timeout_ms", Field::TimeoutMs)),

@@ -51,6 +51,16 @@ pub fn excerpt(raw: &str) -> Cow<'_, str> {
     }
 }
 
+/// As much of a text as takes `bytes` bytes at most.
+#[doc(hidden)]
+pub fn beginning(text: &str, bytes: usize) -> &str {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// A `message_id`: a string or an integer. Two are equal if both their JSON type and their text are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Id<'a> {

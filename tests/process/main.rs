@@ -26,5 +26,6 @@ mod stuck;
 #[path = "../support/mod.rs"]
 mod support;
 mod unmapped;
+mod watching;
 mod ways;
 mod web;

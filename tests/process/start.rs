@@ -312,8 +312,10 @@ fn a_user_without_permission_cannot_connect() {
 fn the_socket_file_is_removed_only_where_it_is_still_its_own() {
     let mut telexd = Telexd::start();
     let path = telexd.dir().join("telex.sock");
-    fs::remove_file(&path).unwrap();
-    let _other = UnixListener::bind(&path).unwrap();
+    // In one step: a file that is only removed is made again.
+    let others = telexd.dir().join("other.sock");
+    let _other = UnixListener::bind(&others).unwrap();
+    fs::rename(&others, &path).unwrap();
     telexd.stop();
     assert!(path.exists(), "it is another's by now");
 

@@ -233,7 +233,9 @@ fn check_log(at: &str, record: &str, log: &Path) {
     let (level, message) = record.split_once(": ").unwrap();
     let is_it = |line: &str| {
         let words: Vec<&str> = line.splitn(4, ' ').collect();
-        matches!(words[..], [_, its_level, _, its_message] if (its_level, its_message) == (level, message))
+        let message = without_process(message);
+        matches!(words[..], [_, its_level, _, its_message]
+            if its_level == level && without_process(its_message) == message)
     };
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -246,12 +248,17 @@ fn check_log(at: &str, record: &str, log: &Path) {
     }
 }
 
+/// A record without the numbers of a process and its user, which are others each time.
+fn without_process(text: &str) -> &str {
+    text.split_once(" (uid ").map_or(text, |(record, _)| record)
+}
+
 fn check_line(at: &str, expected: &str, shown: Option<String>, json: bool, desk: &Desk) {
     let (shown_folder, folder) = &desk.shown_folder;
     let expected = expected.replace(shown_folder, folder.to_str().unwrap());
     let Some(shown) = shown else { panic!("{at}: nothing more is shown, but the page has: {expected}") };
     let is_alike = match json {
-        false => shown == expected,
+        false => without_process(&shown) == without_process(&expected),
         true => {
             let parse = |line: &str| serde_json::from_str::<Value>(line);
             let expected = parse(&expected).unwrap_or_else(|error| panic!("{at}: {error}: {expected}"));

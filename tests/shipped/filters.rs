@@ -344,10 +344,58 @@ fn example_refuses_or_replaces_as_its_readme_says() {
         let told = refusal(&call(&mut alice, "heat", "alice", body), "filter-example");
         assert!(readme.contains(&format!("\n    {told}\n")), "{told}");
     }
+    // It does not know that it may only be asked.
+    let message = json!({"message_type": "heat", "to": "alice", "body": "warm"});
+    let told = alice.ask_well("explain", json!({"message": message}));
+    let ruling = json!({"filter": "filter-example", "verdict": null, "reason": "not asked"});
+    assert_eq!((&told["verdicts"], &told["refusal"]), (&json!([ruling]), &Value::Null));
     let lenient = strict.replace("config = { strict = true }\n", "");
     assert_ne!(lenient, strict);
     configure(telexd.dir(), &lenient);
     telexd.signal(Signal::SIGHUP);
     let is_lenient = || call(&mut alice, "heat", "alice", json!({"celsius": 30})) == json!({"celsius": 25});
     wait_until("who asks for more gets 25", is_lenient);
+}
+
+#[test]
+fn explain_asks_the_filters_and_nothing_comes_of_it() {
+    let configuration = |_: &Path| {
+        "[[plugin]]\npath = \"filter-acl\"\n[plugin.config]\ndefault = \"allow\"\n\
+         rule = [{ deny.send = \"secret\" }]\n\
+         [[plugin]]\npath = \"filter-rate\"\n[plugin.config]\n\
+         limits = [{ per = \"connection\", messages_per_second = 0.001 }]\n"
+            .to_owned()
+    };
+    let telexd = starter(&["filter-acl", "filter-rate"], configuration).start();
+    let mut worker = telexd.client();
+    worker.register("worker");
+    let mut client = telexd.client();
+    let explain = |client: &mut Client, to: &str| {
+        let message = json!({"message_type": "ask", "to": to});
+        client.ask_well("explain", json!({"message": message}))
+    };
+    let pass = |filter: &str| json!({"filter": filter, "verdict": "pass", "reason": null});
+    for _ in 0..3 {
+        let told = explain(&mut client, "worker");
+        assert_eq!(told["verdicts"], json!([pass("filter-acl"), pass("filter-rate")]));
+        assert_eq!((&told["refusal"], &told["receivers"][0]["has_room"]), (&Value::Null, &json!(true)));
+    }
+    let told = explain(&mut client, "secret");
+    let reason = "send \"ask\" to \"secret\" is denied by rule 1";
+    let reject = json!({"filter": "filter-acl", "verdict": "reject", "reason": reason});
+    assert_eq!(told["verdicts"], json!([reject]));
+    assert_eq!(told["refusal"], json!({"code": "denied", "error": reason, "filter": "filter-acl"}));
+    assert!(!telexd.log().contains("secret"), "{}", telexd.log());
+    // The bucket is as full as ever, and then empty.
+    client.send(&json!({"message_id": 1, "message_type": "ask", "to": "worker"}));
+    assert_eq!(worker.message()["message_id"], 1);
+    let told = explain(&mut client, "worker");
+    assert_eq!(told["verdicts"][1]["verdict"], "reject", "{told}");
+    assert_eq!(told["refusal"]["filter"], "filter-rate");
+    let counted = |stats: &Value, name: &str| {
+        let plugins = stats["plugins"].as_array().expect("plugins").clone();
+        plugins.iter().find(|plugin| plugin["name"] == name).expect("it is there")["reject"].clone()
+    };
+    let stats = client.stats();
+    assert_eq!((counted(&stats, "filter-acl"), counted(&stats, "filter-rate")), (json!(0), json!(0)));
 }

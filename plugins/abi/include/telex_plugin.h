@@ -40,7 +40,7 @@ extern "C" {
 /* Of this page. A descriptor with another one is refused. */
 #define TELEX_ABI 1u
 /* What has been added to this page since it had that number. */
-#define TELEX_MINOR 2u
+#define TELEX_MINOR 3u
 
 /* Text or JSON: UTF-8, no NUL at its end, `data` and `len` bytes behind it. Something that is not there has
  * `data` null; an empty text has not. Each function says what it makes of one that is not there. */
@@ -244,7 +244,8 @@ enum { TELEX_FIELD_TO = 1, TELEX_FIELD_TOPIC = 2, TELEX_FIELD_TYPE = 3, TELEX_FI
 typedef struct telex_call telex_call;
 struct telex_call {
     uint32_t size;
-    uint32_t reserved;
+    /* TELEX_CALL_DRY, or 0. */
+    uint32_t flags;
     void *context;
     /* Why the message or the connection is refused, for people; goes with TELEX_REJECT. The last one
      * counts; one that is not there takes it back, and without any the sender is told only that he is
@@ -277,6 +278,13 @@ struct telex_call {
      * version 2: telex_replace_at looks whether it is there. */
     int32_t (*replace_at)(const telex_call *call, telex_str pointer, telex_str json);
 };
+
+/* In `flags` while a message is being judged: somebody asks what would become of it (the daemon's request `explain`),
+ * and it goes nowhere. The verdict is to be the one that a real message would get, and nothing is to come of it: no
+ * bucket is charged, nothing is learned, counted or logged. What is emitted is not sent. Only an instance that knows
+ * this is asked: one of which `extension` gives something (what is not looked at) for TELEX_DRY. Minor version 3. */
+#define TELEX_CALL_DRY 1u
+#define TELEX_DRY "telex.dry/1"
 
 /* `call->replace_at`, or TELEX_FAULT if the daemon is older than that. */
 static inline int32_t telex_replace_at(const telex_call *call, telex_str pointer, telex_str json) {

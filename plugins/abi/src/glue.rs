@@ -192,6 +192,19 @@ pub mod filter {
     }
 }
 
+/// `telex.dry/1`: the plugin looks at [`Call::is_dry`].
+pub mod dry {
+    use super::*;
+
+    /// Its name.
+    pub const ID: &str = raw::DRY;
+
+    /// Anything that is there.
+    pub fn table<T: Filter>() -> Table {
+        Table(std::ptr::from_ref(&raw::CALL_DRY).cast())
+    }
+}
+
 /// `telex.events/1`.
 pub mod events {
     use super::*;

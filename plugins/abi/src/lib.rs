@@ -73,7 +73,7 @@ mod view;
 use std::fmt;
 
 #[doc(hidden)]
-pub use glue::{Exported, Table, descriptor, events, filter, log};
+pub use glue::{Exported, Table, descriptor, dry, events, filter, log};
 pub use pattern::matches;
 pub use view::{Call, Event, Host, Message, Peer, Record};
 

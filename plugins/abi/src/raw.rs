@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_void};
 
 pub const MAGIC: u32 = 0x584c_4554;
 pub const ABI: u32 = 1;
-pub const MINOR: u32 = 2;
+pub const MINOR: u32 = 3;
 
 pub const OK: i32 = 0;
 pub const PASS: i32 = 0;
@@ -56,6 +56,10 @@ pub const TIMER: u32 = 10;
 pub const LOG: &str = "telex.log/1";
 pub const FILTER: &str = "telex.filter/1";
 pub const EVENTS: &str = "telex.events/1";
+/// `TELEX_DRY`.
+pub const DRY: &str = "telex.dry/1";
+/// `TELEX_CALL_DRY`.
+pub const CALL_DRY: u32 = 1;
 
 /// `telex_str`: borrowed text.
 #[repr(C)]
@@ -153,7 +157,7 @@ pub struct Message {
 #[derive(Debug)]
 pub struct Call {
     pub size: u32,
-    pub reserved: u32,
+    pub flags: u32,
     pub context: *mut c_void,
     pub reason: unsafe extern "C" fn(call: *const Call, text: Str) -> i32,
     pub replace: unsafe extern "C" fn(call: *const Call, field: i32, value: Str) -> i32,

@@ -84,6 +84,12 @@ impl<'a> Call<'a> {
         Call(raw)
     }
 
+    /// Whether somebody only asks what would become of the message: the verdict is to be the same, and nothing is to
+    /// come of it. Only of a plugin that exports `dry`.
+    pub fn is_dry(&self) -> bool {
+        self.0.flags & raw::CALL_DRY != 0
+    }
+
     pub(crate) fn reason(&self, reason: &str) {
         // SAFETY: the call is under way.
         unsafe { (self.0.reason)(self.0, Str::of(reason)) };

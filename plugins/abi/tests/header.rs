@@ -91,7 +91,7 @@ fn facts() -> Facts {
     );
     layout!(
         facts,
-        "telex_call" = raw::Call { size, reserved, context, reason, replace, value, emit, replace_at }
+        "telex_call" = raw::Call { size, flags, context, reason, replace, value, emit, replace_at }
     );
     layout!(
         facts,

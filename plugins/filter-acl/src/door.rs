@@ -164,6 +164,18 @@ impl Door {
         Verdict::Pass
     }
 
+    /// The verdict on a message of which only that is asked.
+    pub fn look(&self, said: &Said<'_>) -> Verdict {
+        let Some(attempt) = Attempt::of(said) else { return Verdict::Pass };
+        match self.objections(&said.sender, attempt).first() {
+            // What is learned passes.
+            Some((attempt, decision)) if self.learned.is_none() => {
+                Verdict::Reject(format!("{} is {}", attempt.words(), words(*decision)))
+            }
+            _ => Verdict::Pass,
+        }
+    }
+
     /// What the message tries to do that is denied, or, where rules are learned, not allowed by any yet.
     /// Empty, it takes no memory.
     fn objections<'a>(&self, sender: &Sender<'_>, attempt: Attempt<'a>) -> Vec<(Attempt<'a>, Decision)> {

@@ -50,7 +50,7 @@ impl Plugin for Acl {
 }
 
 impl Filter for Acl {
-    fn judge(&mut self, message: &Message<'_>, _: &Call<'_>) -> Verdict {
+    fn judge(&mut self, message: &Message<'_>, call: &Call<'_>) -> Verdict {
         let peer = message.sender();
         let said = Said {
             sender: Sender {
@@ -68,6 +68,9 @@ impl Filter for Acl {
             topic: message.topic(),
             value: &|pointer| message.value(pointer),
         };
+        if call.is_dry() {
+            return self.door.look(&said);
+        }
         let host = self.host;
         self.door.judge(&said, &mut |warning| host.log(Level::Warning, warning))
     }
@@ -97,4 +100,4 @@ impl Events for Acl {
     }
 }
 
-telex_plugin::export!(Acl, filter, events);
+telex_plugin::export!(Acl, filter, events, dry);

@@ -115,6 +115,11 @@ impl Peer {
         let verdict = self.says(line, |said| door.judge(said, &mut |text| log.push(text.to_owned())));
         (verdict, log)
     }
+
+    /// What would become of a line.
+    pub(crate) fn looks(&self, door: &Door, line: &str) -> Verdict {
+        self.says(line, |said| door.look(said))
+    }
 }
 
 /// Reads a configuration that is written in TOML, as people do.

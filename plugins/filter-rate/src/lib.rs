@@ -31,9 +31,9 @@ impl Plugin for Rate {
 }
 
 impl Filter for Rate {
-    fn judge(&mut self, message: &Message<'_>, _: &Call<'_>) -> Verdict {
+    fn judge(&mut self, message: &Message<'_>, call: &Call<'_>) -> Verdict {
         let now = self.began.elapsed().as_nanos() as u64;
-        match self.limits.take(&sent(message), now) {
+        match self.limits.judge(&sent(message), now, call.is_dry()) {
             Ok(()) => Verdict::Pass,
             Err(refusal) => match refusal.action() {
                 Action::Drop => Verdict::Drop,
@@ -87,4 +87,4 @@ fn sent<'a>(message: &'a Message<'_>) -> Sent<'a> {
     }
 }
 
-telex_plugin::export!(Rate, filter, events);
+telex_plugin::export!(Rate, filter, events, dry);

@@ -64,8 +64,8 @@ impl Limits {
 
     /// Takes what a message costs from the buckets of all limits that it falls under, or else from none. One that
     /// names its users or groups is the last of them. The limit that has no room for longest is the one that is told
-    /// of.
-    pub(crate) fn take(&mut self, sent: &Sent<'_>, now: u64) -> Result<(), Refusal<'_>> {
+    /// of. If it is only asked (`is_dry`), nothing is taken.
+    pub(crate) fn judge(&mut self, sent: &Sent<'_>, now: u64, is_dry: bool) -> Result<(), Refusal<'_>> {
         self.taken.clear();
         let mut refused: Option<(u64, usize, &str, Rate)> = None;
         for (at, (limit, buckets)) in self.limits.iter().enumerate() {
@@ -91,10 +91,17 @@ impl Limits {
         if let Some((wait, at, unit, rate)) = refused {
             return Err(Refusal { limit: &self.limits[at].0, unit, rate, wait });
         }
-        for (at, who, full_at) in self.taken.drain(..) {
-            self.limits[at].1.set(who, full_at);
+        if !is_dry {
+            for (at, who, full_at) in self.taken.drain(..) {
+                self.limits[at].1.set(who, full_at);
+            }
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn take(&mut self, sent: &Sent<'_>, now: u64) -> Result<(), Refusal<'_>> {
+        self.judge(sent, now, false)
     }
 
     /// Whether users or groups have been looked up.

@@ -67,3 +67,16 @@ fn what_is_wrong_with_the_configuration_is_told() {
     let told = start(r#"{"per":"everybody","messages_per_second":1}"#).err().unwrap();
     assert!(told.starts_with("limit 1: per: unknown variant `everybody`"), "{told}");
 }
+
+#[test]
+fn what_is_only_asked_takes_nothing_from_a_bucket() {
+    let mut daemon = start(r#"{"per":"connection","messages_per_second":0.001}"#).unwrap();
+    let alice = Peer::default();
+    for _ in 0..3 {
+        assert_eq!(daemon.explain(&alice, ASK), Some(Verdict::Pass));
+    }
+    assert_eq!(daemon.judge(&alice, ASK), Some(Verdict::Pass));
+    let Some(Verdict::Reject(asked)) = daemon.explain(&alice, ASK) else { panic!("it would be refused") };
+    assert!(asked.starts_with("limit \"1\" is reached"), "{asked}");
+    assert!(matches!(daemon.judge(&alice, ASK), Some(Verdict::Reject(_))));
+}

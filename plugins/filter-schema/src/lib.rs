@@ -40,4 +40,5 @@ impl Filter for Schema {
     }
 }
 
-telex_plugin::export!(Schema, filter);
+// Its verdict is all that it does.
+telex_plugin::export!(Schema, filter, dry);

@@ -13,6 +13,7 @@ pub const MESSAGE_IDS: &[(&str, &str)] = &[
     ("refused", "4c5e11b20d204b6689153d1eda0c339d"),
     ("registered", "ce7a341dc0034a2690d77d9f2710c4aa"),
     ("unregistered", "d2ee1da333ca4c069934ee5b07d5a8a0"),
+    ("lagged", "f54266d881cdf61108af3bb2c61ea96c"),
     ("left", "b6d30b936bae45de9842784087c4e921"),
     ("closed", "bc875299d4ad41b6a2f7efc77d005ac6"),
     ("stalled", "17cc87ae690f4bc1b468c90aebb81874"),

@@ -7,12 +7,13 @@ use crate::core::order::{Order, Outcome, Token, Work};
 use crate::core::own_line::AskedBy;
 use crate::core::parcel::Parcel;
 use crate::core::phase::Phase;
-use crate::core::table::requests::{Asked, RequestKey};
+use crate::core::table::requests::{Asked, LegKey, RequestKey};
 use crate::core::table::timers::Timer;
 use crate::core::{Core, SessionKey};
+use crate::name::NodeAddress;
 use crate::wire::code::Code;
 use crate::wire::complaint::form_meant;
-use crate::wire::message::{Id, Refusal, excerpt};
+use crate::wire::message::{Id, Refusal, Target, excerpt};
 
 impl Core {
     /// Tells the sender that its message goes nowhere: a request by its reply, all else by an error.
@@ -21,6 +22,12 @@ impl Core {
             true => self.say_error_reply(parcel.sender, parcel.asked(), refusal),
             false => self.say_error(parcel.sender, Some(parcel.from), refusal, Some(parcel.id), |_| {}),
         };
+        if self.topics.has_own() && parcel.message.target != Target::Daemon {
+            let mut line = Vec::new();
+            parcel.line.write_to(&mut line);
+            line.pop();
+            self.tell_undeliverable(refusal.code, &line);
+        }
         // One that has waited had been let in: that is a fate.
         if !told && parcel.standing.ticket.is_some() {
             self.desk.stats.untold += 1;
@@ -105,17 +112,39 @@ impl Core {
     /// Answers a request by what came of the work that was ordered for it.
     pub(in crate::core) fn done(&mut self, Token(key): Token, outcome: Outcome<'_>) {
         let Some((what, _)) = self.requests.close(key) else { return };
-        let reloaded = match outcome {
-            Outcome::Reloaded(reloaded) => reloaded,
+        match outcome {
+            Outcome::Reloaded(reloaded) => self.say_reply(what.asker, what.borrowed(), |body| {
+                body.strings("applied", reloaded.applied.iter().copied());
+                body.strings("restart", reloaded.restart.iter().copied());
+            }),
+            Outcome::Told(object) => {
+                let members = object.trim_start_matches('{').trim_end_matches('}');
+                self.say_reply(what.asker, what.borrowed(), |body| body.members(members.as_bytes()));
+            }
             Outcome::Failed(why) => {
                 return self.end_request(&what, false, &Refusal::new(Code::BadField, why));
             }
-        };
-        self.say_reply(what.asker, what.borrowed(), |body| {
-            body.strings("applied", reloaded.applied.iter().copied());
-            body.strings("restart", reloaded.restart.iter().copied());
-        });
+        }
         self.request_closed(what.asker);
+    }
+
+    /// Finds what a reply of `receiver`'s answers: by the address that the request was sent from, or by the
+    /// asker's unique id. A request whose time is over is not answered any more, though it may not have been
+    /// told yet.
+    pub(super) fn find_owed(
+        &mut self,
+        receiver: SessionKey,
+        id: &Id<'_>,
+        target: &Target<'_>,
+    ) -> Option<LegKey> {
+        let Target::Address(to) = target else { return None };
+        let leg = self.requests.find_leg(receiver, to, id).or_else(|| {
+            let NodeAddress::Unique(number) = NodeAddress::parse(to).ok()? else { return None };
+            let asker = self.sessions.of_number(number).filter(|_| !to.contains('#'))?;
+            self.requests.find_leg_to(receiver, asker, id)
+        })?;
+        let is_due = self.requests.request_of(leg).is_some_and(|request| self.end_if_due(request));
+        (!is_due).then_some(leg)
     }
 
     /// Takes note that a request is over.

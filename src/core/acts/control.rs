@@ -7,18 +7,20 @@ use std::sync::Arc;
 use crate::core::acts::answer::asked;
 use crate::core::acts::memory::SHORT_BYTES;
 use crate::core::desk::LINE_EFFORT;
+use crate::core::event::Level;
 use crate::core::gate::Gate;
 use crate::core::happening::Happening;
 use crate::core::order::{Reason, Work};
 use crate::core::parcel::Parcel;
 use crate::core::phase::Pause;
-use crate::core::session::{Nodes, Through};
+use crate::core::session::{Connections, Nodes, Through};
 use crate::core::table::topics::Search;
 use crate::core::{Core, SessionKey};
 use crate::limits::DEPTH_MAX;
 use crate::name::NodeAddress;
+use crate::topic::is_reserved;
 use crate::wire::code::Code;
-use crate::wire::control::{Ask, Patterns, Subscription, Victim};
+use crate::wire::control::{Ask, Patterns, Subscription, Tap, Victim};
 use crate::wire::envelope::{Field, nests_within};
 use crate::wire::message::{Refusal, excerpt};
 
@@ -27,7 +29,7 @@ const HOLDING_BYTES: usize = 256;
 
 impl Core {
     /// Answers a request to the daemon.
-    pub(super) fn control(&mut self, parcel: &Parcel<'_>, gate: &dyn Gate) {
+    pub(super) fn control(&mut self, parcel: &Parcel<'_>, gate: &mut dyn Gate) {
         let body = parcel.message.envelope.raw(Field::Body);
         let done = match Ask::read(&parcel.message.message_type, body) {
             Ok(ask) => self.comply(parcel, ask, body, gate),
@@ -43,31 +45,46 @@ impl Core {
         parcel: &Parcel<'_>,
         ask: Ask<'_>,
         body: Option<&str>,
-        gate: &dyn Gate,
+        gate: &mut dyn Gate,
     ) -> Result<(), Refusal> {
         let key = parcel.sender;
+        if ask.is_for_administrators() {
+            self.check_administrator(key, &parcel.message.message_type)?;
+        }
         match ask {
+            Ask::Explain { message, speaker } => return self.explain(parcel, message, speaker, gate),
             Ask::Register(register) => return self.register(parcel, *register),
             Ask::Unregister { node_id } => return self.unregister(parcel, &node_id),
             Ask::Monitor { .. } if self.sessions.has_departed(key) => {}
             Ask::Monitor { pattern } => return self.monitor(parcel, &pattern),
             Ask::Kill { target, reason } => return self.kill(parcel, &target, reason),
-            Ask::Reload => {
-                self.check_administrator(key, "reload")?;
-                return self.order(parcel, Work::Reload);
+            Ask::Reload => return self.order(parcel, Work::Reload),
+            Ask::Settings => return self.order(parcel, Work::Settings),
+            Ask::LogLevel { level, time } => {
+                return self.order(parcel, Work::LogLevel(read_level(&level)?, time));
             }
             Ask::Resolve { node_id } => return self.report_node(parcel, &node_id),
-            Ask::List { pattern, all, after, limit } => {
+            Ask::List { pattern, all, details, after, limit } => {
                 let pattern = pattern.as_deref().unwrap_or("*").into();
                 let after = after.as_deref().map(Arc::from);
-                let nodes = Nodes { pattern, all, after, page: self.page(limit) };
+                let nodes = Nodes { pattern, all, details, after, page: self.page(limit) };
                 self.go_on_with_nodes(key, asked(parcel), nodes);
+                return Ok(());
+            }
+            Ask::Connections { after, limit } => {
+                let of = self.user_to_show(key);
+                let connections = Connections { of, after, page: self.page(limit) };
+                self.go_on_with_connections(key, asked(parcel), connections);
                 return Ok(());
             }
             Ask::Subscribers { topic, limit } => {
                 let mut search = Search::default();
                 self.topics.begin(&mut search);
                 self.go_on_with_subscribers(key, asked(parcel), (topic.into(), limit, search));
+                return Ok(());
+            }
+            Ask::Topics { limit } => {
+                self.report_topics(parcel, limit);
                 return Ok(());
             }
             Ask::Whoami => {
@@ -82,7 +99,7 @@ impl Core {
             // It would end at once, and none hears of it.
             Ask::Subscribe(_) | Ask::Tap(_) if self.sessions.has_departed(key) => {}
             Ask::Subscribe(subscription) => self.subscribe(key, &subscription)?,
-            Ask::Tap(patterns) => self.begin_tap(key, *patterns)?,
+            Ask::Tap(tap) => self.begin_tap(key, *tap)?,
             Ask::Unsubscribe(_) | Ask::Unmonitor { .. } | Ask::Untap(_) => {
                 self.check_answer(key, 0)?;
                 self.end_watching(key, ask);
@@ -100,6 +117,9 @@ impl Core {
         match walk.through {
             Through::RollCall(roll_call) => self.go_on_with_roll_call(key, walk.asked, roll_call),
             Through::Nodes(nodes) => self.go_on_with_nodes(key, walk.asked, nodes),
+            Through::Connections(connections) => {
+                self.go_on_with_connections(key, walk.asked, connections);
+            }
             Through::Subscribers { topic, limit, search } => {
                 self.go_on_with_subscribers(key, walk.asked, (topic, limit, search));
             }
@@ -125,6 +145,9 @@ impl Core {
 
     fn subscribe(&mut self, key: SessionKey, subscription: &Subscription<'_>) -> Result<(), Refusal> {
         let Subscription { pattern, group } = subscription;
+        if is_reserved(pattern) {
+            self.check_administrator(key, &excerpt(pattern))?;
+        }
         let Some(number) = self.sessions.number_of(key) else { return Ok(()) };
         if !self.topics.subscribe((key, number), pattern, group.as_deref()) {
             return Ok(());
@@ -153,13 +176,12 @@ impl Core {
         Ok(())
     }
 
-    fn begin_tap(&mut self, key: SessionKey, patterns: Patterns<'_>) -> Result<(), Refusal> {
-        self.check_administrator(key, "tap")?;
+    fn begin_tap(&mut self, key: SessionKey, tap: Tap<'_>) -> Result<(), Refusal> {
         let Some(number) = self.sessions.number_of(key) else { return Ok(()) };
-        if !self.watchers.is_tapping(key, &patterns) {
+        if !self.watchers.retap(key, &tap) {
             // Not to be taken back by untap: without patterns that would end all.
-            self.take_subscription(key, texts_of(&patterns), true)?;
-            self.watchers.tap(key, number, patterns.into_owned());
+            self.take_subscription(key, texts_of(&tap.patterns), true)?;
+            self.watchers.tap(key, number, tap.into_owned());
         }
         Ok(())
     }
@@ -200,7 +222,7 @@ impl Core {
             false => {}
         }
         let Some(session) = self.sessions.get_mut(key) else { return Ok(()) };
-        if session.holdings.subscriptions >= most {
+        if session.holdings.subscriptions as usize >= most {
             let error = format!(
                 "this connection has {most} subscriptions, monitors and taps, which is max_subscriptions"
             );
@@ -227,7 +249,6 @@ impl Core {
         reason: Option<Cow<'_, str>>,
     ) -> Result<(), Refusal> {
         let key = parcel.sender;
-        self.check_administrator(key, "kill")?;
         self.check_answer(key, 0)?;
         let (victims, whom) = match target {
             Victim::Node(node_id) => {
@@ -271,26 +292,25 @@ impl Core {
         let key = self.sessions.here(number)?;
         self.sessions.get(key).filter(|session| *session.caller.unique_id == *unique_id).map(|_| key)
     }
+}
 
-    fn check_administrator(&self, key: SessionKey, what: &str) -> Result<(), Refusal> {
-        match self.is_administrator(key) {
-            true => Ok(()),
-            false => Err(Refusal::new(
-                Code::Denied,
-                format!(
-                    "\"{what}\" is for administrators: over the Unix socket root and the daemon's own user"
-                ),
-            )),
-        }
-    }
+fn read_level(word: &str) -> Result<Level, Refusal> {
+    let found = Level::WORDS.iter().find(|(known, _)| *known == word);
+    found.map(|(_, level)| *level).ok_or_else(|| {
+        let words: Vec<_> = Level::WORDS.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        let error =
+            format!("\"body.level\" is \"{}\"; it must be one of {}", excerpt(word), words.join(", "));
+        Refusal::new(Code::BadField, error)
+    })
 }
 
 /// What a subscription, monitor or tap takes, about: each text stands in several tables.
-fn subscription_bytes(texts: usize) -> usize {
-    HOLDING_BYTES + 4 * texts
+fn subscription_bytes(texts: usize) -> u32 {
+    // No text of them is longer than an address.
+    u32::try_from(HOLDING_BYTES + 4 * texts).unwrap_or(u32::MAX)
 }
 
 fn texts_of(patterns: &Patterns<'_>) -> usize {
-    let Patterns { from, to, topic, message_type } = patterns;
-    [from, to, topic, message_type].into_iter().flatten().map(|text| text.len()).sum()
+    let Patterns { from, to, topic, message_type, unique_id, uid: _ } = patterns;
+    [from, to, topic, message_type, unique_id].into_iter().flatten().map(|text| text.len()).sum()
 }

@@ -53,15 +53,21 @@ impl Core {
                 return Some(of);
             }
             let Undelivered { outbox, fates, places, .. } = &mut *of;
-            let mut delivered = 0;
+            let (mut delivered, mut lost, is_told) = (0, Vec::new(), self.topics.has_own());
             let (lines, effort) = self.post.take_lost(outbox, most, |origin, class, line| {
                 delivered += u64::from(origin != Origin::Daemon);
                 let (Some(sender), Class::Direct | Class::Reply) = (origin.peer(), class) else {
                     return LOOK_EFFORT;
                 };
                 add_fate(fates, places, sender, line);
+                if is_told {
+                    lost.push(line.to_vec());
+                }
                 LOOK_EFFORT + line.len() / READ_PER_UNIT
             });
+            for line in lost {
+                self.tell_undeliverable(Code::NodeGone, &line);
+            }
             self.desk.settles(effort);
             self.desk.stats.lines_out -= lines as u64;
             self.desk.stats.delivered -= delivered;

@@ -40,6 +40,7 @@ impl Core {
     pub(in crate::core) fn received(&mut self, key: SessionKey, bytes: &[u8], gate: &mut dyn Gate) {
         self.desk.stats.bytes_in += bytes.len() as u64;
         let Some(session) = self.sessions.get_mut(key) else { return };
+        session.inbound.bytes += bytes.len() as u64;
         if !session.inbound.backlog.is_empty() {
             // The batches before this one were of the same read.
             session.inbound.backlog.extend(bytes);
@@ -246,6 +247,7 @@ impl Core {
             Err(broken) => return self.broken_line(key, refuse_broken(broken, line)),
         };
         if let Some(session) = self.sessions.get_mut(key) {
+            session.inbound.lines += 1;
             session.inbound.broken_lines = 0;
             session.inbound.greeted = true;
         }
@@ -269,6 +271,7 @@ impl Core {
 
     fn broken_line(&mut self, key: SessionKey, mut refusal: Refusal) {
         let Some(session) = self.sessions.get_mut(key) else { return };
+        session.inbound.lines += 1;
         if !session.inbound.greeted {
             refusal.error += "; as it is the first line, the connection is closed";
             return self.turn_off(key, refusal.code, refusal.column, refusal.error);

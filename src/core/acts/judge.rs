@@ -2,6 +2,8 @@
 //! Never: the judges, or their reasons.
 
 use crate::core::Core;
+use crate::core::acts::answer::asked;
+use crate::core::after::Reached;
 use crate::core::event::{Event, Level};
 use crate::core::gate::{Gate, Judged, Verdict};
 use crate::core::parcel::{Parcel, names_itself, stamp};
@@ -29,7 +31,7 @@ impl Core {
         }
     }
 
-    fn act_on(&mut self, parcel: &Parcel<'_>, verdict: Verdict, gate: &dyn Gate) {
+    fn act_on(&mut self, parcel: &Parcel<'_>, verdict: Verdict, gate: &mut dyn Gate) {
         // Taps see what a message becomes.
         if !matches!(verdict, Verdict::Replace(_)) {
             self.tap(parcel, verdict.word());
@@ -51,12 +53,14 @@ impl Core {
                     self.refuse(parcel, &refusal);
                 }
             }
+            // None has got it, as far as its publisher can tell.
+            Verdict::Drop if parcel.wants_receipt() => self.say_receipt(&asked(parcel), Reached::default()),
             Verdict::Drop => {}
         }
     }
 
     /// Lets a message go on as another line, which still is its sender's, and still has its id.
-    fn go_on_as(&mut self, parcel: &Parcel<'_>, line: &[u8], gate: &dyn Gate) {
+    fn go_on_as(&mut self, parcel: &Parcel<'_>, line: &[u8], gate: &mut dyn Gate) {
         let envelope = match Envelope::scan(line) {
             Ok(envelope) if line.len() <= self.desk.limits.max_line_bytes => envelope,
             Ok(_) => return self.refuse_false_line(parcel, "the new line is longer than max_line_bytes"),

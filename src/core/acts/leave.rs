@@ -194,7 +194,7 @@ impl Core {
     fn withdraw(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.get_mut(key) else { return };
         let number = session.caller.number;
-        self.desk.works(session.holdings.subscriptions);
+        self.desk.works(session.holdings.subscriptions as usize);
         (session.holdings.subscriptions, session.holdings.subscription_bytes) = (0, 0);
         self.topics.session_left(key, number);
         self.watchers.session_left(key, number);

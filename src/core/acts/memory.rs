@@ -99,10 +99,6 @@ impl Core {
         }
     }
 
-    pub(super) fn is_administrator(&self, key: SessionKey) -> bool {
-        self.sessions.get(key).is_some_and(|session| session.caller.peer.administrator)
-    }
-
     /// Memory is short: from now on all wait for those that do not read.
     pub(super) fn watch_pressure(&mut self) {
         if self.budget.under_pressure || !self.is_still_overloaded() {
@@ -205,7 +201,7 @@ impl Core {
     /// A subscriber that missed messages for want of memory alone is told now: its queue may be empty, and
     /// nothing else need ever come.
     fn tell_all_missed(&mut self) {
-        let missed = self.sessions.iter().filter(|(_, session)| session.outbound.missed > 0);
+        let missed = self.sessions.iter().filter(|(_, session)| session.untold() > 0);
         for key in missed.map(|(key, _)| key).collect::<Vec<_>>() {
             self.tell_missed(key);
             self.desk.settles(LINE_EFFORT);
@@ -216,7 +212,7 @@ impl Core {
     /// ended for reading: if there is no room for it yet, it comes later.
     pub(in crate::core) fn tell_missed(&mut self, to: SessionKey) {
         let most = self.desk.limits.max_queue_bytes;
-        let Some(session) = self.sessions.get(to).filter(|session| session.outbound.missed > 0) else {
+        let Some(session) = self.sessions.get(to).filter(|session| session.untold() > 0) else {
             return;
         };
         let outbox = &session.outbound.outbox;
@@ -227,7 +223,7 @@ impl Core {
 
     /// Tells a subscriber how many messages it has missed, if any.
     pub(super) fn tell_missed_now(&mut self, to: SessionKey) {
-        if self.sessions.get(to).is_some_and(|session| session.outbound.missed > 0) {
+        if self.sessions.get(to).is_some_and(|session| session.untold() > 0) {
             let choked_at = self.choked_at();
             if let Some(session) = self.sessions.get_mut(to) {
                 self.post.tell_missed(to, session, &mut self.desk, choked_at);

@@ -10,6 +10,7 @@
 //! | `judge` | has messages judged, and does with them what is said |
 //! | `route` | finds the receivers of a message, or why there are none |
 //! | `control`, `register` | answers requests to the daemon |
+//! | `explain` | tells what would become of a message |
 //! | `beyond` | keeps administrators' connections beyond all bounds within theirs |
 //! | `publish` | brings messages to the subscribers of their topics |
 //! | `stop` | tells everybody of the end |
@@ -21,12 +22,14 @@
 //! | `held`, `share` | read a line that has waited again; pick the instances of a node |
 //! | `speaker` | finds the connection of a message that was handed over without it |
 //! | `say` | says lines of the daemon's own |
+//! | `rights` | knows what a connection may ask for |
 //! | `memory` | looks whether too much is kept |
 //! | `tell` | tells plugins what happens to connections |
 
 mod answer;
 mod beyond;
 mod control;
+mod explain;
 mod fates;
 mod held;
 mod intake;
@@ -37,6 +40,7 @@ mod presence;
 mod publish;
 mod register;
 mod report;
+mod rights;
 mod route;
 mod say;
 mod settle;

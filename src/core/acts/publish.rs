@@ -4,21 +4,25 @@
 
 use std::time::Duration;
 
+use crate::core::acts::answer::asked;
 use crate::core::acts::held::with_line;
 use crate::core::acts::share::Reach;
-use crate::core::after::{After, Publication};
+use crate::core::after::{After, Publication, Reached};
 use crate::core::emission::Emission;
 use crate::core::outbox::{Class, Origin};
 use crate::core::parcel::Parcel;
 use crate::core::post::Dispatch;
 use crate::core::rows::Standing;
+use crate::core::table::requests::Asked;
 use crate::core::table::topics::Search;
 use crate::core::table::watchers::Tapped;
 use crate::core::{Core, SessionKey};
 use crate::name::NodeAddress;
+use crate::topic::is_reserved;
 use crate::wire::code::Code;
 use crate::wire::envelope::{Envelope, Outgoing};
-use crate::wire::message::{Refusal, Target, excerpt};
+use crate::wire::json::Object;
+use crate::wire::message::{Refusal, Target, beginning, excerpt};
 
 /// Branches and subscriptions that a message may meet without counting for more than its bytes.
 const FEW_BRANCHES: usize = 16;
@@ -59,12 +63,18 @@ impl Core {
 
     /// Sends a peer's message to a topic. A request is refused if none gets it.
     pub(super) fn publish(&mut self, parcel: &Parcel<'_>, topic: &str) -> Result<(), Refusal> {
+        if is_reserved(topic) {
+            let error =
+                format!("\"topic\" is \"{}\": what begins with \"telex.\" is the daemon's", excerpt(topic));
+            return Err(Refusal::new(Code::Denied, error));
+        }
         let mut search = std::mem::take(&mut self.search);
         self.topics.begin(&mut search);
         let published = match parcel.is_request() {
             true => self.publish_request(parcel, topic, &mut search),
             false => {
-                self.publish_signal(Origin::Peer(parcel.sender), topic, &parcel.line, &mut search);
+                let receipt = parcel.wants_receipt().then(|| Box::new(asked(parcel)));
+                self.publish_signal(Origin::Peer(parcel.sender), (topic, &parcel.line), receipt, &mut search);
                 Ok(())
             }
         };
@@ -74,7 +84,13 @@ impl Core {
 
     /// Brings a signal to all subscribers: those without room miss it. If they are very many, to the rest
     /// of them in other turns.
-    fn publish_signal(&mut self, origin: Origin, topic: &str, line: &Outgoing<'_>, search: &mut Search) {
+    fn publish_signal(
+        &mut self,
+        origin: Origin,
+        (topic, line): (&str, &Outgoing<'_>),
+        receipt: Option<Box<Asked>>,
+        search: &mut Search,
+    ) {
         let step = self.desk.tuning.publish_step;
         let mut receivers = std::mem::take(&mut self.receivers);
         receivers.clear();
@@ -86,7 +102,8 @@ impl Core {
         }
         let is_in_turn = origin != Origin::Daemon || !self.desk.after.has_own_publications();
         if is_over && receivers.len() <= step && is_in_turn {
-            self.serve(origin, &mut receivers, line);
+            let reached = self.serve(origin, &mut receivers, line);
+            self.has_published(origin, (topic, line.len()), reached, receipt.as_deref());
         } else {
             let mut copy = Vec::new();
             if !is_short {
@@ -100,8 +117,18 @@ impl Core {
                 (false, false) => std::mem::take(search),
             };
             let (topic, line, ended) = (topic.into(), copy, self.topics.ended());
-            let publication =
-                Publication { origin, topic, line, search, receivers, served: 0, ended, deadline: None };
+            let publication = Publication {
+                origin,
+                topic,
+                line,
+                search,
+                receivers,
+                served: 0,
+                ended,
+                deadline: None,
+                reached: Reached::default(),
+                receipt,
+            };
             self.desk.after.push(After::Publication(Box::new(publication)));
         }
         self.receivers = receivers;
@@ -129,11 +156,17 @@ impl Core {
                 continue;
             }
             let mut some = self.next_receivers(&mut of);
-            match Envelope::scan(&of.line) {
+            let reached = match Envelope::scan(&of.line) {
                 Ok(envelope) => self.serve(of.origin, &mut some, &envelope.outgoing()),
-                Err(_) => some.into_iter().for_each(|receiver| self.miss(receiver)),
-            }
+                Err(_) => {
+                    some.iter().for_each(|&receiver| self.miss(receiver));
+                    Reached { receivers: 0, missed: some.len() }
+                }
+            };
+            of.reached.add(reached);
             if of.receivers.as_ref().is_none_or(|all| of.served == all.len()) {
+                let what = (&*of.topic, of.line.len());
+                self.has_published(of.origin, what, of.reached, of.receipt.as_deref());
                 return None;
             }
         }
@@ -201,13 +234,41 @@ impl Core {
         self.desk.works(receivers.len() / 16 + members / 4);
     }
 
-    fn serve(&mut self, origin: Origin, receivers: &mut Vec<SessionKey>, line: &Outgoing<'_>) {
-        self.leave_to_those_with_room(receivers);
+    fn serve(&mut self, origin: Origin, receivers: &mut Vec<SessionKey>, line: &Outgoing<'_>) -> Reached {
+        let reached = self.leave_to_those_with_room(receivers);
         self.deliver(origin, Class::Topic, receivers, line);
+        reached
+    }
+
+    /// A message to a topic has been put into the queues of all that get it.
+    #[inline]
+    fn has_published(
+        &mut self,
+        origin: Origin,
+        (topic, bytes): (&str, usize),
+        reached: Reached,
+        receipt: Option<&Asked>,
+    ) {
+        if let Some(traffic) = &mut self.traffic
+            && origin != Origin::Daemon
+        {
+            traffic.count(topic, bytes, reached, self.desk.now.mono);
+        }
+        if let Some(asked) = receipt {
+            self.say_receipt(asked, reached);
+        }
+    }
+
+    /// Answers a signal whose publisher wants to know how many got it.
+    pub(super) fn say_receipt(&mut self, asked: &Asked, reached: Reached) {
+        self.say_reply(asked.asker, asked.borrowed(), |body| {
+            body.number("receivers", reached.receivers).number("missed", reached.missed);
+        });
     }
 
     /// Those without room miss the message.
-    fn leave_to_those_with_room(&mut self, receivers: &mut Vec<SessionKey>) {
+    fn leave_to_those_with_room(&mut self, receivers: &mut Vec<SessionKey>) -> Reached {
+        let all = receivers.len();
         receivers.retain(|&receiver| {
             let has_room = self.has_topic_room(receiver);
             if !has_room {
@@ -215,6 +276,7 @@ impl Core {
             }
             has_room
         });
+        Reached { receivers: receivers.len(), missed: all - receivers.len() }
     }
 
     /// Hands a request to all subscribers that have room, in one step: it is open with all of them or not at
@@ -236,8 +298,18 @@ impl Core {
         line.pop();
         let (origin, deadline) = (Origin::Peer(parcel.sender), Some(parcel.deadline));
         let (topic, search, ended) = (topic.into(), std::mem::take(search), self.topics.ended());
-        let publication =
-            Publication { origin, topic, line, search, receivers: None, served: 0, ended, deadline };
+        let publication = Publication {
+            origin,
+            topic,
+            line,
+            search,
+            receivers: None,
+            served: 0,
+            ended,
+            deadline,
+            reached: Reached::default(),
+            receipt: None,
+        };
         self.desk.after.push(After::Publication(Box::new(publication)));
         Ok(())
     }
@@ -277,7 +349,9 @@ impl Core {
         }
         let with_room = receivers.iter().filter(|&&receiver| self.has_topic_room(receiver)).count();
         self.check_request_count(parcel.sender, with_room)?;
-        self.leave_to_those_with_room(receivers);
+        let reached = self.leave_to_those_with_room(receivers);
+        let origin = Origin::Peer(parcel.sender);
+        self.has_published(origin, (topic, parcel.line.len()), reached, None);
         if receivers.is_empty() && self.is_overloaded() {
             return Err(self.out_of_memory());
         }
@@ -286,7 +360,7 @@ impl Core {
             return Err(Refusal::new(Code::Overloaded, error));
         }
         self.open_request(parcel, receivers);
-        self.deliver(Origin::Peer(parcel.sender), Class::Topic, receivers, &parcel.line);
+        self.deliver(origin, Class::Topic, receivers, &parcel.line);
         Ok(())
     }
 
@@ -305,7 +379,7 @@ impl Core {
         } else if let (Some(topic), Ok(envelope)) = (&emission.topic, Envelope::scan(&line)) {
             let mut search = std::mem::take(&mut self.search);
             self.topics.begin(&mut search);
-            self.publish_signal(Origin::Daemon, topic, &envelope.outgoing(), &mut search);
+            self.publish_signal(Origin::Daemon, (topic, &envelope.outgoing()), None, &mut search);
             self.search = search;
         }
         // A subscriber that misses it for want of memory is told when there is some.
@@ -336,19 +410,53 @@ impl Core {
             Target::Address(to) => (&**to, ""),
             Target::Topic(topic) => ("", &**topic),
         };
-        let message = Tapped { from: parcel.from, to, topic, message_type: &parcel.message.message_type };
+        let Some(session) = self.sessions.get(parcel.sender) else { return };
+        let caller = &session.caller;
+        let message = Tapped {
+            from: parcel.from,
+            to,
+            topic,
+            message_type: &parcel.message.message_type,
+            unique_id: &caller.unique_id,
+            uid: caller.peer.uid(),
+        };
         let taps = self.watchers.taps_of(parcel.sender, message);
         if taps.is_empty() {
             return;
         }
+        let mut sender = Vec::new();
+        let mut object = Object::begin(&mut sender);
+        caller.write_identity(&mut object);
+        object.end();
+        let (time, receivers) = (self.desk.now.wall, self.count_subscribers(&parcel.message.target));
         let mut bytes = Vec::new();
         parcel.line.write_to(&mut bytes);
         bytes.pop();
         let text = String::from_utf8_lossy(&bytes);
         for tap in taps {
-            self.say_topic_signal(tap, "tap", |body| {
-                body.string("verdict", verdict).string("line", &text);
+            self.say_topic_signal(tap.to, "tap", |body| {
+                body.string("verdict", verdict).raw("sender", &sender).seconds("time", time);
+                if let Some(receivers) = receivers {
+                    body.number("receivers", receivers);
+                }
+                let part = beginning(&text, tap.snap_bytes);
+                body.string("line", part);
+                if part.len() < text.len() {
+                    body.number("line_bytes", text.len());
+                }
             });
         }
+    }
+
+    /// How many get a publication, a group counting as one; none if it is no publication, or if they are too many
+    /// to be counted at once.
+    fn count_subscribers(&mut self, target: &Target<'_>) -> Option<usize> {
+        let Target::Topic(topic) = target else { return None };
+        let mut search = std::mem::take(&mut self.search);
+        self.topics.begin(&mut search);
+        let is_over = self.search_some(topic, &mut search);
+        let count = is_over.then(|| self.topics.count(&search));
+        self.search = search;
+        count
     }
 }

@@ -8,6 +8,7 @@ use crate::core::happening::Happening;
 use crate::core::order::Reason;
 use crate::core::own_line::AskedBy;
 use crate::core::parcel::Parcel;
+use crate::core::peer::Identity;
 use crate::core::table::node::{Claim, Instance, Status, Taken};
 use crate::core::table::registry::{NodeKey, Registered};
 use crate::core::{Core, SessionKey};
@@ -65,7 +66,7 @@ impl Core {
             if !has_departed {
                 self.tell_up(&name, number);
                 self.call_waiters_of(done.node);
-                let (about, text) = (self.sessions.subject(key), format!("is {name}"));
+                let (about, text) = (self.sessions.subject(key), self.text_of_arrival(key, &name, instances));
                 self.desk.orders.note(Level::Info, Event::Registered, about, text, |fields| {
                     fields.string("node_id", &name);
                 });
@@ -73,6 +74,21 @@ impl Core {
             self.happened(key, || Happening::Registered { node_id: name.clone() });
         }
         Ok(())
+    }
+
+    /// Of a connection that holds a node ID now, for people.
+    fn text_of_arrival(&self, key: SessionKey, name: &str, instances: usize) -> String {
+        let identity = self.sessions.get(key).map(|session| &session.caller.peer.identity);
+        let mut text = format!("is {name}");
+        match identity {
+            Some(Identity::Kernel { uid: Some(uid), pid, .. }) => text += &format!(" (uid {uid}, pid {pid})"),
+            Some(Identity::Kernel { uid: None, pid, .. }) => text += &format!(" (pid {pid})"),
+            Some(Identity::Anonymous) | None => {}
+        }
+        if instances > 1 {
+            text += &format!(", one of {instances} instances now");
+        }
+        text
     }
 
     /// Whether a connection may hold one more node ID, or have more kept of one that it holds.

@@ -3,15 +3,14 @@
 
 use crate::core::acts::answer::timed_out;
 use crate::core::acts::held::with_held;
-use crate::core::acts::share::Reach;
+use crate::core::acts::share::{Reach, bad_address};
 use crate::core::gate::Gate;
 use crate::core::outbox::{Class, Origin};
 use crate::core::parcel::Parcel;
 use crate::core::session::{Held, LastTo};
 use crate::core::table::registry::NodeKey;
-use crate::core::table::requests::LegKey;
 use crate::core::{Core, SessionKey};
-use crate::name::{BadName, NodeAddress};
+use crate::name::NodeAddress;
 use crate::wire::code::Code;
 use crate::wire::message::{Id, Kind, Refusal, Target, excerpt};
 
@@ -27,7 +26,7 @@ enum Routed {
 
 impl Core {
     /// Sends a message where it is to go.
-    pub(super) fn route(&mut self, parcel: &Parcel<'_>, gate: &dyn Gate) {
+    pub(super) fn route(&mut self, parcel: &Parcel<'_>, gate: &mut dyn Gate) {
         match (&parcel.message.kind, &parcel.message.target) {
             (Kind::Reply(answered), target) => self.route_reply(parcel, answered, target),
             (Kind::Signal, Target::Daemon) => {}
@@ -42,7 +41,7 @@ impl Core {
     }
 
     /// Sends a line that has waited on its way again. Its timer stays if it waits on.
-    pub(super) fn route_held(&mut self, key: SessionKey, held: &Held, gate: &dyn Gate) {
+    pub(super) fn route_held(&mut self, key: SessionKey, held: &Held, gate: &mut dyn Gate) {
         let now = self.desk.mono();
         with_held(key, held, now, |parcel| match held.deadline {
             // Its time is over, though that may not have been told yet.
@@ -104,7 +103,7 @@ impl Core {
         to: &str,
         receivers: &mut Vec<SessionKey>,
     ) -> Result<Reach, Refusal> {
-        let last = self.sessions.get(parcel.sender).and_then(|session| session.inbound.last_to.as_ref());
+        let last = self.sessions.get(parcel.sender).and_then(|session| session.inbound.last_to.as_deref());
         let node = match last {
             Some(last) if *last.to == *to && self.registry.get(last.node).is_some() => Some(last.node),
             _ => match NodeAddress::parse(to).map_err(|why| bad_address(to, why))? {
@@ -139,7 +138,11 @@ impl Core {
     /// it, so what is remembered can be stale, but never wrong.
     fn remember(&mut self, sender: SessionKey, to: &str, node: Option<NodeKey>) {
         if let (Some(session), Some(node)) = (self.sessions.get_mut(sender), node) {
-            session.inbound.last_to = Some(LastTo { to: to.into(), node });
+            let last = LastTo { to: to.into(), node };
+            match &mut session.inbound.last_to {
+                Some(place) => **place = last,
+                place => *place = Some(Box::new(last)),
+            }
         }
     }
 
@@ -231,23 +234,4 @@ impl Core {
             self.end_for_answers(answered.asker);
         }
     }
-
-    /// Finds what a reply of `receiver`'s answers: by the address that the request was sent from, or by the
-    /// asker's unique id. A request whose time is over is not answered any more, though it may not have been
-    /// told yet.
-    fn find_owed(&mut self, receiver: SessionKey, id: &Id<'_>, target: &Target<'_>) -> Option<LegKey> {
-        let Target::Address(to) = target else { return None };
-        let leg = self.requests.find_leg(receiver, to, id).or_else(|| {
-            let NodeAddress::Unique(number) = NodeAddress::parse(to).ok()? else { return None };
-            let asker = self.sessions.of_number(number).filter(|_| !to.contains('#'))?;
-            self.requests.find_leg_to(receiver, asker, id)
-        })?;
-        let is_due = self.requests.request_of(leg).is_some_and(|request| self.end_if_due(request));
-        (!is_due).then_some(leg)
-    }
-}
-
-fn bad_address(to: &str, why: BadName) -> Refusal {
-    let error = format!("\"to\" is \"{}\", which {why}; expected NODE, NODE#PORT or :N", excerpt(to));
-    Refusal::new(Code::BadField, error)
 }

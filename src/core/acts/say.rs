@@ -2,14 +2,19 @@
 //! Never: why.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::core::after::After;
+use crate::core::event::{Event, Level};
 use crate::core::order::Reason;
 use crate::core::outbox::Class;
 use crate::core::own_line::{AskedBy, write_error, write_refusal, write_reply, write_signal};
 use crate::core::{Core, SessionKey};
 use crate::wire::json::Object;
 use crate::wire::message::{Id, Refusal};
+
+/// How often the log tells of a subscriber that misses messages.
+const LAG_LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 impl Core {
     /// Says a line, which `write` writes without its LF; says whether it is on its way.
@@ -100,10 +105,32 @@ impl Core {
     pub(super) fn miss(&mut self, subscriber: SessionKey) {
         self.desk.stats.missed += 1;
         if let Some(session) = self.sessions.get_mut(subscriber) {
-            session.outbound.missed += 1;
+            let lag = session.outbound.lag.get_or_insert_default();
+            (lag.untold, lag.all) = (lag.untold + 1, lag.all + 1);
+            self.note_lag(subscriber);
         }
         // If it was for want of memory, that is when it will be told.
         self.watch_pressure();
+    }
+
+    /// Has the log told of a subscriber that misses messages: of the first one, and once a minute while it goes on.
+    fn note_lag(&mut self, subscriber: SessionKey) {
+        let now = self.desk.mono();
+        let Some(session) = self.sessions.get_mut(subscriber) else { return };
+        let Some(lag) = session.outbound.lag.as_mut() else { return };
+        if lag.logged > 0 && now < lag.logged_at + LAG_LOGGED_EVERY {
+            return;
+        }
+        let (count, missed) = (lag.all - lag.logged, lag.all);
+        (lag.logged, lag.logged_at) = (missed, now);
+        let queued = session.outbound.outbox.direct_bytes();
+        let text = format!(
+            "reads too slowly: it misses messages to topics, {missed} by now, with {queued} bytes queued for it"
+        );
+        let about = session.subject();
+        self.desk.orders.note(Level::Warning, Event::Lagged, about, text, |fields| {
+            fields.number("count", count).number("missed", missed).number("queue_bytes", queued);
+        });
     }
 
     /// What a connection's messages are stamped with unless they say otherwise: its first node ID, else its

@@ -59,6 +59,12 @@ impl Core {
             After::Departed(mut leaver) => (!self.tell_going(&mut leaver)).then_some(After::Departed(leaver)),
             After::Undelivered(undelivered) => self.tell_fates(undelivered).map(After::Undelivered),
             After::Publication(publication) => self.go_on_publishing(publication).map(After::Publication),
+            After::Emission(emission) => {
+                if !self.desk.stopping {
+                    self.emit(&emission);
+                }
+                None
+            }
             After::Stop(stop) => self.go_on_stopping(stop).map(After::Stop),
         }
     }

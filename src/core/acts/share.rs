@@ -4,7 +4,10 @@
 use crate::core::table::node::Instance;
 use crate::core::table::registry::NodeKey;
 use crate::core::{Core, SessionKey};
+use crate::name::BadName;
+use crate::wire::code::Code;
 use crate::wire::control::Delivery;
+use crate::wire::message::{Refusal, excerpt};
 
 /// What the receivers that were found for a message are to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,9 +27,26 @@ impl Core {
         has_room: impl Fn(&Core, SessionKey) -> bool,
         receivers: &mut Vec<SessionKey>,
     ) -> Reach {
-        let Some(known) = self.registry.get(node) else { return Reach::Each };
+        let (picked, reach) = self.would_pick(node, key, has_room, receivers);
+        self.desk.effort.call += receivers.len().saturating_sub(1);
+        if let Some(at) = picked
+            && let Some(known) = self.registry.get_mut(node)
+        {
+            known.turn = at + 1;
+        }
+        reach
+    }
+
+    /// The same, and nothing changes. Says which place among the instances was picked, if one was.
+    pub(super) fn would_pick(
+        &self,
+        node: NodeKey,
+        key: Option<&str>,
+        has_room: impl Fn(&Core, SessionKey) -> bool,
+        receivers: &mut Vec<SessionKey>,
+    ) -> (Option<usize>, Reach) {
+        let Some(known) = self.registry.get(node) else { return (None, Reach::Each) };
         let instances = &known.instances;
-        self.desk.effort.call += instances.len().saturating_sub(1);
         let (picked, reach) = match (known.delivery, key) {
             (Delivery::All, _) => (None, Reach::Each),
             (Delivery::One, Some(key)) => (pick_by_key(instances, key), Reach::Each),
@@ -34,13 +54,10 @@ impl Core {
         };
         let Some(at) = picked else {
             receivers.extend(instances.iter().map(|instance| instance.session));
-            return reach;
+            return (None, reach);
         };
         receivers.push(instances[at].session);
-        if let Some(known) = self.registry.get_mut(node) {
-            known.turn = at + 1;
-        }
-        Reach::Each
+        (Some(at), Reach::Each)
     }
 
     /// Of the instances with room the one with the fewest open requests; of equal ones the first
@@ -59,6 +76,12 @@ impl Core {
         };
         (0..count).filter_map(rank).min().map(|(.., at)| at)
     }
+}
+
+/// What is said of a `to` that is no address.
+pub(super) fn bad_address(to: &str, why: BadName) -> Refusal {
+    let error = format!("\"to\" is \"{}\", which {why}; expected NODE, NODE#PORT or :N", excerpt(to));
+    Refusal::new(Code::BadField, error)
 }
 
 /// Rendezvous hashing: of all instances the one that ranks highest for this key, so that one that

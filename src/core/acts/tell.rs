@@ -1,10 +1,22 @@
-//! Knows what plugins are told of connections: that they registered, subscribed and left, and what there is now
-//! for a plugin that comes later.
+//! Knows what plugins and administrators are told of connections: that they registered, subscribed and left, and
+//! what there is now for a plugin that comes later.
 //! Never: which plugins there are, or what any of them makes of it.
 
+use crate::core::after::After;
+use crate::core::emission::Emission;
 use crate::core::happening::{Happened, Happening, Party};
 use crate::core::order::Order;
 use crate::core::{Core, SessionKey};
+use crate::wire::code::Code;
+use crate::wire::json::Object;
+use crate::wire::message::beginning;
+
+/// The topic of connections, node IDs and subscriptions that come and go.
+const PEERS: &str = "telex.peers";
+/// The topic of lines that were not delivered.
+const UNDELIVERED: &str = "telex.undelivered";
+/// More of such a line is not told.
+const UNDELIVERED_BYTES_MAX: usize = 64 * 1024;
 
 impl Core {
     /// Whether [`Order::Happened`] is yielded from now on. At first it is not.
@@ -30,9 +42,9 @@ impl Core {
         }
     }
 
-    /// The connection as it is now; none if no plugin wants to know.
+    /// The connection as it is now; none if no plugin and no administrator wants to know.
     pub(super) fn party_to_tell(&self, key: SessionKey) -> Option<Party> {
-        if self.tells_happenings { self.party(key) } else { None }
+        if self.tells_happenings || self.topics.has_own() { self.party(key) } else { None }
     }
 
     fn party(&self, key: SessionKey) -> Option<Party> {
@@ -53,8 +65,71 @@ impl Core {
 
     /// Tells what has happened to a connection as it was a moment ago.
     pub(super) fn happened_to(&mut self, who: Option<Party>, what: impl FnOnce() -> Happening) {
-        if let Some(who) = who {
-            self.desk.orders.put(Order::Happened(Box::new(Happened { who, what: what() })));
+        let Some(who) = who else { return };
+        let what = what();
+        self.publish_happening(&who, &what);
+        if self.tells_happenings {
+            self.desk.orders.put(Order::Happened(Box::new(Happened { who, what })));
         }
+    }
+
+    /// Tells administrators alone what has just happened to a connection.
+    pub(in crate::core) fn tell_peers(&mut self, key: SessionKey, what: &Happening) {
+        if self.topics.has_own()
+            && let Some(who) = self.party(key)
+        {
+            self.publish_happening(&who, what);
+        }
+    }
+
+    fn publish_happening(&mut self, who: &Party, what: &Happening) {
+        let time = self.desk.now.wall;
+        self.publish_own(PEERS, what.word(), |body| {
+            body.seconds("time", time).string("unique_id", &who.unique_id);
+            who.peer.write_identity(body);
+            body.string("transport", who.peer.transport.word());
+            body.strings("node_ids", who.node_ids.iter().map(|name| &**name));
+            match what {
+                Happening::Connected => {}
+                Happening::Registered { node_id } => drop(body.string("node_id", node_id)),
+                Happening::Unregistered { node_id, reason } => {
+                    body.string("node_id", node_id).string("reason", reason.word());
+                }
+                Happening::Subscribed { topic, group } | Happening::Unsubscribed { topic, group } => {
+                    body.string("topic", topic);
+                    match group {
+                        Some(group) => body.string("group", group),
+                        None => body.null("group"),
+                    };
+                }
+                Happening::Disconnected { reason } => drop(body.string("reason", reason.word())),
+            }
+        });
+    }
+
+    /// Publishes a signal to one of the daemon's own topics when its turn comes, if any administrator subscribes to one
+    /// of these. While memory is short there is none.
+    pub(super) fn publish_own(&mut self, topic: &str, event: &str, fill: impl FnOnce(&mut Object<'_>)) {
+        if self.topics.has_own() && !self.is_overloaded() {
+            self.desk.after.push(After::Emission(Box::new(Emission::own(topic, event, fill))));
+        }
+    }
+
+    /// Tells administrators of a line that was not delivered.
+    pub(super) fn tell_undeliverable(&mut self, code: Code, line: &[u8]) {
+        let time = self.desk.now.wall;
+        let text = String::from_utf8_lossy(line);
+        let part = beginning(&text, UNDELIVERED_BYTES_MAX);
+        self.publish_own(UNDELIVERED, "undelivered", |body| {
+            body.seconds("time", time).string("code", code.word()).string("line", part);
+            if part.len() < text.len() {
+                body.number("line_bytes", text.len());
+            }
+        });
+    }
+
+    /// Whether administrators want to know what is logged, so that it is worth an emission to [`LOG`].
+    pub fn publishes_log(&self) -> bool {
+        self.topics.has_own()
     }
 }

@@ -10,6 +10,10 @@ fn keys() -> (SessionKey, SessionKey) {
     (sessions.insert(()), sessions.insert(()))
 }
 
+fn label(origin: Origin, class: Class) -> Label {
+    Label { origin, class, at: 0 }
+}
+
 fn waiting(outbox: &Outbox, blocks: &Blocks) -> Vec<String> {
     let mut slices = [IoSlice::new(b""); 8];
     let filled = outbox.transmit(blocks, &mut slices, 512 * 1024);
@@ -18,7 +22,7 @@ fn waiting(outbox: &Outbox, blocks: &Blocks) -> Vec<String> {
 
 fn put(outbox: &mut Outbox, sender: SessionKey, class: Class, line: &str) {
     let line = format!("{line}\n");
-    outbox.append(Origin::Peer(sender), class, &Tuning::default(), |bytes| {
+    outbox.append(label(Origin::Peer(sender), class), &Tuning::default(), |bytes| {
         bytes.extend_from_slice(line.as_bytes())
     });
 }
@@ -45,7 +49,7 @@ fn counts_and_order() {
     put(&mut outbox, a, Class::Direct, "1");
     put(&mut outbox, a, Class::Direct, "22");
     put(&mut outbox, b, Class::Reply, "333");
-    outbox.push_written(Origin::Daemon, Class::Daemon, &Tuning::default(), |bytes| {
+    outbox.push_written(label(Origin::Daemon, Class::Daemon), &Tuning::default(), |bytes| {
         bytes.extend_from_slice(b"4444")
     });
     assert_eq!(outbox.runs.len(), 3);
@@ -84,7 +88,7 @@ fn share(outboxes: &mut [Outbox], blocks: &mut Blocks, sender: SessionKey, with_
     let envelope = Envelope::scan(LINE.as_bytes()).expect("valid");
     let place = blocks.append(&envelope.outgoing(), with_sender);
     for outbox in outboxes {
-        outbox.push_shared(Origin::Peer(sender), Class::Topic, place, blocks);
+        outbox.push_shared(label(Origin::Peer(sender), Class::Topic), place, blocks);
     }
 }
 
@@ -220,4 +224,23 @@ fn what_is_written_is_forgotten_but_for_the_line_in_part() {
     let lines = lost(&mut outbox, &mut blocks);
     assert_eq!(lines.len(), 51);
     assert!(lines[..50].iter().all(|(_, text)| *text == line));
+}
+
+#[test]
+fn the_oldest_line_is_known_to_a_tenth_of_a_second() {
+    let (a, _) = keys();
+    let (mut outbox, mut blocks) = (Outbox::default(), Blocks::new(Tuning::default()));
+    assert_eq!(outbox.oldest_at(), None);
+    // The clock begins anew between them.
+    for ms in [u32::MAX - 120, u32::MAX - 21, u32::MAX, 110] {
+        let label = Label { at: ms, ..label(Origin::Peer(a), Class::Direct) };
+        outbox.append(label, &Tuning::default(), |bytes| bytes.extend_from_slice(b"x\n"));
+    }
+    assert_eq!((outbox.runs.len(), outbox.oldest_at()), (3, Some(u32::MAX - 120)));
+    outbox.wrote(2, &mut blocks);
+    assert_eq!(outbox.oldest_at(), Some(u32::MAX - 120), "of the same tenth");
+    outbox.wrote(2, &mut blocks);
+    assert_eq!(outbox.oldest_at(), Some(u32::MAX));
+    outbox.wrote(2, &mut blocks);
+    assert_eq!(outbox.oldest_at(), Some(110));
 }

@@ -140,6 +140,11 @@ impl Requests {
         self.legs.get(leg).map(|leg| leg.request)
     }
 
+    /// The asker that an answer is owed to.
+    pub(crate) fn asker_of(&self, leg: LegKey) -> Option<SessionKey> {
+        Some(self.requests.get(self.request_of(leg)?)?.what.asker)
+    }
+
     /// When a request is over; none for one without a time-out, or that is not open.
     pub(crate) fn deadline(&self, key: RequestKey) -> Option<Duration> {
         self.requests.get(key)?.deadline

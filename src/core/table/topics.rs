@@ -7,6 +7,7 @@ use std::sync::Arc;
 use slotmap::{SecondaryMap, SlotMap};
 
 use crate::core::SessionKey;
+use crate::topic::{self, is_reserved};
 
 slotmap::new_key_type! {
     struct BranchKey;
@@ -21,6 +22,8 @@ pub(crate) struct Topics {
     sessions: SecondaryMap<SessionKey, Vec<Pattern>>,
     groups: HashMap<Arc<str>, Group>,
     count: usize,
+    /// How many of them are to topics of the daemon's.
+    own: usize,
     /// How many subscriptions have ended so far.
     ended: u64,
 }
@@ -99,7 +102,15 @@ impl Default for Topics {
     fn default() -> Topics {
         let mut branches = SlotMap::with_key();
         let root = branches.insert(Branch::default());
-        Topics { branches, root, sessions: SecondaryMap::new(), groups: HashMap::new(), count: 0, ended: 0 }
+        Topics {
+            branches,
+            root,
+            sessions: SecondaryMap::new(),
+            groups: HashMap::new(),
+            count: 0,
+            own: 0,
+            ended: 0,
+        }
     }
 }
 
@@ -112,6 +123,11 @@ impl Topics {
     /// How many subscriptions there are.
     pub(crate) fn len(&self) -> usize {
         self.count
+    }
+
+    /// Whether any is to a topic of the daemon's.
+    pub(crate) fn has_own(&self) -> bool {
+        self.own > 0
     }
 
     /// Adds a subscription of a session and its number; false if it has it already.
@@ -140,6 +156,7 @@ impl Topics {
         }
         self.sessions[session].push((pattern.into(), group));
         self.count += 1;
+        self.own += usize::from(is_reserved(pattern));
         true
     }
 
@@ -171,7 +188,9 @@ impl Topics {
         session: SessionKey,
         topic: &str,
     ) -> impl Iterator<Item = Option<&str>> {
-        self.of_session(session).filter(move |(pattern, _)| covers(pattern, topic)).map(|(_, group)| group)
+        self.of_session(session)
+            .filter(move |(pattern, _)| topic::matches(pattern, topic))
+            .map(|(_, group)| group)
     }
 
     /// The subscriptions of a session, each with its group, in the order in which they were made.
@@ -193,6 +212,7 @@ impl Topics {
         if let Ok(at) = place(list, number, group) {
             list.remove(at);
             self.count -= 1;
+            self.own -= usize::from(is_reserved(pattern));
             self.ended += 1;
         }
         if let Some(name) = group
@@ -252,6 +272,19 @@ impl Topics {
     /// by number.
     pub(crate) fn found<'a>(&self, search: &'a Search) -> &'a [Subscriber] {
         &search.found
+    }
+
+    /// How many a pick out of what was found would come to, if all have room.
+    pub(crate) fn count(&self, search: &Search) -> usize {
+        let is_plain = |subscriber: &&Subscriber| subscriber.group.is_none();
+        let plain: HashSet<u64> = search.found.iter().filter(is_plain).map(|found| found.number).collect();
+        let mut groups: HashMap<&str, bool> = HashMap::new();
+        for subscriber in &search.found {
+            if let Some(group) = &subscriber.group {
+                *groups.entry(group).or_default() |= plain.contains(&subscriber.number);
+            }
+        }
+        plain.len() + groups.values().filter(|counts_plainly| !**counts_plainly).count()
     }
 
     /// Picks the receivers of one message out of what was found for its topic into `receivers`, ordered by
@@ -393,6 +426,8 @@ impl Topics {
         let here = |branch: &Branch| branch.here.len() + branch.rest.len();
         assert_eq!(self.branches.values().map(here).sum::<usize>(), self.count);
         assert_eq!(self.sessions.values().map(Vec::len).sum::<usize>(), self.count);
+        let own = self.sessions.values().flatten().filter(|(pattern, _)| is_reserved(pattern)).count();
+        assert_eq!(own, self.own, "subscriptions to topics of the daemon's");
         let shared: usize = self.groups.values().map(|group| group.subscriptions).sum();
         let in_groups = self.sessions.values().flatten().filter(|(_, group)| group.is_some()).count();
         assert_eq!(shared, in_groups, "subscriptions of groups");
@@ -419,13 +454,6 @@ fn place(list: &[Subscriber], number: u64, group: Option<&str>) -> Result<usize,
     list.binary_search_by(|subscriber| subscriber.place().cmp(&(number, group)))
 }
 
-/// Whether a pattern matches a topic, as the tree does.
-fn covers(pattern: &str, topic: &str) -> bool {
-    let mut rest = topic.split('.');
-    let all = tokens(pattern).all(|token| rest.next().is_some_and(|theirs| token == "*" || token == theirs));
-    all && rest.next().is_some() == is_rest(pattern)
-}
-
 fn is_rest(pattern: &str) -> bool {
     pattern == ">" || pattern.ends_with(".>")
 }
@@ -448,9 +476,14 @@ fn look(branch: &Branch, topic: &str, at: usize, search: &mut Search) {
         search.found.extend_from_slice(&branch.here);
         return;
     }
+    let end = topic[at..].find('.').map_or(topic.len(), |dot| at + dot);
+    if at == 0 && is_reserved(topic) {
+        // No wildcard stands for the daemon's own token.
+        search.stack.extend(branch.tokens.get(&topic[..end]).map(|&below| (below, end + 1)));
+        return;
+    }
     search.lists += usize::from(!branch.rest.is_empty());
     search.found.extend_from_slice(&branch.rest);
-    let end = topic[at..].find('.').map_or(topic.len(), |dot| at + dot);
     for token in [&topic[at..end], "*"] {
         if let Some(&below) = branch.tokens.get(token) {
             search.stack.push((below, end + 1));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::core::SessionKey;
 use crate::name::matches;
-use crate::wire::control::Patterns;
+use crate::wire::control::{Patterns, Tap};
 
 /// All monitors and taps.
 #[derive(Debug, Default)]
@@ -17,14 +17,24 @@ pub(crate) struct Watchers {
     patterns: BTreeMap<(u64, Box<str>), SessionKey>,
     /// The node IDs that each connection monitors exactly, to end them with it.
     exact_of: BTreeSet<(u64, Box<str>)>,
-    taps: Vec<Tap>,
+    taps: Vec<Tapping>,
 }
 
 #[derive(Debug)]
-struct Tap {
+struct Tapping {
     number: u64,
     session: SessionKey,
-    patterns: Patterns<'static>,
+    tap: Tap<'static>,
+    /// How many messages have matched.
+    matched: u64,
+}
+
+/// A tap that is to be told of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Copied {
+    pub(crate) to: SessionKey,
+    /// The longest part of the line that it gets, in bytes.
+    pub(crate) snap_bytes: usize,
 }
 
 /// What of a message a tap looks at; an absent field is an empty text.
@@ -34,6 +44,9 @@ pub(crate) struct Tapped<'a> {
     pub(crate) to: &'a str,
     pub(crate) topic: &'a str,
     pub(crate) message_type: &'a str,
+    /// Of its sender.
+    pub(crate) unique_id: &'a str,
+    pub(crate) uid: Option<u32>,
 }
 
 impl Watchers {
@@ -119,28 +132,45 @@ impl Watchers {
     }
 
     /// Adds a tap that the connection does not have yet.
-    pub(crate) fn tap(&mut self, session: SessionKey, number: u64, patterns: Patterns<'static>) {
-        self.taps.push(Tap { number, session, patterns });
+    pub(crate) fn tap(&mut self, session: SessionKey, number: u64, tap: Tap<'static>) {
+        self.taps.push(Tapping { number, session, tap, matched: 0 });
     }
 
-    /// Whether the connection has this tap already.
-    pub(crate) fn is_tapping(&self, session: SessionKey, patterns: &Patterns<'_>) -> bool {
-        self.taps.iter().any(|tap| tap.session == session && tap.patterns == *patterns)
+    /// Whether the connection has a tap with these patterns already; then it has this one in its place now.
+    pub(crate) fn retap(&mut self, session: SessionKey, new: &Tap<'_>) -> bool {
+        let is_it = |of: &&mut Tapping| of.session == session && of.tap.patterns == new.patterns;
+        match self.taps.iter_mut().find(is_it) {
+            Some(of) => {
+                (of.tap.snap_bytes, of.tap.sample) = (new.snap_bytes, new.sample);
+                true
+            }
+            None => false,
+        }
     }
 
     /// Ends the tap with these patterns, or all of the connection if there is none in them.
     /// Gives them.
     pub(crate) fn untap(&mut self, session: SessionKey, patterns: &Patterns<'_>) -> Vec<Patterns<'static>> {
         let ends =
-            |tap: &mut Tap| tap.session == session && (patterns.is_empty() || tap.patterns == *patterns);
-        self.taps.extract_if(.., ends).map(|tap| tap.patterns).collect()
+            |of: &mut Tapping| of.session == session && (patterns.is_empty() || of.tap.patterns == *patterns);
+        self.taps.extract_if(.., ends).map(|of| of.tap.patterns).collect()
     }
 
-    /// The taps of this message of `sender`'s, each once, in the order of their numbers.
-    pub(crate) fn taps_of(&self, sender: SessionKey, message: Tapped<'_>) -> Vec<SessionKey> {
-        let looks_at = |tap: &&Tap| tap.session != sender && message.matches(&tap.patterns);
-        let found: BTreeMap<u64, SessionKey> =
-            self.taps.iter().filter(looks_at).map(|tap| (tap.number, tap.session)).collect();
+    /// The taps that are told of this message of `sender`'s, each connection once and with the longest part that
+    /// it wants, in the order of their numbers.
+    pub(crate) fn taps_of(&mut self, sender: SessionKey, message: Tapped<'_>) -> Vec<Copied> {
+        let mut found: BTreeMap<u64, Copied> = BTreeMap::new();
+        for of in &mut self.taps {
+            if of.session == sender || !message.matches(&of.tap.patterns) {
+                continue;
+            }
+            of.matched += 1;
+            if (of.matched - 1) % of.tap.sample == 0 {
+                let snap_bytes = of.tap.snap_bytes.unwrap_or(usize::MAX);
+                let copied = found.entry(of.number).or_insert(Copied { to: of.session, snap_bytes });
+                copied.snap_bytes = copied.snap_bytes.max(snap_bytes);
+            }
+        }
         found.into_values().collect()
     }
 
@@ -175,6 +205,8 @@ impl Tapped<'_> {
             && one(&patterns.to, self.to)
             && one(&patterns.topic, self.topic)
             && one(&patterns.message_type, self.message_type)
+            && one(&patterns.unique_id, self.unique_id)
+            && patterns.uid.is_none_or(|uid| self.uid == Some(uid))
     }
 }
 
@@ -216,17 +248,38 @@ mod tests {
         let [a, b] = sessions();
         let mut watchers = Watchers::default();
         let patterns = |to: &str| Patterns { to: Some(to.to_owned().into()), ..Patterns::default() };
-        watchers.tap(a, 1, patterns("web*"));
-        assert!(watchers.is_tapping(a, &patterns("web*")) && !watchers.is_tapping(b, &patterns("web*")));
-        watchers.tap(a, 1, Patterns { from: Some("x".into()), ..patterns("*") });
-        let message = Tapped { from: "x", to: "", topic: "", message_type: "ping" };
-        assert_eq!(watchers.taps_of(b, message), [a], "a request to the daemon has an empty to");
+        let whole = |patterns| Tap { patterns, snap_bytes: None, sample: 1 };
+        watchers.tap(a, 1, whole(patterns("web*")));
+        assert!(watchers.retap(a, &whole(patterns("web*"))) && !watchers.retap(b, &whole(patterns("web*"))));
+        watchers.tap(a, 1, whole(Patterns { from: Some("x".into()), ..patterns("*") }));
+        let message =
+            Tapped { from: "x", to: "", topic: "", message_type: "ping", unique_id: ":2", uid: None };
+        let copied = [Copied { to: a, snap_bytes: usize::MAX }];
+        assert_eq!(watchers.taps_of(b, message), copied, "a request to the daemon has an empty to");
         assert_eq!(watchers.taps_of(a, message), [], "never its own");
         assert_eq!(watchers.taps_of(b, Tapped { from: "y", ..message }), []);
-        assert_eq!(watchers.taps_of(b, Tapped { to: "web.1", ..message }), [a], "once");
+        assert_eq!(watchers.taps_of(b, Tapped { to: "web.1", ..message }), copied, "once");
         assert_eq!(watchers.untap(b, &Patterns::default()), []);
         assert_eq!(watchers.untap(a, &patterns("web*")), [patterns("web*")]);
         assert_eq!(watchers.untap(a, &Patterns::default()).len(), 1);
         assert!(!watchers.has_taps());
+    }
+
+    #[test]
+    fn a_tap_looks_at_its_senders_and_takes_samples() {
+        let [a, b] = sessions();
+        let mut watchers = Watchers::default();
+        let patterns = Patterns { uid: Some(7), unique_id: Some(":2*".into()), ..Patterns::default() };
+        let tap = Tap { patterns, snap_bytes: Some(5), sample: 3 };
+        watchers.tap(a, 1, tap.clone());
+        let message =
+            Tapped { from: "x", to: "y", topic: "", message_type: "t", unique_id: ":23", uid: Some(7) };
+        let mut told = |message| watchers.taps_of(b, message).len();
+        assert_eq!(told(Tapped { uid: Some(8), ..message }) + told(Tapped { uid: None, ..message }), 0);
+        assert_eq!(told(Tapped { unique_id: ":3", ..message }), 0);
+        let all: Vec<_> = (0..6).map(|_| told(message)).collect();
+        assert_eq!(all, [1, 0, 0, 1, 0, 0]);
+        assert!(watchers.retap(a, &Tap { snap_bytes: None, sample: 1, ..tap }));
+        assert_eq!(watchers.taps_of(b, message), [Copied { to: a, snap_bytes: usize::MAX }]);
     }
 }

@@ -201,3 +201,28 @@ fn a_record_names_few_of_many_names() {
         assert_eq!(fields["node_ids"], json!(names[..count]));
     }
 }
+
+#[test]
+fn the_log_tells_of_a_subscriber_that_misses_messages_once_a_minute() {
+    let mut bench = Bench::with(Limits { max_line_bytes: 2048, max_queue_bytes: 8192, ..Limits::default() });
+    let (slow, publisher) = (bench.connects(), bench.connects());
+    bench.asks(slow, json!({"message_type": "subscribe", "body": {"topic": "t"}}));
+    bench.registers(slow, "slow");
+    bench.hears(slow);
+    bench.notes();
+    let message = json!({"message_type": "signal", "topic": "t", "body": "x".repeat(1000)});
+    let lagged = |bench: &mut Bench, times| -> Vec<Value> {
+        (0..times).for_each(|_| bench.says(publisher, message.clone()));
+        let notes = bench.notes().into_iter();
+        notes.filter(|(event, _)| *event == Event::Lagged).map(|(_, note)| note).collect()
+    };
+    let queued = 4 * (message.to_string().len() + "\"message_id\":\":2-1\",\"from\":\":2\",\n".len());
+    let note =
+        |count, missed| json!([1, "slow", 0, {"count": count, "missed": missed, "queue_bytes": queued}]);
+    assert_eq!(lagged(&mut bench, 4), Vec::<Value>::new());
+    assert_eq!(lagged(&mut bench, 3), [note(1, 1)]);
+    bench.passes(Duration::from_secs(59));
+    assert_eq!(lagged(&mut bench, 1), Vec::<Value>::new());
+    bench.passes(Duration::from_secs(1));
+    assert_eq!(lagged(&mut bench, 1), [note(4, 5)]);
+}

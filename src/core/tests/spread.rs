@@ -198,3 +198,17 @@ fn those_that_have_all_left_are_gone_through_in_steps_too() {
     bench.turns_until_done();
     assert!(!bench.core.sessions.is_here(subscribers[0]));
 }
+
+#[test]
+fn a_receipt_comes_when_all_have_been_served() {
+    let mut bench = Bench::tuned(Limits::default(), small());
+    let (subscribers, publisher) = crowd(&mut bench);
+    let line = json!({"message_id": "r", "message_type": "signal", "topic": "t", "receipt": true});
+    bench.says(publisher, line);
+    assert!(bench.hears(publisher).is_empty(), "not yet");
+    bench.leaves(subscribers[subscribers.len() - 1]);
+    bench.turns_until_done();
+    let told = bodies(&bench.hears(publisher));
+    let right = json!({"in_reply_to": "r", "error": null, "receivers": subscribers.len() - 1, "missed": 0});
+    assert_eq!(told, [right]);
+}

@@ -69,7 +69,7 @@ impl Call {
     pub(in crate::plugin) fn new(max_line_bytes: usize) -> Box<Call> {
         let raw = raw::Call {
             size: size_of::<raw::Call>() as u32,
-            reserved: 0,
+            flags: 0,
             context: std::ptr::null_mut(),
             reason: call_reason,
             replace: call_replace,
@@ -99,6 +99,11 @@ impl Call {
 
     pub(in crate::plugin) fn max_line_bytes(&self) -> usize {
         self.state.max_line_bytes.get()
+    }
+
+    /// Whether calls from now on are only asked what they would answer: what is emitted is not sent.
+    pub(in crate::plugin) fn set_dry(&mut self, is_dry: bool) {
+        self.raw.flags = if is_dry { raw::CALL_DRY } else { 0 };
     }
 
     /// The reason that the last call gave.
@@ -254,5 +259,13 @@ unsafe extern "C" fn call_emit(call: *const raw::Call, to: Str, topic: Str, body
     // SAFETY: as the header promises.
     let (state, to, topic, body) =
         unsafe { (state(call), right_text(to), right_text(topic), right_text(body)) };
-    state.emit(to, topic, body)
+    // SAFETY: as the header promises.
+    let is_dry = unsafe { (*call).flags & raw::CALL_DRY != 0 };
+    let (before, bytes) = (state.emitted.borrow().len(), state.emitted_bytes.get());
+    let answer = state.emit(to, topic, body);
+    if is_dry {
+        state.emitted.borrow_mut().truncate(before);
+        state.emitted_bytes.set(bytes);
+    }
+    answer
 }

@@ -130,6 +130,8 @@ pub(super) struct Instance {
     filter: Option<raw::Filter>,
     events: Option<raw::Events>,
     pub(super) interests: Vec<Interest>,
+    /// Whether it knows that a verdict may only be asked for.
+    pub(super) knows_dry: bool,
     /// Bits by the kinds of events.
     pub(super) wants: u64,
 }
@@ -156,6 +158,7 @@ impl Instance {
             filter: None,
             events: None,
             interests: Vec::new(),
+            knows_dry: false,
             wants: 0,
         };
         instance.ask()?;
@@ -185,6 +188,7 @@ impl Instance {
             // SAFETY: the table is the instance's.
             self.wants = unsafe { wants(self.pointer.as_ptr()) };
         }
+        self.knows_dry = self.has_extension(c"telex.dry/1");
         self.interests = match self.filter.and_then(|filter| filter.interests) {
             None => vec![Interest::default()],
             // SAFETY: the table is the instance's.
@@ -225,6 +229,12 @@ impl Instance {
         let extension = self.library.descriptor.extension?;
         // SAFETY: the instance is this library's, and the table of an extension has one form for ever.
         unsafe { extension(self.pointer.as_ptr(), id.as_ptr()).cast::<T>().as_ref().copied() }
+    }
+
+    fn has_extension(&self, id: &CStr) -> bool {
+        let Some(extension) = self.library.descriptor.extension else { return false };
+        // SAFETY: the instance is this library's.
+        unsafe { !extension(self.pointer.as_ptr(), id.as_ptr()).is_null() }
     }
 
     pub(super) fn is_log(&self) -> bool {

@@ -220,7 +220,9 @@ impl World {
                     *place.expect("only who is there is closed") = None;
                 }
                 Order::Note(note) => assert!(!note.text.is_empty()),
-                Order::Do(token, Work::Reload) => self.reloads.push(token),
+                Order::Do(token, Work::Reload | Work::Settings | Work::LogLevel(..)) => {
+                    self.reloads.push(token)
+                }
                 Order::Happened(_) => {}
             }
         }

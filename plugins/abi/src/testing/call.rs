@@ -42,7 +42,7 @@ impl State {
 pub(super) fn new(state: &RefCell<State>) -> Box<raw::Call> {
     Box::new(raw::Call {
         size: size_of::<raw::Call>() as u32,
-        reserved: 0,
+        flags: 0,
         context: std::ptr::from_ref(state).cast_mut().cast(),
         reason,
         replace,

@@ -102,6 +102,26 @@ impl FakeDaemon {
     /// Has it judge a line that `sender` has sent; none where the filter is not interested. Where the line
     /// has no `from`, it is stamped. Panics where the plugin is no filter or the line no message.
     pub fn judge(&mut self, sender: &Peer, line: &str) -> Option<Verdict> {
+        self.ask(sender, line, 0)
+    }
+
+    /// As [`FakeDaemon::judge`], but that nothing is to come of it, as for the daemon's request `explain`. Panics where
+    /// the plugin does not say that it knows that (`telex.dry/1`).
+    pub fn explain(&mut self, sender: &Peer, line: &str) -> Option<Verdict> {
+        assert!(self.knows_dry(), "the plugin does not know `telex.dry/1`");
+        let verdict = self.ask(sender, line, raw::CALL_DRY);
+        self.call.flags = 0;
+        verdict
+    }
+
+    fn knows_dry(&self) -> bool {
+        let Some(extension) = self.descriptor.extension else { return false };
+        // SAFETY: the instance is this library's.
+        unsafe { !extension(self.instance, c"telex.dry/1".as_ptr()).is_null() }
+    }
+
+    fn ask(&mut self, sender: &Peer, line: &str, flags: u32) -> Option<Verdict> {
+        self.call.flags = flags;
         let filter = self.filter.expect("the plugin is no filter");
         let judge = filter.judge.expect("its table has no `judge`");
         assert!(value(line).is_some_and(|line| line.starts_with('{')), "this is no JSON object: {line}");

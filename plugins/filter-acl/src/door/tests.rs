@@ -135,6 +135,8 @@ fn rules_are_learned() {
     let (verdict, log) = alice().tries(&mut door, r#"{"message_type":"register","from":"*"}"#);
     assert_eq!((verdict, log.len()), (Verdict::Pass, 1));
     assert!(log[0].contains("cannot be learned"), "{log:?}");
+    let asked = r#"{"message_type":"ask","to":"never"}"#;
+    assert_eq!(alice().looks(&door, asked), Verdict::Pass, "what is only asked is not learned");
     drop(door);
     let learned = fs::read_to_string(&path).unwrap();
     assert_eq!(
