@@ -82,6 +82,14 @@ pub(crate) fn start_with(command: &mut Command, stdin: &str) -> Running {
     Running { child, out, err, said: String::new() }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may be over.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Running {
     /// Waits for the next line of its stderr.
     pub(crate) fn next_word(&mut self) -> String {

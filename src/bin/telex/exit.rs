@@ -7,6 +7,8 @@ use telex::address::Address;
 use telex::client::{Error, Refused};
 use telex::wire::code::Code;
 
+use crate::output::Words;
+
 /// The outcome, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -42,8 +44,12 @@ pub(crate) fn codes() -> String {
 impl Exit {
     /// What a refusal counts as. A node's own words have no class, whatever they look like.
     pub(crate) fn of_refusal(refused: &Refused) -> Exit {
-        let code = refused.code().and_then(Code::of).filter(|_| refused.by_daemon());
-        let Some(code) = code else { return Exit::Refused };
+        refused.code().filter(|_| refused.by_daemon()).map_or(Exit::Refused, Exit::of_word)
+    }
+
+    /// What a code of the daemon's counts as.
+    pub(crate) fn of_word(code: &str) -> Exit {
+        let Some(code) = Code::of(code) else { return Exit::Refused };
         match code {
             // What it says this of was typed: all else is in the right form.
             Code::BadField | Code::MissingField | Code::LineTooLong => Exit::Usage,
@@ -116,6 +122,41 @@ impl Failure {
             std::io::ErrorKind::BrokenPipe => Failure::reader_gone(),
             _ => Failure::new(Exit::Refused, format!("{name}: {error}")),
         }
+    }
+}
+
+/// What went wrong in several things of which each was tried.
+#[derive(Debug, Default)]
+pub(crate) struct Failures {
+    /// The exit code so far, and how many there were.
+    exit: Option<Exit>,
+    count: u64,
+}
+
+/// So many failures are told one by one.
+const TOLD_MAX: u64 = 10;
+
+impl Failures {
+    /// Tells one, and takes note of it.
+    pub(crate) fn add(&mut self, failure: Failure, words: Words) {
+        self.count += 1;
+        if self.count <= TOLD_MAX {
+            words.say(&failure.words);
+        }
+        // Of several outcomes the first failure's, if they are all of one kind.
+        self.exit = match self.exit {
+            None => Some(failure.exit),
+            Some(exit) if exit == failure.exit => Some(exit),
+            Some(_) => Some(Exit::Refused),
+        };
+        if self.count == TOLD_MAX + 1 {
+            words.say("there are more errors, which are not told");
+        }
+    }
+
+    /// What all of it comes to.
+    pub(crate) fn end(self) -> Result<(), Failure> {
+        self.exit.map_or(Ok(()), |exit| Err(Failure::new(exit, "")))
     }
 }
 

@@ -1,8 +1,10 @@
 //! Knows stdout, stderr, and how foreign text is made safe for a terminal.
 //! Never: what is said.
 
-use std::fmt::Write as _;
 use std::io::{BufWriter, Stdout, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
 
 use crate::exit::Failure;
 
@@ -46,14 +48,52 @@ impl Words {
     }
 }
 
-/// Text of others with its control characters spelled out, which could drive a terminal.
+/// How long ago a time since 1970 is, in the largest unit that counts more than one.
+pub(crate) fn age(since: &Value) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let Some(seconds) = since.as_f64().map(|since| (now - since).max(0.0)) else { return "-".to_owned() };
+    match seconds {
+        ..120.0 => format!("{seconds:.0}s"),
+        ..7200.0 => format!("{:.0}m", seconds / 60.0),
+        ..172_800.0 => format!("{:.0}h", seconds / 3600.0),
+        _ => format!("{:.0}d", seconds / 86400.0),
+    }
+}
+
+/// A count of bytes in the largest unit that counts more than one.
+pub(crate) fn size(bytes: &Value) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let Some(bytes) = bytes.as_u64() else { return "-".to_owned() };
+    let mut size = (bytes.to_string(), bytes as f64);
+    for unit in UNITS {
+        if size.1 < 1024.0 {
+            break;
+        }
+        let less = size.1 / 1024.0;
+        size = (format!("{less:.1}{unit}"), less);
+    }
+    size.0
+}
+
+/// A time since 1970 as a clock in UTC shows it.
+pub(crate) fn clock(time: &Value) -> String {
+    let Some(seconds) = time.as_f64() else { return "-".to_owned() };
+    let (whole, ms) = (seconds as u64, (seconds.fract() * 1000.0) as u64);
+    format!("{:02}:{:02}:{:02}.{ms:03}", whole / 3600 % 24, whole / 60 % 60, whole % 60)
+}
+
+/// Text of others with everything spelled out that could drive a terminal, or that has no sign of its own: control
+/// characters, those that turn the direction of what follows, unassigned ones.
 pub(crate) fn safe(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
-            let _ = write!(out, "{}", c.escape_default());
-        } else {
-            out.push(c);
+        match c {
+            ' '..='~' => out.push(c),
+            _ => {
+                // Behind a letter, so that a mark that belongs on one is not spelled out.
+                let pair: String = ['a', c].into_iter().collect();
+                out.extend(pair.escape_debug().skip(1));
+            }
         }
     }
     out
@@ -64,7 +104,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn sizes_and_clocks() {
+        use serde_json::json;
+        for (bytes, shown) in [(0, "0"), (1023, "1023"), (1024, "1.0KiB"), (1_572_864, "1.5MiB")] {
+            assert_eq!(size(&json!(bytes)), shown);
+        }
+        assert_eq!(size(&Value::Null), "-");
+        assert_eq!(clock(&json!(1_700_000_000.25)), "22:13:20.250");
+    }
+
+    #[test]
     fn control_characters_are_spelled_out() {
         assert_eq!(safe("a\u{1b}[2J\u{9b}ä\t"), "a\\u{1b}[2J\\u{9b}ä\\t");
+        assert_eq!(safe("a\u{202e}b\u{2066}\u{200f}"), "a\\u{202e}b\\u{2066}\\u{200f}");
+        assert_eq!(safe("\u{378}\u{e000}"), "\\u{378}\\u{e000}", "unassigned, private");
+        assert_eq!(safe("\"\\' नमस्ते e\u{301}"), "\"\\' नमस्ते e\u{301}");
     }
 }

@@ -6,9 +6,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::poll::PollFlags;
-use telex::client::{self, Category, Client, Error, Message, Refused, To, Unsendable};
+use telex::client::{self, Category, Client, Error, Message, Refused, To};
 
-use crate::args::SendOrder;
+use crate::body::{Sent, unsendable};
 use crate::exit::{Exit, Failure};
 use crate::notice::notice;
 use crate::output::Words;
@@ -19,26 +19,13 @@ const LOOK_EVERY: u64 = 128;
 /// How many errors are told one by one.
 const TOLD_MAX: u64 = 10;
 
-pub(crate) fn run(order: &SendOrder, client: &mut Client, words: Words) -> Result<(), Failure> {
-    if let Some(name) = &order.from {
-        client.register(name)?;
-    }
-    let mut sending = Sending { client, order, words, sent: Vec::new(), errors: 0, exit: None, dropped: 0 };
-    let ended = match &order.body {
-        Some(body) => sending.send(body, None),
-        None => sending.send_lines(),
-    };
-    match ended {
-        // What was sent before a line at fault is to be reported all the same.
-        Err(failure) if failure.exit == Exit::Usage && !failure.is_end => sending.finish().and(Err(failure)),
-        Ok(()) => sending.finish(),
-        Err(failure) => Err(failure),
-    }
-}
-
-struct Sending<'a> {
+/// Signals that are being sent to one receiver.
+pub(crate) struct Sending<'a> {
     client: &'a mut Client,
-    order: &'a SendOrder,
+    to: To<'a>,
+    options: &'a Sent,
+    /// Whether the bodies are lines of stdin.
+    is_lines: bool,
     words: Words,
     /// Runs of lines: the ticket and the line of stdin that each begins with.
     sent: Vec<(u64, u64)>,
@@ -48,7 +35,31 @@ struct Sending<'a> {
     dropped: u64,
 }
 
-impl Sending<'_> {
+impl<'a> Sending<'a> {
+    pub(crate) fn new(client: &'a mut Client, to: To<'a>, options: &'a Sent, words: Words) -> Sending<'a> {
+        let (is_lines, sent) = (false, Vec::new());
+        Sending { client, to, options, is_lines, words, sent, errors: 0, exit: None, dropped: 0 }
+    }
+
+    /// Sends one with this body, or if there is none, or it is `-`, one for each line of stdin; then waits until the daemon
+    /// has taken them.
+    pub(crate) fn run(mut self, body: Option<&str>) -> Result<(), Failure> {
+        let ended = match body.filter(|body| *body != "-") {
+            Some(blank) if !self.options.text && blank.trim_ascii().is_empty() => self.send("\"\"", None),
+            Some(body) => self.send(body, None),
+            None => {
+                self.is_lines = true;
+                self.send_lines()
+            }
+        };
+        match ended {
+            // What was sent before a line at fault is to be reported all the same.
+            Err(failure) if failure.exit == Exit::Usage && !failure.is_end => self.finish().and(Err(failure)),
+            Ok(()) => self.finish(),
+            Err(failure) => Err(failure),
+        }
+    }
+
     fn send_lines(&mut self) -> Result<(), Failure> {
         let mut stdin = BufReader::new(std::io::stdin().lock());
         let mut bytes = Vec::new();
@@ -66,7 +77,7 @@ impl Sending<'_> {
             })?;
             let line = line.strip_suffix('\n').unwrap_or(line);
             let line = line.strip_suffix('\r').unwrap_or(line);
-            if self.order.text || !line.trim().is_empty() {
+            if self.options.text || !line.trim().is_empty() {
                 self.send(line, Some(number))?;
             }
             if number % LOOK_EVERY == 0 {
@@ -88,17 +99,17 @@ impl Sending<'_> {
 
     fn send(&mut self, body: &str, line: Option<u64>) -> Result<(), Failure> {
         let text;
-        let body = if self.order.text {
+        let body = if self.options.text {
             text = client::text(body);
             &text
         } else {
             body
         };
         let ticket = loop {
-            match self.client.send(self.order.to.to(), body) {
+            match self.client.send(self.to, body) {
                 Ok(ticket) => break ticket.number(),
                 Err(Error::KeptFull) => self.look()?,
-                Err(Error::Unsendable(why)) => return Err(unsendable(&why, line, self.order.text)),
+                Err(Error::Unsendable(why)) => return Err(unsendable(&why, line, self.options.text)),
                 Err(error) => return Err(error.into()),
             }
         };
@@ -142,13 +153,13 @@ impl Sending<'_> {
     fn line_of(&self, message: &Message) -> Option<u64> {
         let ticket = self.client.answered(message)?.number();
         let run = self.sent.iter().rev().find(|(first, _)| *first <= ticket);
-        run.map(|(first, line)| line + (ticket - first)).filter(|_| self.order.body.is_none())
+        run.map(|(first, line)| line + (ticket - first)).filter(|_| self.is_lines)
     }
 
     /// Waits until the daemon has taken everything: it answers a connection's lines in their order.
     fn finish(&mut self) -> Result<(), Failure> {
         loop {
-            match self.client.call(To::Daemon, "ping", "", self.order.timeout) {
+            match self.client.call(To::Daemon, "ping", "", self.options.timeout) {
                 Ok(_) => break,
                 Err(Error::KeptFull) => self.look()?,
                 Err(error) => return Err(error.into()),
@@ -160,18 +171,9 @@ impl Sending<'_> {
             self.words.say(&format!("{} more errors", self.errors - TOLD_MAX));
         }
         if self.dropped > 0 {
-            let name = self.order.from.as_deref().unwrap_or_default();
+            let name = self.options.from.as_deref().unwrap_or_default();
             self.words.say(&format!("{} messages came for {name} meanwhile; they are lost", self.dropped));
         }
         self.exit.map_or(Ok(()), |exit| Err(Failure::new(exit, "")))
     }
-}
-
-fn unsendable(why: &Unsendable, line: Option<u64>, text: bool) -> Failure {
-    let mut words = line.map(|line| format!("line {line} of stdin: ")).unwrap_or_default();
-    words += &why.to_string();
-    if matches!(why, Unsendable::BadBody { .. }) && !text {
-        words += "; --text sends it as a string";
-    }
-    Failure::usage(words)
 }

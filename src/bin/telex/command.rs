@@ -1,0 +1,223 @@
+//! Knows how a command is run for a message: what it is told, what it answers, and its end.
+//! Never: where the message came from.
+//!
+//! Nothing of a message reaches a shell: the command is run as it is given, the body stands on its stdin, and what the
+//! envelope says in its environment.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use telex::client::{Message, text};
+use telex::duration;
+
+use crate::process::user;
+
+/// What is kept of what a command writes to stderr; the last line of it may be told.
+const STDERR_BYTES_MAX: usize = 64 * 1024;
+
+/// How messages are handed to a command.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    /// The program and its arguments.
+    pub(crate) words: Vec<OsString>,
+    /// Then it is killed, and all processes of its group.
+    pub(crate) timeout: Option<Duration>,
+    /// Its output is text, whatever it looks like.
+    pub(crate) is_text: bool,
+}
+
+impl Order {
+    /// Runs the command for a message, and gives what it answers: a body. The error is a sentence for the asker.
+    pub(crate) fn run(&self, message: &Message) -> Result<String, String> {
+        let (out, err, status) = self.output(message)?;
+        if !status.success() {
+            return Err(last_line(&err).unwrap_or_else(|| self.ended(status)));
+        }
+        let out = String::from_utf8(out).map_err(|_| format!("{}: its output is not UTF-8", self.name()))?;
+        Ok(if self.is_text { text(without_lf(&out)) } else { body_of(&out) })
+    }
+
+    fn name(&self) -> String {
+        self.words.first().map_or_else(String::new, |word| word.to_string_lossy().into_owned())
+    }
+
+    fn ended(&self, status: ExitStatus) -> String {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => format!("{}: exit status {code}", self.name()),
+            (None, signal) => format!("{}: killed by signal {}", self.name(), signal.unwrap_or(0)),
+        }
+    }
+
+    fn output(&self, message: &Message) -> Result<(Vec<u8>, Vec<u8>, ExitStatus), String> {
+        let mut child = self.spawn(message)?;
+        let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+        let body = message.body().map(|body| format!("{body}\n")).unwrap_or_default();
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        thread::scope(|scope| {
+            // It may end without reading all of it.
+            scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(body.as_bytes())));
+            let err = scope.spawn(move || stderr.map_or_else(Vec::new, read_stderr));
+            let out = scope.spawn(move || {
+                let mut bytes = Vec::new();
+                let read = stdout.map(|mut stdout| stdout.read_to_end(&mut bytes));
+                read.transpose().map(|_| bytes)
+            });
+            let status = self.wait(&mut child, group);
+            let out = out.join().unwrap_or_else(|_| Ok(Vec::new()));
+            let err = err.join().unwrap_or_default();
+            let status = status?;
+            let out = out.map_err(|error| format!("{}: its output cannot be read: {error}", self.name()))?;
+            Ok((out, err, status))
+        })
+    }
+
+    fn spawn(&self, message: &Message) -> Result<Child, String> {
+        let [program, arguments @ ..] = &self.words[..] else { return Err("there is no command".to_owned()) };
+        let mut command = Command::new(program);
+        command.args(arguments).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for (name, value) in variables(message) {
+            match value {
+                Some(value) if value.contains('\0') => {
+                    return Err(format!("{name} cannot be set: there is a NUL in {value:?}"));
+                }
+                Some(value) => drop(command.env(name, value)),
+                None => drop(command.env_remove(name)),
+            }
+        }
+        command.spawn().map_err(|error| format!("{}: {error}", self.name()))
+    }
+
+    /// Waits for its end; at the time-out all of its group ends.
+    fn wait(&self, child: &mut Child, group: Pid) -> Result<ExitStatus, String> {
+        let Some(timeout) = self.timeout else {
+            return child.wait().map_err(|error| format!("{}: {error}", self.name()));
+        };
+        let (ended, end) = channel();
+        thread::scope(|scope| {
+            scope.spawn(move || ended.send(child.wait()));
+            match end.recv_timeout(timeout) {
+                Ok(status) => status.map_err(|error| format!("{}: {error}", self.name())),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                    let _ = killpg(group, Signal::SIGKILL);
+                    Err(format!("{}: killed after {}", self.name(), duration::format(timeout)))
+                }
+            }
+        })
+    }
+}
+
+/// What the environment says of a message; none where it does not say so.
+fn variables(message: &Message) -> [(&'static str, Option<String>); 9] {
+    let sender: Value = message.sender().and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default();
+    let number = |name: &str| sender[name].as_u64().map(|number| number.to_string());
+    let own = |text: Option<&str>| text.map(str::to_owned);
+    [
+        ("TELEX_TYPE", own(Some(message.message_type()))),
+        ("TELEX_FROM", own(message.from())),
+        ("TELEX_TO", own(message.to().or(message.topic()))),
+        ("TELEX_KEY", own(message.key())),
+        ("TELEX_MESSAGE_ID", message.id().map(|id| id.text.into_owned())),
+        ("TELEX_UID", number("uid")),
+        ("TELEX_GID", number("gid")),
+        ("TELEX_PID", number("pid")),
+        ("TELEX_USER", sender["uid"].as_u64().map(user)),
+    ]
+}
+
+/// The body that an output is: JSON as it is, on one line; nothing as null; anything else as a string.
+fn body_of(out: &str) -> String {
+    if out.trim().is_empty() {
+        return "null".to_owned();
+    }
+    match serde_json::from_str::<&RawValue>(out) {
+        // No line end stands within a string.
+        Ok(json) => json.get().replace(['\n', '\r'], " "),
+        Err(_) => text(without_lf(out)),
+    }
+}
+
+fn without_lf(text: &str) -> &str {
+    text.strip_suffix('\n').unwrap_or(text)
+}
+
+fn last_line(err: &[u8]) -> Option<String> {
+    let err = String::from_utf8_lossy(err);
+    err.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}
+
+/// Passes on what a command says, and keeps the end of it.
+fn read_stderr(mut stderr: impl Read) -> Vec<u8> {
+    let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(count @ 1..) = stderr.read(&mut buffer) {
+        let _ = std::io::stderr().write_all(&buffer[..count]);
+        kept.extend_from_slice(&buffer[..count]);
+        let beyond = kept.len().saturating_sub(STDERR_BYTES_MAX);
+        kept.drain(..beyond);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(line: &str) -> Message {
+        Message::read(line.into()).expect("a message")
+    }
+
+    fn order(script: &str) -> Order {
+        let words = ["sh", "-c", script].map(OsString::from).to_vec();
+        Order { words, timeout: Some(Duration::from_secs(20)), is_text: false }
+    }
+
+    #[test]
+    fn an_output_is_an_answer() {
+        let shout = message(r#"{"message_type":"shout","from":"a","body":"hi"}"#);
+        for (script, answer) in [
+            ("tr a-z A-Z", r#""HI""#),
+            ("echo '{\"a\":\n1}'", r#"{"a": 1}"#),
+            ("echo [1]", "[1]"),
+            ("printf 'plain\\ntext\\n'", r#""plain\ntext""#),
+            ("true", "null"),
+            ("echo $TELEX_TYPE $TELEX_FROM ${TELEX_UID-unset}", r#""shout a unset""#),
+        ] {
+            assert_eq!(order(script).run(&shout).as_deref(), Ok(answer), "{script}");
+        }
+        let text = Order { is_text: true, ..order("echo 1") };
+        assert_eq!(text.run(&shout).as_deref(), Ok("\"1\""));
+    }
+
+    #[test]
+    fn a_failure_is_a_sentence() {
+        let ask = message(r#"{"message_type":"ask","from":"a"}"#);
+        for (script, told) in [
+            ("exit 3", "sh: exit status 3"),
+            ("echo first >&2; echo '  why  ' >&2; echo >&2; exit 1", "why"),
+            ("kill -9 $$", "sh: killed by signal 9"),
+            ("printf '\\377'", "sh: its output is not UTF-8"),
+        ] {
+            assert_eq!(order(script).run(&ask).expect_err(script), told);
+        }
+        let missing = Order { words: vec!["/no/such/program".into()], ..order("") };
+        assert!(missing.run(&ask).expect_err("none").starts_with("/no/such/program: No such file"));
+        let nul = message("{\"message_type\":\"a\\u0000b\",\"from\":\"a\"}");
+        assert!(order("true").run(&nul).expect_err("a NUL").starts_with("TELEX_TYPE cannot be set"));
+    }
+
+    #[test]
+    fn a_command_that_takes_too_long_ends_with_all_its_children() {
+        let ask = message(r#"{"message_type":"ask","from":"a"}"#);
+        let slow = Order { timeout: Some(Duration::from_millis(200)), ..order("sleep 1000 & sleep 1000") };
+        assert_eq!(slow.run(&ask).expect_err("a time-out"), "sh: killed after 200ms");
+    }
+}

@@ -1,0 +1,74 @@
+//! Knows what all verbs share: which daemon, in what form results are wanted, and how words are said.
+//! Never: a verb.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use telex::address::Address;
+use telex::client::{self, Client, Handle};
+
+use crate::exit::{Exit, Failure};
+use crate::notice::farewell;
+use crate::output::Words;
+
+/// How long a connection is waited for, if less is not asked for.
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// And at least, also for a verb that is only to take what is there already.
+const CONNECT_TIMEOUT_MIN: Duration = Duration::from_secs(1);
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A line of JSON for each.
+    Json,
+    /// For people.
+    Table,
+}
+
+/// What all verbs are told.
+pub(crate) struct Context {
+    pub(crate) address: Option<String>,
+    /// As the command line wants it.
+    pub(crate) form: Option<Form>,
+    pub(crate) words: Words,
+}
+
+impl Context {
+    /// The daemon's address: the one that is given, else the library's choice.
+    pub(crate) fn address(&self) -> Result<Address, Failure> {
+        match &self.address {
+            Some(text) => Address::parse(text).map_err(|bad| Failure::new(Exit::Usage, bad.to_string())),
+            None => Ok(client::default_address()?),
+        }
+    }
+
+    /// How results are written: as it is wanted, else for people on a terminal alone.
+    pub(crate) fn form(&self) -> Form {
+        let by_itself = if std::io::stdout().is_terminal() { Form::Table } else { Form::Json };
+        self.form.unwrap_or(by_itself)
+    }
+
+    /// A connection that more than one thing can be done with at a time.
+    pub(crate) fn handle(&self, within: Duration) -> Result<Handle, Failure> {
+        let address = self.address()?;
+        let within = within.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT);
+        let builder = Handle::builder().connect_timeout(within).reconnect(None);
+        builder.connect(&address).map_err(|error| Failure::unreachable(&address, &error))
+    }
+
+    /// Talks to the daemon over a connection that is made in this time, and says its last words if it ends that.
+    pub(crate) fn talk<T>(
+        &self,
+        within: Duration,
+        run: impl FnOnce(&mut Client) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let address = self.address()?;
+        let mut client = Client::connect_within(&address, within.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT))
+            .map_err(|error| Failure::unreachable(&address, &error))?;
+        run(&mut client).inspect_err(|failure| {
+            if failure.is_end {
+                farewell(&mut client, self.words);
+            }
+        })
+    }
+}

@@ -1,0 +1,53 @@
+//! Knows how to be a peer that never reads.
+//! Never: answers.
+
+use std::time::Duration;
+
+use clap::Args;
+use telex::duration;
+
+use crate::context::{CONNECT_TIMEOUT, Context};
+use crate::exit::Failure;
+
+pub(super) const EXAMPLES: &str = r#"Examples:
+  telex black-hole sink
+  telex black-hole sink --topic 'sensor.>' -W 1m"#;
+
+/// Be a node that never reads, to see what its senders do
+///
+/// Ends with 0 when the daemon ends the connection, or after the time.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct BlackHole {
+    /// The node
+    name: String,
+    /// Subscribe to this, too; may be repeated
+    #[arg(long = "topic", value_name = "PATTERN")]
+    topics: Vec<String>,
+    /// End after this time
+    #[arg(short = 'W', long = "wait", value_name = "TIME", value_parser = duration::parse)]
+    wait: Option<Duration>,
+}
+
+impl BlackHole {
+    pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
+        use std::os::fd::AsFd;
+
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+        context.talk(CONNECT_TIMEOUT, |client| {
+            let name = client.register(&self.name)?;
+            for topic in &self.topics {
+                client.subscribe(topic, None)?;
+            }
+            context.words.say(&format!("listening as {name}, and never reads"));
+            let wait = self.wait.map_or(PollTimeout::NONE, |wait| {
+                PollTimeout::try_from(wait.as_millis()).unwrap_or(PollTimeout::MAX)
+            });
+            // Only the end is waited for.
+            let mut fds = [PollFd::new(client.as_fd(), PollFlags::empty())];
+            while poll(&mut fds, wait) == Err(nix::errno::Errno::EINTR) {}
+            Ok(())
+        })
+    }
+}

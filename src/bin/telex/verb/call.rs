@@ -1,0 +1,203 @@
+//! Knows requests and their replies.
+//! Never: how the daemon finds a node that answers.
+
+use std::io::BufRead;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use telex::client::{Client, Error, Message, To, text};
+use telex::duration;
+
+use crate::answer::answer_of;
+use crate::body::{Sent, unsendable};
+use crate::context::Context;
+use crate::exit::{Exit, Failure, Failures};
+use crate::output::Results;
+
+pub(super) const EXAMPLES: &str = r#"Examples:
+  telex call heating set '{"c":21}'
+  telex call --timeout 2m --text backup run nightly
+  telex call --all --gather 300ms worker status
+  telex call --daemon whoami"#;
+
+/// Requests that a connection which ends at once would make for nothing, and what is meant instead.
+const USELESS: &[(&str, &str)] = &[
+    ("register", "telex listen NAME"),
+    ("unregister", "telex listen NAME, which unregisters when it ends"),
+    ("subscribe", "telex subscribe TOPIC"),
+    ("unsubscribe", "telex subscribe TOPIC, which unsubscribes when it ends"),
+    ("monitor", "telex monitor"),
+    ("unmonitor", "telex monitor, which ends with itself"),
+    ("tap", "telex tap"),
+    ("untap", "telex tap, which ends with itself"),
+];
+
+/// Send a request and print the answer
+///
+/// The answer is one line of JSON on stdout: the reply's "result" alone if there is nothing else in its body, else the body
+/// without the words of the envelope. Of several instances the first to reply counts. An error that is answered stands on
+/// stderr.
+#[derive(Args)]
+#[command(
+    override_usage = "telex call [OPTIONS] NODE TYPE [BODY]\n       telex call [OPTIONS] --topic TOPIC TYPE [BODY]\n       telex call [OPTIONS] --daemon TYPE [BODY]",
+    after_help = EXAMPLES
+)]
+pub(crate) struct Call {
+    /// The node, the type of the request, and the body: JSON, or any text with --text; '' is the empty
+    /// string, "-" all of stdin. Without one the request has none
+    #[arg(value_names = ["NODE", "TYPE", "BODY"], num_args = 1..=3, required = true, allow_negative_numbers = true)]
+    words: Vec<String>,
+    /// Ask the daemon itself, in place of NODE (resolve, list, whoami, ping, stats, ...)
+    #[arg(long, conflicts_with = "topic")]
+    daemon: bool,
+    /// Ask the subscribers of TOPIC, in place of NODE
+    #[arg(long)]
+    topic: Option<String>,
+    /// Print the answers of all instances, a line each
+    #[arg(long, conflicts_with = "daemon")]
+    all: bool,
+    /// With --all: until so long after the first answer
+    #[arg(long, value_name = "TIME", requires = "all", value_parser = duration::parse)]
+    gather: Option<Duration>,
+    /// Each line of stdin is the body of a call; the answers come in their order
+    #[arg(short, long, conflicts_with = "all")]
+    lines: bool,
+    /// Print the whole body of the reply
+    #[arg(long)]
+    envelope: bool,
+    #[command(flatten)]
+    sent: Sent,
+}
+
+/// Where a request goes.
+#[derive(Debug, PartialEq, Eq)]
+enum Whom {
+    Daemon,
+    Node(String),
+    Topic(String),
+}
+
+impl Whom {
+    fn to(&self) -> To<'_> {
+        match self {
+            Whom::Daemon => To::Daemon,
+            Whom::Node(address) => To::Node(address),
+            Whom::Topic(topic) => To::Topic(topic),
+        }
+    }
+}
+
+impl Call {
+    pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
+        let (whom, message_type, body) = self.read()?;
+        let body = self.sent.body(body.as_deref())?;
+        if self.all {
+            return self.call_all(&whom, &message_type, &body, context);
+        }
+        context.talk(self.sent.timeout, |client| {
+            self.sent.register(client)?;
+            if self.lines {
+                return self.call_lines(&whom, &message_type, client, context);
+            }
+            let reply = match client.call(whom.to(), &message_type, &body, self.sent.timeout) {
+                Ok(reply) => reply,
+                Err(Error::Unsendable(why)) => return Err(unsendable(&why, None, self.sent.text)),
+                Err(error) => return Err(error.into()),
+            };
+            let mut results = Results::new();
+            results.line(&self.shown(&reply))?;
+            results.flush()
+        })
+    }
+
+    /// Who is asked, what, and with what body.
+    fn read(&self) -> Result<(Whom, String, Option<String>), Failure> {
+        let mut words = self.words.iter().cloned();
+        let whom = match &self.topic {
+            Some(topic) => Whom::Topic(topic.clone()),
+            None if self.daemon => Whom::Daemon,
+            None => Whom::Node(words.next().unwrap_or_default()),
+        };
+        let message_type = words.next().ok_or_else(|| {
+            Failure::usage("what type of request? Right is: telex call NODE TYPE [BODY], or --daemon in place of NODE")
+        })?;
+        let body = words.next();
+        if words.next().is_some() {
+            return Err(Failure::usage("with --daemon or --topic there is no NODE: telex call --daemon TYPE [BODY]"));
+        }
+        if let (Whom::Daemon, Some((_, meant))) = (&whom, USELESS.iter().find(|(word, _)| *word == message_type)) {
+            let words = format!("{message_type} would end with this command's connection, at once; meant is: {meant}");
+            return Err(Failure::usage(words));
+        }
+        Ok((whom, message_type, body))
+    }
+
+    fn shown(&self, reply: &Message) -> String {
+        if self.envelope { reply.body().unwrap_or("null").to_owned() } else { answer_of(reply) }
+    }
+
+    /// Makes a call of each line of stdin.
+    fn call_lines(
+        &self,
+        whom: &Whom,
+        message_type: &str,
+        client: &mut Client,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let mut results = Results::new();
+        let mut failures = Failures::default();
+        for (line, number) in std::io::stdin().lock().lines().zip(1..) {
+            let line = line.map_err(|error| Failure::file("stdin", &error))?;
+            if !self.sent.text && line.trim().is_empty() {
+                continue;
+            }
+            let body = if self.sent.text { text(&line) } else { line };
+            match client.call(whom.to(), message_type, &body, self.sent.timeout) {
+                Ok(reply) => {
+                    results.line(&self.shown(&reply))?;
+                    results.flush()?;
+                }
+                Err(Error::Unsendable(why)) => return Err(unsendable(&why, Some(number), self.sent.text)),
+                Err(error) => {
+                    let failure = Failure::from(error);
+                    if failure.is_end {
+                        return Err(failure);
+                    }
+                    let words = format!("line {number}: {}", failure.words);
+                    failures.add(Failure { words, ..failure }, context.words);
+                }
+            }
+        }
+        failures.end()
+    }
+
+    /// Prints every answer that comes in time.
+    fn call_all(&self, whom: &Whom, message_type: &str, body: &str, context: &Context) -> Result<(), Failure> {
+        let handle = context.handle(self.sent.timeout)?;
+        if let Some(name) = &self.sent.from {
+            handle.register(name).wait()?;
+        }
+        let mut results = Results::new();
+        let mut answers = handle.gather(whom.to(), message_type, body, self.sent.timeout);
+        let (mut deadline, mut count, mut failures) = (None::<Instant>, 0, Failures::default());
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let Some(answer) = answers.wait(left)? else { break };
+            count += 1;
+            match answer {
+                Ok(reply) => {
+                    results.line(&self.shown(&reply))?;
+                    results.flush()?;
+                }
+                Err(error) => failures.add(Failure::from(error), context.words),
+            }
+            if let (None, Some(gather)) = (deadline, self.gather) {
+                deadline = Some(Instant::now() + gather);
+            }
+        }
+        if count == 0 {
+            return Err(Failure::new(Exit::Timeout, "no answer came in time"));
+        }
+        failures.end()
+    }
+}

@@ -1,0 +1,99 @@
+//! Knows how messages to a node are shown.
+//! Never: answers them.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use telex::client::{Delivery, Error, Register};
+use telex::duration;
+
+use crate::context::{CONNECT_TIMEOUT, Context};
+use crate::exit::{Exit, Failure};
+use crate::format::Format;
+use crate::hear::hear;
+use crate::stream::Enough;
+
+pub(super) const EXAMPLES: &str = r#"Examples:
+  telex listen kitchen
+  telex listen kitchen -n 1 -W 5s --format '{from}: {body.lamp}'"#;
+
+/// What and how much is shown of what comes.
+#[derive(Args)]
+pub(crate) struct Shown {
+    /// End with 0 after so many messages
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// End with 5 after this time
+    #[arg(short = 'W', long = "wait", value_name = "TIME", value_parser = duration::parse)]
+    pub(crate) wait: Option<Duration>,
+    /// Print this of each message, in which {time}, {from}, {to}, {topic}, {type}, {uid}, {body} and parts of the body
+    /// ({body.a.b}) are filled in
+    #[arg(long, value_name = "TEXT", value_parser = Format::parse)]
+    pub(crate) format: Option<Format>,
+    /// Print the bodies alone (null where a message has none)
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) body: bool,
+}
+
+impl Shown {
+    pub(crate) fn enough(&self) -> Enough {
+        Enough { count: self.count, deadline: self.wait.map(|wait| Instant::now() + wait) }
+    }
+
+    /// How long a connection is waited for.
+    pub(crate) fn patience(&self) -> Duration {
+        self.wait.unwrap_or(CONNECT_TIMEOUT)
+    }
+}
+
+/// Become an instance of a node, and print the messages to it, one line each
+///
+/// Each message is a line of JSON, as it came, and written at once. What the daemon itself says (that messages were missed,
+/// that it shuts down) stands on stderr. Requests are printed too, but not answered: telex serve and telex reply do that.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Listen {
+    /// The node
+    name: String,
+    /// Also if the node shares its messages out, of which this then takes a part
+    #[arg(long)]
+    join: bool,
+    /// telex subscribe PATTERN hears topics
+    #[arg(long, hide = true, value_parser = no_topic)]
+    topic: Option<String>,
+    #[command(flatten)]
+    shown: Shown,
+}
+
+impl Listen {
+    pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
+        let options = Register {
+            node_id: Some(self.name.as_str().into()),
+            // A node whose instances share its messages is not joined by chance: what is printed here, others do not get.
+            delivery: (!self.join).then_some(Delivery::All),
+            ..Register::default()
+        };
+        context.talk(self.shown.patience(), |client| {
+            let name = match client.register_with(&options) {
+                Err(Error::DeliveryMismatch(_)) => return Err(self.shared()),
+                registered => registered?,
+            };
+            context.words.say(&format!("listening as {name}"));
+            hear(client, &self.shown, context)
+        })
+    }
+
+    fn shared(&self) -> Failure {
+        let name = &self.name;
+        let words = format!(
+            "the instances of \"{name}\" share its messages: listening would take some from them; telex tap --to {name} \
+             shows them without that, --join insists"
+        );
+        Failure::new(Exit::Denied, words)
+    }
+}
+
+fn no_topic(topic: &str) -> Result<String, String> {
+    Err(format!("topics are heard by: telex subscribe '{topic}'"))
+}
+

@@ -1,0 +1,64 @@
+//! Knows which verbs there are. Each is a file that owns its arguments, its examples and what it does.
+//! Never: what a verb does.
+
+use clap::Subcommand;
+
+use crate::context::Context;
+use crate::exit::Failure;
+
+pub(crate) use listen::Shown;
+
+macro_rules! verbs {
+    ($($module:ident => $verb:ident,)*) => {
+        $(mod $module;)*
+
+        /// What the command is to do.
+        #[derive(Subcommand)]
+        pub(crate) enum Verb {
+            $($verb($module::$verb),)*
+        }
+
+        impl Verb {
+            pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
+                match self {
+                    $(Verb::$verb(verb) => verb.run(context),)*
+                }
+            }
+        }
+
+        /// The examples of each verb.
+        #[cfg(test)]
+        pub(crate) const EXAMPLES: &[(&str, &str)] = &[$((stringify!($module), $module::EXAMPLES),)*];
+    };
+}
+
+verbs! {
+    send => Send,
+    publish => Publish,
+    call => Call,
+    listen => Listen,
+    subscribe => Subscribe,
+    reply => Reply,
+    serve => Serve,
+    on => On,
+    list => List,
+    connections => Connections,
+    resolve => Resolve,
+    subscribers => Subscribers,
+    topics => Topics,
+    wait_for => WaitFor,
+    monitor => Monitor,
+    tap => Tap,
+    explain => Explain,
+    stats => Stats,
+    plugins => Plugins,
+    whoami => Whoami,
+    version => Version,
+    kill => Kill,
+    reload => Reload,
+    log => Log,
+    log_level => LogLevel,
+    config => Config,
+    ping => Ping,
+    black_hole => BlackHole,
+}

@@ -1,0 +1,51 @@
+//! Knows how a command is run for each message to a topic.
+//! Never: runs it itself.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::Args;
+use telex::duration;
+
+use crate::command::Order;
+use crate::context::{CONNECT_TIMEOUT, Context};
+use crate::exit::Failure;
+use crate::serving::{Serving, Wanted};
+
+pub(super) const EXAMPLES: &str = r#"Examples:
+  telex on alarm.fire -- ./ring-the-bell
+  telex on 'job.*.done' --group mailers --jobs 4 -- sh -c 'mail -s "$TELEX_TO" root'"#;
+
+/// Run a command for each message to a topic
+///
+/// The body stands on the command's stdin, and the environment says the rest, as for telex serve. Further messages wait in
+/// their order.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct On {
+    /// The topic, or a pattern of topics
+    topic: String,
+    /// Share the messages with all who name this group: each goes to one
+    #[arg(long)]
+    group: Option<String>,
+    /// Run so many at a time
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
+    /// Kill a run, with all processes that it has started, after this time
+    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    timeout: Option<Duration>,
+    /// The command
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+impl On {
+    pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
+        let order = Order { words: self.command.clone(), timeout: self.timeout, is_text: false };
+        context.talk(CONNECT_TIMEOUT, |client| {
+            client.subscribe(&self.topic, self.group.as_deref())?;
+            context.words.say(&format!("listening to {}", self.topic));
+            Serving::new(client, context, order, usize::from(self.jobs))?.run(|_| Wanted::Yes)
+        })
+    }
+}

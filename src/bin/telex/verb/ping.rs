@@ -1,0 +1,61 @@
+//! Knows how long the way to the daemon and back takes.
+//! Never: the way to a node.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::json;
+use telex::duration;
+
+use crate::answer::ask;
+use crate::context::{CONNECT_TIMEOUT, Context, Form};
+use crate::exit::Failure;
+use crate::output::Results;
+
+pub(super) const EXAMPLES: &str = r#"Examples:
+  telex ping
+  telex ping -n 1000 --every 10ms"#;
+
+/// Measure round trips to the daemon
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Ping {
+    /// So many
+    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    count: u32,
+    /// With this time between
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = duration::parse)]
+    every: Duration,
+}
+
+impl Ping {
+    pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
+        let mut trips = Vec::new();
+        context.talk(CONNECT_TIMEOUT, |client| {
+            for at in 0..self.count {
+                if at > 0 {
+                    std::thread::sleep(self.every);
+                }
+                let began = Instant::now();
+                ask(client, "ping", &json!({}))?;
+                trips.push(began.elapsed());
+            }
+            Ok(())
+        })?;
+        trips.sort_unstable();
+        // The smallest of which so many parts of 1000 are no larger.
+        let part = |of_1000: usize| trips[(trips.len() * of_1000).div_ceil(1000).max(1) - 1];
+        let shown = [("min", part(0)), ("p50", part(500)), ("p99", part(990)), ("p99.9", part(999)), ("max", part(1000))];
+        let mut results = Results::new();
+        if context.form() == Form::Json {
+            let us = shown.map(|(name, time)| (format!("{name}_us"), json!(time.as_secs_f64() * 1e6)));
+            let mut line: serde_json::Map<_, _> = us.into_iter().collect();
+            line.insert("count".to_owned(), json!(self.count));
+            results.line(&serde_json::Value::Object(line).to_string())?;
+        } else {
+            let shown = shown.map(|(name, time)| format!("{name} {:.1} us", time.as_secs_f64() * 1e6));
+            results.line(&format!("{} round trips: {}", self.count, shown.join(", ")))?;
+        }
+        results.flush()
+    }
+}
