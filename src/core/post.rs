@@ -101,7 +101,7 @@ impl Post {
                 (&mut copies[usize::from(wants_sender)], &mut places[usize::from(wants_sender)]);
             if copy.is_empty() && place.is_none() {
                 let member = if wants_sender { what.sender_member(sessions) } else { None };
-                let line = line.with_sender(member.as_deref().unwrap_or_default());
+                let line = line.with_sender(member.as_deref().map_or(&[], Vec::as_slice));
                 match is_shared {
                     true => *place = Some(self.blocks.append(&line, wants_sender)),
                     false => line.write_to(copy),
@@ -313,7 +313,7 @@ impl Post {
 }
 
 impl Dispatch<'_> {
-    fn sender_member(&self, sessions: &mut Sessions) -> Option<Arc<[u8]>> {
+    fn sender_member(&self, sessions: &mut Sessions) -> Option<Arc<Vec<u8>>> {
         sessions.get_mut(self.origin.peer()?).map(|session| session.caller.sender_member())
     }
 }

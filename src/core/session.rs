@@ -2,6 +2,7 @@
 //! holds.
 //! Never: another connection's state.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +53,7 @@ pub(crate) struct Caller {
     /// it are addressed to: the first node ID that it holds, else its unique id.
     pub(crate) address: Arc<str>,
     /// The member `sender` for messages from it, once it was wanted.
-    sender_member: Option<Arc<[u8]>>,
+    sender_member: Option<Arc<Vec<u8>>>,
 }
 
 /// What a connection sent and has not been handled yet, and what that waits for.
@@ -61,7 +62,7 @@ pub(crate) struct Inbound {
     pub(crate) frame: Deframer,
     /// How much of a line without its end was there when memory was short and it was last looked at; none if
     /// that line has ended since, or was not read for a while.
-    pub(crate) half_line_seen: Option<u32>,
+    pub(crate) half_line_seen: Option<NonZeroU32>,
     /// Bytes behind a line that could not be handled yet.
     pub(crate) backlog: Backlog,
     /// A judged line that waits for room.
@@ -73,7 +74,7 @@ pub(crate) struct Inbound {
     /// another protocol is told so once.
     pub(crate) greeted: bool,
     /// Broken lines since the last that was none.
-    pub(crate) broken_lines: u32,
+    pub(crate) broken_lines: u8,
     /// All that it ever sent.
     pub(crate) lines: u64,
     pub(crate) bytes: u64,
@@ -428,7 +429,7 @@ impl Caller {
     }
 
     /// The member `sender` for messages from this session, with a comma behind it.
-    pub(crate) fn sender_member(&mut self) -> Arc<[u8]> {
+    pub(crate) fn sender_member(&mut self) -> Arc<Vec<u8>> {
         if let Some(member) = &self.sender_member {
             return member.clone();
         }
@@ -437,6 +438,6 @@ impl Caller {
         self.write_identity(&mut object);
         object.end();
         out.push(b',');
-        self.sender_member.insert(Arc::from(out)).clone()
+        self.sender_member.insert(Arc::new(out)).clone()
     }
 }

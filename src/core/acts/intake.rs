@@ -277,7 +277,7 @@ impl Core {
             return self.turn_off(key, refusal.code, refusal.column, refusal.error);
         }
         session.inbound.broken_lines += 1;
-        let is_last = session.inbound.broken_lines == BROKEN_LINES_MAX;
+        let is_last = u32::from(session.inbound.broken_lines) == BROKEN_LINES_MAX;
         if is_last {
             refusal.error += &format!(
                 "; this was the {BROKEN_LINES_MAX}th broken line in a row: the connection is closed"

@@ -2,6 +2,8 @@
 //! and 10, `max_memory_bytes`).
 //! Never: what waits while there is memory.
 
+use std::num::NonZeroU32;
+
 use crate::core::after::After;
 use crate::core::budget::{Budget, Kept};
 use crate::core::desk::LINE_EFFORT;
@@ -125,7 +127,7 @@ impl Core {
             }
             // What the daemon itself does not read now cannot grow.
             let bytes = session.inbound.frame.partial().len();
-            session.inbound.half_line_seen = (bytes > 0 && !session.is_blocked()).then_some(bytes as u32);
+            session.inbound.half_line_seen = NonZeroU32::new(bytes as u32).filter(|_| !session.is_blocked());
         }
         let at = self.desk.mono() + self.desk.limits.stall_timeout;
         self.desk.timers.set(at, Timer::Pressure);
@@ -140,7 +142,7 @@ impl Core {
         let mut idle = Vec::new();
         for (key, session) in self.sessions.iter() {
             let bytes = session.inbound.frame.partial().len();
-            let grew = session.inbound.half_line_seen.map(|seen| bytes.saturating_sub(seen as usize));
+            let grew = session.inbound.half_line_seen.map(|seen| bytes.saturating_sub(seen.get() as usize));
             if bytes > 0 && session.is_here() && grew.is_some_and(|grew| grew < HALF_LINE_GROWTH_MIN) {
                 idle.push((bytes, key));
             }
