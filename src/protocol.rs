@@ -141,9 +141,9 @@ mod tests {
 
     #[test]
     fn what_a_request_takes_is_told() {
-        let source = include_str!("wire/control.rs");
-        let (source, _) = source.split_once("#[cfg(test)]").unwrap();
-        for reader in ["text", "needed", "flag", "word", "raw"] {
+        let (asks, _) = include_str!("wire/control.rs").split_once("#[cfg(test)]").unwrap();
+        let source = [asks, include_str!("wire/fields.rs")].concat();
+        for reader in ["text", "needed", "flag", "word", "integer", "unique_id", "raw"] {
             for (at, call) in source.match_indices(&format!("{reader}(\"")) {
                 let (name, _) = source[at + call.len()..].split_once('"').unwrap();
                 let told =

@@ -161,7 +161,11 @@ impl After {
             After::Undelivered(undelivered) => undelivered.kept_bytes(),
             After::Publication(publication) => {
                 let receivers = publication.receivers.as_ref().map_or(0, Vec::capacity);
+                let receipt = publication.receipt.as_ref().map_or(0, |asked| {
+                    size_of::<Asked>() + asked.from.len() + asked.id.text.len() + asked.message_type.len()
+                });
                 size_of::<Publication>()
+                    + receipt
                     + publication.topic.len()
                     + publication.line.capacity()
                     + publication.search.kept_bytes()

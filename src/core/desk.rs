@@ -16,6 +16,8 @@ use crate::limits::Limits;
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) now: Now,
+    /// The same as queues note it: milliseconds, beginning anew every 49 days.
+    queued_at: u32,
     /// The shell was held up: no deadline is over before it has handed in what came meanwhile.
     pub(crate) held_up: bool,
     pub(crate) started: Now,
@@ -63,6 +65,7 @@ impl Desk {
     pub(crate) fn new(limits: Limits, tuning: Tuning, now: Now) -> Desk {
         Desk {
             now,
+            queued_at: milliseconds(now.mono),
             held_up: false,
             started: now,
             limits,
@@ -82,17 +85,16 @@ impl Desk {
     pub(crate) fn set_now(&mut self, now: Now) {
         debug_assert!(now.mono >= self.now.mono, "time goes back: {:?} after {:?}", now.mono, self.now.mono);
         self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
+        self.queued_at = milliseconds(self.now.mono);
     }
 
     pub(crate) fn mono(&self) -> Duration {
         self.now.mono
     }
 
-    /// The time as queues note it: milliseconds, beginning anew every 49 days.
+    /// The time as queues note it.
     pub(crate) fn queued_at(&self) -> u32 {
-        #[expect(clippy::cast_possible_truncation, reason = "the clock begins anew")]
-        let at = self.now.mono.as_millis() as u32;
-        at
+        self.queued_at
     }
 
     /// How long a line has been queued, in milliseconds.
@@ -122,4 +124,9 @@ impl Desk {
     pub(crate) fn is_free(&self) -> bool {
         !self.after.tells_others() && self.left() > 0
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the clock begins anew")]
+fn milliseconds(time: Duration) -> u32 {
+    time.as_millis() as u32
 }

@@ -52,6 +52,7 @@ mod parcel;
 mod peer;
 mod phase;
 mod post;
+mod refusals;
 mod repeats;
 mod row;
 mod rows;

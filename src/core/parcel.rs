@@ -39,16 +39,21 @@ impl<'a> Parcel<'a> {
             && self.message.envelope.raw(Field::Receipt) == Some("true")
     }
 
-    /// How the daemon's own request of this type is spelled, for one that went to `target` and came to nothing.
+    /// As [`meant`], for this message.
     pub(crate) fn form_meant(&self, target: &str) -> String {
-        match self.is_request() {
-            true => form_meant(&self.message.message_type, Some(target)).unwrap_or_default(),
-            false => String::new(),
-        }
+        meant(self.message, target)
     }
 
     pub(crate) fn asked(&'a self) -> AskedBy<'a> {
         AskedBy { from: self.from, id: Some(self.id), message_type: &self.message.message_type }
+    }
+}
+
+/// How the daemon's own request of this type is spelled, for a request that went to `target` and came to nothing.
+pub(crate) fn meant(message: &Message<'_>, target: &str) -> String {
+    match message.kind {
+        Kind::Request => form_meant(&message.message_type, Some(target)).unwrap_or_default(),
+        Kind::Signal | Kind::Reply(_) => String::new(),
     }
 }
 

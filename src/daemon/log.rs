@@ -31,6 +31,8 @@ pub(super) struct Log {
     publishes: bool,
     /// Those that are not published yet.
     published: Vec<Note>,
+    /// How many more there were.
+    unpublished: usize,
 }
 
 impl Log {
@@ -51,6 +53,7 @@ impl Log {
             waiting: Vec::new(),
             publishes: false,
             published: Vec::new(),
+            unpublished: 0,
         })
     }
 
@@ -90,6 +93,11 @@ impl Log {
 
     /// The records that are to be published.
     pub(super) fn take_published(&mut self) -> Vec<Note> {
+        let left_out = std::mem::take(&mut self.unpublished);
+        if left_out > 0 {
+            let text = format!("{left_out} more records were logged at once, and are not published");
+            self.published.push(own_note(Level::Warning, &text));
+        }
         std::mem::take(&mut self.published)
     }
 
@@ -105,8 +113,11 @@ impl Log {
     }
 
     fn take(&mut self, note: Note) {
-        if self.publishes && self.published.len() < PUBLISHED_MAX {
-            self.published.push(note.clone());
+        if self.publishes {
+            match self.published.len() < PUBLISHED_MAX {
+                true => self.published.push(note.clone()),
+                false => self.unpublished += 1,
+            }
         }
         match self.is_for_plugins {
             true => self.waiting.push(note),

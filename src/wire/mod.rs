@@ -10,6 +10,7 @@ pub mod control;
 mod cursor;
 #[doc(hidden)]
 pub mod envelope;
+mod fields;
 #[doc(hidden)]
 pub mod frame;
 #[doc(hidden)]

@@ -22,7 +22,7 @@ pub(crate) struct Outcome {
 
 /// A running `telex`.
 pub(crate) struct Running {
-    child: Child,
+    pub(crate) child: Child,
     out: JoinHandle<String>,
     err: Receiver<String>,
     said: String,

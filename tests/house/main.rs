@@ -161,6 +161,7 @@ const CORE_FLOORS: &[&[&str]] = &[
         "parcel",
         "peer",
         "phase",
+        "refusals",
         "repeats",
         "stats",
         "tuning",

@@ -84,7 +84,8 @@ fn topics_and_subscribers() {
 fn waiting_for_nodes() {
     let telexd = Telexd::start();
     let _there = telexd.node("there");
-    assert_eq!(line(&telexd, &["wait-for", "there"])["node_id"], "there");
+    let there = line(&telexd, &["wait-for", "there"]);
+    assert_eq!((&there["node_id"], there["instances"].as_array().map(Vec::len)), (&json!("there"), Some(1)));
     assert_eq!(out(&telexd, &["wait-for", "there", "--table"]), "");
     let missing = run(&telexd, &["wait-for", "there", "late", "-W", "100ms"]);
     assert_eq!((missing.code, &*missing.err), (Some(5), "telex: no node \"late\" after 100ms\n"));
@@ -92,6 +93,11 @@ fn waiting_for_nodes() {
         telex(&["wait-for", "late", "there", "-W", "20s"]).env("TELEX_ADDRESS", &telexd.addresses[0]),
         "",
     );
+    support::wait_until("it waits", || {
+        lines(&telexd, &["connections"]).iter().any(|one| one["subscriptions"] == 2)
+    });
+    // One of two instances goes, and the node is still there.
+    drop(telexd.node("there"));
     let _late = telexd.node("late");
     assert_eq!(waiting.finish().code, Some(0));
 }
@@ -171,14 +177,12 @@ fn counters() {
     assert_eq!(stats["connections"]["now"], 1);
     assert!(out(&telexd, &["stats", "--table"]).contains("connections.now: 1\n"));
     assert!(out(&telexd, &["stats", "--prometheus"]).contains("\ntelexd_connections 1\n"));
-    let watching = start_with(
-        telex(&["stats", "--watch", "10ms"])
-            .env("TELEX_ADDRESS", &telexd.addresses[0])
-            .stdout(std::process::Stdio::null()),
-        "",
-    );
-    support::wait_until("it has asked twice", || telexd.client().stats()["lines_in"].as_u64() > Some(8));
-    drop(watching);
+    let mut watching = telex(&["stats", "--watch", "10ms"]);
+    let mut watching = watching.env("TELEX_ADDRESS", &telexd.addresses[0]).spawn().expect("telex");
+    let shown = std::io::BufReader::new(watching.stdout.take().expect("its output"));
+    assert_eq!(std::io::BufRead::lines(shown).take(2).count(), 2, "it asks again");
+    // It ends with its reader.
+    assert_eq!(watching.wait().expect("an end").code(), Some(0));
     assert_eq!(lines(&telexd, &["plugins"]), Vec::<Value>::new());
     assert!(out(&telexd, &["plugins", "--table"]).starts_with("PLUGIN  CALLS"));
     let trips = line(&telexd, &["ping", "-n", "3", "--every", "1ms"]);

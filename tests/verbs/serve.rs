@@ -98,3 +98,45 @@ fn a_command_is_run_for_each_message_to_a_topic_in_their_order() {
         std::fs::read_to_string(&file).is_ok_and(|text| text == "1\nt.1\n2\nt.1\n3\nt.1\n")
     });
 }
+
+#[test]
+fn it_ends_with_the_switch_also_while_all_its_places_are_taken() {
+    let telexd = Telexd::start();
+    let mut serving = start(&telexd, &["serve", "slow", "--", "sleep", "1000"]);
+    let _call = start_with(telex(&["call", "slow", "x"]).env("TELEX_ADDRESS", &telexd.addresses[0]), "");
+    support::wait_until("the command runs", || {
+        line(&telexd, &["resolve", "slow"])["instances"][0]["open_requests"] == 1
+    });
+    telexd.signal(nix::sys::signal::Signal::SIGKILL);
+    assert_eq!(serving.finish().code, Some(8));
+}
+
+#[test]
+fn behind_the_end_of_the_switch_signals_that_had_come_are_done_without_spinning() {
+    let telexd = Telexd::start();
+    let file = telexd.dir().join("heard");
+    let path = file.to_str().expect("a path");
+    let on = ["on", "t", "--", "sh", "-c", "sleep 0.4; cat >> \"$0\"", path];
+    let mut on = start(&telexd, &on);
+    run_with(&telexd, &["publish", "t"], "1\n2\n3\n4\n");
+    support::wait_until("the first is done", || file.exists());
+    telexd.signal(nix::sys::signal::Signal::SIGKILL);
+    let heard = || std::fs::read_to_string(&file).expect("what was heard");
+    support::wait_until("three are done", || heard().len() >= 6);
+    let cpu = support::Process(on.child.id()).cpu();
+    assert!(cpu < std::time::Duration::from_millis(300), "{cpu:?}");
+    assert_eq!(on.finish().code, Some(8));
+    assert_eq!(heard(), "1\n2\n3\n4\n");
+}
+
+#[test]
+fn no_asker_can_end_a_node() {
+    let telexd = Telexd::start();
+    let _reply = start(&telexd, &["reply", "echo", r#"{"said":{{body}}}"#]);
+    let deep = format!("{}1{}", "[".repeat(127), "]".repeat(127));
+    let failed = run(&telexd, &["call", "echo", "ask", &deep]);
+    assert!(failed.code == Some(1) && failed.err.contains("the answer cannot be sent"), "{failed:?}");
+    assert_eq!(line(&telexd, &["call", "echo", "ask", "1"])["said"], 1);
+    let wrong = run(&telexd, &["reply", "r", r#""{{body}}""#]);
+    assert!(wrong.code == Some(2) && wrong.err.contains("to the body \"b\""), "{wrong:?}");
+}

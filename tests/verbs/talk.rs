@@ -8,7 +8,7 @@ use super::*;
 fn publications_are_counted() {
     let telexd = Telexd::start();
     let nobody = run(&telexd, &["publish", "--expect", "t", "1"]);
-    assert_eq!((nobody.code, &*nobody.err), (Some(3), "telex: nobody subscribes to \"t\"\n"));
+    assert_eq!((nobody.code, &*nobody.err), (Some(3), "telex: no subscribers of \"t\"\n"));
     assert_eq!(out(&telexd, &["publish", "t", "1"]), "");
     let mut reader = telexd.client();
     reader.ask_well("subscribe", json!({"topic": "t"}));
@@ -16,6 +16,10 @@ fn publications_are_counted() {
     let receipt =
         out(&telexd, &["publish", "--receipt", "--expect", "--table", "--from", "me", "t", "x", "--text"]);
     assert_eq!(receipt, "1 got it, 0 missed it\n");
+    let counted = run_with(&telexd, &["publish", "--receipt", "t"], "3\n\n4\n");
+    assert_eq!((counted.code, counted.out.lines().count()), (Some(0), 2), "{counted:?}");
+    let unheard = run_with(&telexd, &["publish", "--expect", "u"], "1\n2\n");
+    assert_eq!((unheard.code, unheard.err.lines().count()), (Some(3), 2), "{unheard:?}");
     let got = [reader.message(), reader.message()];
     assert_eq!((&got[0]["body"], &got[1]["body"], &got[1]["from"]), (&json!(2), &json!("x"), &json!("me")));
 }
@@ -101,8 +105,13 @@ fn a_node_that_shares_its_messages_is_not_joined_by_chance() {
 #[test]
 fn a_peer_that_never_reads() {
     let telexd = Telexd::start();
-    let mut hole = start(&telexd, &["black-hole", "sink", "--topic", "t", "-W", "20s"]);
+    let mut hole = start(&telexd, &["black-hole", "sink", "--topic", "t"]);
     assert_eq!(line(&telexd, &["publish", "--receipt", "t", "1"])["receivers"], 1);
     out(&telexd, &["kill", "sink"]);
     assert_eq!(hole.finish().code, Some(0));
+    assert_eq!(run(&telexd, &["black-hole", "sink", "-W", "10ms"]).code, Some(0));
+    // A time that is too long to come is none.
+    let mut listening = start(&telexd, &["listen", "a", "-n", "1", "-W", "9999999999999999999"]);
+    out(&telexd, &["send", "a", "1"]);
+    assert_eq!(listening.finish().code, Some(0));
 }

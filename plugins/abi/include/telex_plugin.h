@@ -279,10 +279,10 @@ struct telex_call {
     int32_t (*replace_at)(const telex_call *call, telex_str pointer, telex_str json);
 };
 
-/* In `flags` while a message is being judged: somebody asks what would become of it (the daemon's request `explain`),
- * and it goes nowhere. The verdict is to be the one that a real message would get, and nothing is to come of it: no
- * bucket is charged, nothing is learned, counted or logged. What is emitted is not sent. Only an instance that knows
- * this is asked: one of which `extension` gives something (what is not looked at) for TELEX_DRY. Minor version 3. */
+/* In `flags` while a message is being judged: this is a dry run, for the daemon's request `explain`. The message goes
+ * nowhere. The verdict must be the one that a real message would get, without side effects: charge no bucket, learn,
+ * count and log nothing. Signals that are emitted are not sent. An instance supports dry runs if its `extension` gives
+ * anything but null for TELEX_DRY; others are not called. Minor version 3. */
 #define TELEX_CALL_DRY 1u
 #define TELEX_DRY "telex.dry/1"
 

@@ -84,8 +84,8 @@ impl<'a> Call<'a> {
         Call(raw)
     }
 
-    /// Whether somebody only asks what would become of the message: the verdict is to be the same, and nothing is to
-    /// come of it. Only of a plugin that exports `dry`.
+    /// Whether this is a dry run: the verdict must be the one that a real message would get, without side effects. It
+    /// occurs only in plugins that export `dry`.
     pub fn is_dry(&self) -> bool {
         self.0.flags & raw::CALL_DRY != 0
     }

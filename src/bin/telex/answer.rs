@@ -86,7 +86,12 @@ pub(crate) fn answer_of(reply: &Message) -> String {
 
 /// Asks the daemon itself.
 pub(crate) fn ask(client: &mut Client, message_type: &str, body: &Value) -> Result<Message, Failure> {
-    Ok(client.call(To::Daemon, message_type, &body.to_string(), TIMEOUT)?)
+    ask_raw(client, message_type, &body.to_string())
+}
+
+/// The same with a body that is written already.
+pub(crate) fn ask_raw(client: &mut Client, message_type: &str, body: &str) -> Result<Message, Failure> {
+    Ok(client.call(To::Daemon, message_type, body, TIMEOUT)?)
 }
 
 /// Asks the daemon page by page: hands each entry of the member `entries` to `each`, as it stands there and as a tree. The

@@ -1,7 +1,7 @@
 //! Knows how the body of a message is given: as an argument, or on stdin.
 //! Never: what it is for.
 
-use std::io::Read;
+use std::io::{BufRead, ErrorKind, Read};
 use std::time::Duration;
 
 use clap::Args;
@@ -64,6 +64,19 @@ pub(crate) fn unsendable(why: &Unsendable, line: Option<u64>, text: bool) -> Fai
         words += "; --text sends it as a string";
     }
     Failure::usage(words)
+}
+
+/// The bodies that the lines of stdin are, each with the number of its line. Blank lines are none, unless they are text.
+pub(crate) fn bodies(is_text: bool) -> impl Iterator<Item = Result<(u64, String), Failure>> {
+    let lines = std::io::stdin().lock().lines().zip(1..);
+    lines.filter_map(move |(line, number)| match line {
+        Ok(line) if is_text => Some(Ok((number, client::text(&line)))),
+        Ok(line) => (!line.trim().is_empty()).then_some(Ok((number, line))),
+        Err(error) if error.kind() == ErrorKind::InvalidData => {
+            Some(Err(Failure::usage(format!("line {number} of stdin: it is not UTF-8"))))
+        }
+        Err(error) => Some(Err(Failure::file("stdin", &error))),
+    })
 }
 
 /// Reads the time of a request.

@@ -5,12 +5,12 @@
 //! envelope says in its environment.
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -20,7 +20,10 @@ use telex::client::{Message, text};
 use telex::duration;
 
 use crate::process::user;
+use crate::stream::deadline_after;
 
+/// No command may answer more than this; the daemon's bound for a line is lower unless it is raised.
+const STDOUT_BYTES_MAX: usize = 16 << 20;
 /// What is kept of what a command writes to stderr; the last line of it may be told.
 const STDERR_BYTES_MAX: usize = 64 * 1024;
 
@@ -57,27 +60,38 @@ impl Order {
         }
     }
 
+    /// Runs it to its end, and to that of its output. At the time-out, and when there is too much output, all processes
+    /// of its group end; what has left the group is not waited for.
     fn output(&self, message: &Message) -> Result<(Vec<u8>, Vec<u8>, ExitStatus), String> {
         let mut child = self.spawn(message)?;
         let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
         let body = message.body().map(|body| format!("{body}\n")).unwrap_or_default();
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        thread::scope(|scope| {
-            // It may end without reading all of it.
-            scope.spawn(move || stdin.map(|mut stdin| stdin.write_all(body.as_bytes())));
-            let err = scope.spawn(move || stderr.map_or_else(Vec::new, read_stderr));
-            let out = scope.spawn(move || {
-                let mut bytes = Vec::new();
-                let read = stdout.map(|mut stdout| stdout.read_to_end(&mut bytes));
-                read.transpose().map(|_| bytes)
-            });
-            let status = self.wait(&mut child, group);
-            let out = out.join().unwrap_or_else(|_| Ok(Vec::new()));
-            let err = err.join().unwrap_or_default();
-            let status = status?;
-            let out = out.map_err(|error| format!("{}: its output cannot be read: {error}", self.name()))?;
-            Ok((out, err, status))
-        })
+        // It may end without reading all of it.
+        beside(move || stdin.map(|mut stdin| stdin.write_all(body.as_bytes())));
+        let out = beside(move || stdout.map_or_else(|| Ok(Vec::new()), read_stdout));
+        let err = beside(move || stderr.map_or_else(Vec::new, read_stderr));
+        let status = beside(move || child.wait());
+        let deadline = self.timeout.and_then(deadline_after);
+        let ended = (|| {
+            let out = within(&out, deadline)?;
+            // Else it would write on to what reads no more.
+            let is_too_much = out.as_ref().is_ok_and(|out| out.len() > STDOUT_BYTES_MAX);
+            if is_too_much {
+                return Some(Err(format!(
+                    "{}: its output is longer than {STDOUT_BYTES_MAX} bytes",
+                    self.name()
+                )));
+            }
+            let (status, err) = (within(&status, deadline)?, within(&err, deadline)?);
+            let failed = |error: io::Error| format!("{}: {error}", self.name());
+            Some(out.and_then(|out| Ok((out, err, status?))).map_err(failed))
+        })();
+        if !matches!(ended, Some(Ok(_))) {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+        let timeout = self.timeout.unwrap_or_default();
+        ended.unwrap_or_else(|| Err(format!("{}: killed after {}", self.name(), duration::format(timeout))))
     }
 
     fn spawn(&self, message: &Message) -> Result<Child, String> {
@@ -96,23 +110,20 @@ impl Order {
         }
         command.spawn().map_err(|error| format!("{}: {error}", self.name()))
     }
+}
 
-    /// Waits for its end; at the time-out all of its group ends.
-    fn wait(&self, child: &mut Child, group: Pid) -> Result<ExitStatus, String> {
-        let Some(timeout) = self.timeout else {
-            return child.wait().map_err(|error| format!("{}: {error}", self.name()));
-        };
-        let (ended, end) = channel();
-        thread::scope(|scope| {
-            scope.spawn(move || ended.send(child.wait()));
-            match end.recv_timeout(timeout) {
-                Ok(status) => status.map_err(|error| format!("{}: {error}", self.name())),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                    let _ = killpg(group, Signal::SIGKILL);
-                    Err(format!("{}: killed after {}", self.name(), duration::format(timeout)))
-                }
-            }
-        })
+/// Does something on a thread, which may outlive the wait for it.
+fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    let (done, outcome) = channel();
+    thread::spawn(move || done.send(work()));
+    outcome
+}
+
+/// What comes of it by the deadline.
+fn within<T>(outcome: &Receiver<T>, deadline: Option<Instant>) -> Option<T> {
+    match deadline {
+        None => outcome.recv().ok(),
+        Some(deadline) => outcome.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok(),
     }
 }
 
@@ -153,6 +164,12 @@ fn without_lf(text: &str) -> &str {
 fn last_line(err: &[u8]) -> Option<String> {
     let err = String::from_utf8_lossy(err);
     err.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+}
+
+fn read_stdout(stdout: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    stdout.take(STDOUT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Passes on what a command says, and keeps the end of it.
@@ -219,5 +236,15 @@ mod tests {
         let ask = message(r#"{"message_type":"ask","from":"a"}"#);
         let slow = Order { timeout: Some(Duration::from_millis(200)), ..order("sleep 1000 & sleep 1000") };
         assert_eq!(slow.run(&ask).expect_err("a time-out"), "sh: killed after 200ms");
+        // Its output is open, though the command itself has ended.
+        let left = Order { timeout: Some(Duration::from_millis(200)), ..order("sleep 1000 & echo hi") };
+        assert_eq!(left.run(&ask).expect_err("a time-out"), "sh: killed after 200ms");
+    }
+
+    #[test]
+    fn an_output_without_end_is_an_error() {
+        let ask = message(r#"{"message_type":"ask","from":"a"}"#);
+        let told = order("yes").run(&ask).expect_err("too much");
+        assert_eq!(told, "sh: its output is longer than 16777216 bytes");
     }
 }

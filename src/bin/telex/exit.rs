@@ -91,6 +91,14 @@ impl Failure {
         Failure { exit, words: words.into(), is_end: false }
     }
 
+    /// With the line of stdin that it is about.
+    pub(crate) fn at(self, line: Option<u64>) -> Failure {
+        match line {
+            Some(line) => Failure { words: format!("line {line}: {}", self.words), ..self },
+            None => self,
+        }
+    }
+
     pub(crate) fn usage(words: impl Into<String>) -> Failure {
         Failure::new(Exit::Usage, words)
     }
@@ -138,7 +146,7 @@ const TOLD_MAX: u64 = 10;
 
 impl Failures {
     /// Tells one, and takes note of it.
-    pub(crate) fn add(&mut self, failure: Failure, words: Words) {
+    pub(crate) fn add(&mut self, failure: &Failure, words: Words) {
         self.count += 1;
         if self.count <= TOLD_MAX {
             words.say(&failure.words);
@@ -149,13 +157,13 @@ impl Failures {
             Some(exit) if exit == failure.exit => Some(exit),
             Some(_) => Some(Exit::Refused),
         };
-        if self.count == TOLD_MAX + 1 {
-            words.say("there are more errors, which are not told");
-        }
     }
 
-    /// What all of it comes to.
-    pub(crate) fn end(self) -> Result<(), Failure> {
+    /// Tells how many more there were, and what all of it comes to.
+    pub(crate) fn end(self, words: Words) -> Result<(), Failure> {
+        if self.count > TOLD_MAX {
+            words.say(&format!("{} more errors", self.count - TOLD_MAX));
+        }
         self.exit.map_or(Ok(()), |exit| Err(Failure::new(exit, "")))
     }
 }

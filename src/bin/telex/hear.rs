@@ -1,29 +1,44 @@
-//! Knows how messages that come are shown, and when it is enough.
+//! Knows how messages of nodes are shown, and when it is enough.
 //! Never: what they are to.
 
+use clap::Args;
 use telex::client::Client;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::notice::notice;
+use crate::format::Format;
 use crate::output::Results;
-use crate::stream::stream;
-use crate::verb::Shown;
+use crate::stream::{Heard, Until};
 
-/// Prints what comes until it is enough.
-pub(crate) fn hear(client: &mut Client, shown: &Shown, context: &Context) -> Result<(), Failure> {
-    let mut results = Results::new();
-    stream(client, &shown.enough(), |message| {
-        if let Some(notice) = notice(message) {
-            context.words.say(&notice);
-            return Ok(false);
-        }
-        match &shown.format {
-            Some(format) => results.line(&format.fill(message))?,
-            None if shown.body => results.line(message.body().unwrap_or("null"))?,
-            None => results.line(message.line())?,
-        }
-        results.flush()?;
-        Ok(true)
-    })
+/// What and how much is shown of what comes.
+#[derive(Args)]
+pub(crate) struct Shown {
+    #[command(flatten)]
+    pub(crate) until: Until,
+    /// Print this of each message, in which {time}, {from}, {to}, {topic}, {type}, {uid}, {body} and parts of the body
+    /// ({body.a.b}) are filled in
+    #[arg(long, value_name = "TEXT", value_parser = Format::parse)]
+    format: Option<Format>,
+    /// Print the bodies alone (null if a message has none)
+    #[arg(long, conflicts_with = "format")]
+    body: bool,
+}
+
+impl Shown {
+    /// Prints what comes until it is enough.
+    pub(crate) fn hear(&self, client: &mut Client, context: &Context) -> Result<(), Failure> {
+        let mut results = Results::new();
+        self.until.stream(client, context.words, |message| {
+            if message.from().is_none() {
+                return Ok(Heard::Other);
+            }
+            match &self.format {
+                Some(format) => results.line(&format.fill(message))?,
+                None if self.body => results.line(message.body().unwrap_or("null"))?,
+                None => results.line(message.line())?,
+            }
+            results.flush()?;
+            Ok(Heard::Shown)
+        })
+    }
 }

@@ -9,15 +9,13 @@ use nix::poll::PollFlags;
 use telex::client::{self, Category, Client, Error, Message, Refused, To};
 
 use crate::body::{Sent, unsendable};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Failures};
 use crate::notice::notice;
 use crate::output::Words;
 use crate::wait::{Ready, wait};
 
 /// How many lines are sent at most before it is looked what the daemon says about them.
 const LOOK_EVERY: u64 = 128;
-/// How many errors are told one by one.
-const TOLD_MAX: u64 = 10;
 
 /// Signals that are being sent to one receiver.
 pub(crate) struct Sending<'a> {
@@ -29,16 +27,14 @@ pub(crate) struct Sending<'a> {
     words: Words,
     /// Runs of lines: the ticket and the line of stdin that each begins with.
     sent: Vec<(u64, u64)>,
-    errors: u64,
-    /// What the first error counts as.
-    exit: Option<Exit>,
+    failures: Failures,
     dropped: u64,
 }
 
 impl<'a> Sending<'a> {
     pub(crate) fn new(client: &'a mut Client, to: To<'a>, options: &'a Sent, words: Words) -> Sending<'a> {
         let (is_lines, sent) = (false, Vec::new());
-        Sending { client, to, options, is_lines, words, sent, errors: 0, exit: None, dropped: 0 }
+        Sending { client, to, options, is_lines, words, sent, failures: Failures::default(), dropped: 0 }
     }
 
     /// Sends one with this body, or if there is none, or it is `-`, one for each line of stdin; then waits until the daemon
@@ -139,14 +135,8 @@ impl<'a> Sending<'a> {
         }
         let line = self.line_of(&message);
         let Err(refused) = Refused::check(message) else { return };
-        self.exit.get_or_insert(Exit::of_refusal(&refused));
-        self.errors += 1;
-        if self.errors <= TOLD_MAX {
-            match line {
-                Some(line) => self.words.say(&format!("line {line}: {refused}")),
-                None => self.words.say(&refused.to_string()),
-            }
-        }
+        let failure = Failure::new(Exit::of_refusal(&refused), refused.to_string());
+        self.failures.add(&failure.at(line), self.words);
     }
 
     /// The line of stdin that an error is about.
@@ -167,13 +157,10 @@ impl<'a> Sending<'a> {
         }
         // The connection may end here: what it was needed for is done.
         let _ = self.look();
-        if self.errors > TOLD_MAX {
-            self.words.say(&format!("{} more errors", self.errors - TOLD_MAX));
-        }
         if self.dropped > 0 {
             let name = self.options.from.as_deref().unwrap_or_default();
             self.words.say(&format!("{} messages came for {name} meanwhile; they are lost", self.dropped));
         }
-        self.exit.map_or(Ok(()), |exit| Err(Failure::new(exit, "")))
+        std::mem::take(&mut self.failures).end(self.words)
     }
 }

@@ -7,13 +7,14 @@ use crate::core::order::{Order, Outcome, Token, Work};
 use crate::core::own_line::AskedBy;
 use crate::core::parcel::Parcel;
 use crate::core::phase::Phase;
+use crate::core::refusals::doubled_id;
 use crate::core::table::requests::{Asked, LegKey, RequestKey};
 use crate::core::table::timers::Timer;
 use crate::core::{Core, SessionKey};
 use crate::name::NodeAddress;
 use crate::wire::code::Code;
 use crate::wire::complaint::form_meant;
-use crate::wire::message::{Id, Refusal, Target, excerpt};
+use crate::wire::message::{Id, Refusal, Target};
 
 impl Core {
     /// Tells the sender that its message goes nowhere: a request by its reply, all else by an error.
@@ -22,7 +23,7 @@ impl Core {
             true => self.say_error_reply(parcel.sender, parcel.asked(), refusal),
             false => self.say_error(parcel.sender, Some(parcel.from), refusal, Some(parcel.id), |_| {}),
         };
-        if self.topics.has_own() && parcel.message.target != Target::Daemon {
+        if self.tells_undeliverable() && parcel.message.target != Target::Daemon {
             let mut line = Vec::new();
             parcel.line.write_to(&mut line);
             line.pop();
@@ -37,11 +38,7 @@ impl Core {
     /// Tells the sender of a doubled id; never by a reply, which would be taken for the answer to the request
     /// that is open.
     pub(super) fn refuse_double(&mut self, sender: SessionKey, from: &str, id: &Id<'_>) {
-        let error = format!(
-            "\"message_id\" is \"{}\", which is the id of a request that is still open",
-            excerpt(&id.text)
-        );
-        self.say_error(sender, Some(from), &Refusal::new(Code::DuplicateId, error), Some(id), |_| {});
+        self.say_error(sender, Some(from), &doubled_id(id), Some(id), |_| {});
     }
 
     /// Whether a connection has a request of this id open. One whose time is over is not.
@@ -118,7 +115,8 @@ impl Core {
                 body.strings("restart", reloaded.restart.iter().copied());
             }),
             Outcome::Told(object) => {
-                let members = object.trim_start_matches('{').trim_end_matches('}');
+                let members = object.strip_prefix('{').and_then(|inside| inside.strip_suffix('}'));
+                let members = members.unwrap_or_default();
                 self.say_reply(what.asker, what.borrowed(), |body| body.members(members.as_bytes()));
             }
             Outcome::Failed(why) => {

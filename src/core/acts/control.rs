@@ -18,7 +18,6 @@ use crate::core::table::topics::Search;
 use crate::core::{Core, SessionKey};
 use crate::limits::DEPTH_MAX;
 use crate::name::NodeAddress;
-use crate::topic::is_reserved;
 use crate::wire::code::Code;
 use crate::wire::control::{Ask, Patterns, Subscription, Tap, Victim};
 use crate::wire::envelope::{Field, nests_within};
@@ -48,9 +47,7 @@ impl Core {
         gate: &mut dyn Gate,
     ) -> Result<(), Refusal> {
         let key = parcel.sender;
-        if ask.is_for_administrators() {
-            self.check_administrator(key, &parcel.message.message_type)?;
-        }
+        self.check_rights(key, &ask, &parcel.message.message_type)?;
         match ask {
             Ask::Explain { message, speaker } => return self.explain(parcel, message, speaker, gate),
             Ask::Register(register) => return self.register(parcel, *register),
@@ -145,9 +142,6 @@ impl Core {
 
     fn subscribe(&mut self, key: SessionKey, subscription: &Subscription<'_>) -> Result<(), Refusal> {
         let Subscription { pattern, group } = subscription;
-        if is_reserved(pattern) {
-            self.check_administrator(key, &excerpt(pattern))?;
-        }
         let Some(number) = self.sessions.number_of(key) else { return Ok(()) };
         if !self.topics.subscribe((key, number), pattern, group.as_deref()) {
             return Ok(());

@@ -1,10 +1,14 @@
 //! Knows what would become of a message, without anything coming of that (PROTOCOL.md section 7, `explain`).
 //! Never: changes anything.
 
-use crate::core::acts::share::{Reach, bad_address};
+use crate::core::acts::share::Reach;
 use crate::core::gate::{Explained, Gate, Judged, Ruling, Verdict};
 use crate::core::own_line::write_refusal;
-use crate::core::parcel::{Parcel, names_itself};
+use crate::core::parcel::{Parcel, meant, names_itself};
+use crate::core::refusals::{
+    all_miss, bad_address, doubled_field, doubled_id, dropped, no_node, no_request, no_room, no_subscribers,
+    not_held, reserved_topic,
+};
 use crate::core::rows::Standing;
 use crate::core::table::topics::Subscriber;
 use crate::core::{Core, SessionKey};
@@ -12,11 +16,10 @@ use crate::limits::PAGE_ENTRIES_MAX;
 use crate::name::NodeAddress;
 use crate::topic::is_reserved;
 use crate::wire::code::Code;
-use crate::wire::complaint::form_meant;
 use crate::wire::control::Ask;
 use crate::wire::envelope::{Envelope, Field};
 use crate::wire::json::Object;
-use crate::wire::message::{Id, Kind, Message, Refusal, Target, excerpt};
+use crate::wire::message::{Id, Kind, Message, Refusal, Target};
 use crate::wire::rewrite::read_rewritten;
 
 /// Where a message would go.
@@ -25,6 +28,10 @@ struct Way {
     receivers: Vec<SessionKey>,
     /// Of them one would get it.
     is_any: bool,
+    /// They subscribe to its topic.
+    is_to_topic: bool,
+    /// So many would get it: of a group one.
+    count: usize,
 }
 
 impl Core {
@@ -46,7 +53,7 @@ impl Core {
         self.desk.works(4 * way.receivers.len());
         let mut page = self.page(PAGE_ENTRIES_MAX);
         for &receiver in &way.receivers {
-            if !page.add(|entry| self.write_receiver(entry, receiver)) {
+            if !page.add(|entry| self.write_receiver(entry, receiver, way.is_to_topic)) {
                 break;
             }
         }
@@ -88,15 +95,19 @@ impl Core {
         let envelope =
             Envelope::scan(line).map_err(|_| Refusal::new(Code::BadJson, "it is no JSON object"))?;
         if let Some(field) = envelope.doubled() {
-            let error = format!("\"{}\" is given twice", field.name());
-            return Err(Refusal::new(Code::DuplicateField, error));
+            return Err(doubled_field(field));
         }
         let message = Message::read(&envelope)?;
+        if message.kind == Kind::Request
+            && let Some(id) = &message.id
+            && self.is_open(speaker, id)
+        {
+            return Err(doubled_id(id));
+        }
         let own = self.address_of(speaker);
         let from = message.from.as_deref().unwrap_or(&own);
         if !self.holds(speaker, from) && !names_itself(&message) {
-            let error = format!("\"from\" is \"{}\", which the connection does not hold", excerpt(from));
-            return Err(Refusal::new(Code::NotYours, error));
+            return Err(not_held(from, &own));
         }
         let Some(session) = self.sessions.get(speaker) else { return Ok(Way::default()) };
         let Explained { rulings: said, verdict } =
@@ -104,6 +115,9 @@ impl Core {
         rulings.extend(said);
         match verdict {
             Verdict::Pass => self.explain_way(speaker, &message),
+            Verdict::Drop if message.kind == Kind::Request && message.target == Target::Daemon => {
+                Err(dropped())
+            }
             Verdict::Drop => Ok(Way::default()),
             Verdict::Reject { filter, reason } => {
                 Err(Refusal { filter: Some(filter), ..Refusal::new(Code::Denied, reason) })
@@ -119,14 +133,6 @@ impl Core {
 
     fn explain_way(&mut self, speaker: SessionKey, message: &Message<'_>) -> Result<Way, Refusal> {
         let is_request = message.kind == Kind::Request;
-        if is_request
-            && let Some(id) = &message.id
-            && self.is_open(speaker, id)
-        {
-            let error =
-                format!("\"message_id\" is \"{}\", which is the id of an open request", excerpt(&id.text));
-            return Err(Refusal::new(Code::DuplicateId, error));
-        }
         let way = match (&message.kind, &message.target) {
             (Kind::Reply(answered), target) => return self.explain_reply(speaker, answered, target),
             (_, Target::Daemon) => return self.explain_control(speaker, message),
@@ -134,10 +140,10 @@ impl Core {
             (_, Target::Topic(topic)) => self.explain_topic(topic, message)?,
         };
         if is_request {
-            let count = if way.is_any { 1 } else { way.receivers.len() };
-            self.check_request_count(speaker, count)?;
+            self.check_request_count(speaker, way.count)?;
         }
-        match self.is_overloaded() {
+        // Subscribers miss a signal then.
+        match self.is_overloaded() && (is_request || !way.is_to_topic) {
             true => Err(self.out_of_memory()),
             false => Ok(way),
         }
@@ -146,9 +152,7 @@ impl Core {
     fn explain_control(&self, speaker: SessionKey, message: &Message<'_>) -> Result<Way, Refusal> {
         if message.kind == Kind::Request {
             let ask = Ask::read(&message.message_type, message.envelope.raw(Field::Body))?;
-            if ask.is_for_administrators() {
-                self.check_administrator(speaker, &message.message_type)?;
-            }
+            self.check_rights(speaker, &ask, &message.message_type)?;
         }
         Ok(Way::default())
     }
@@ -167,9 +171,7 @@ impl Core {
             }
         }
         if way.receivers.is_empty() {
-            let meant = form_meant(&message.message_type, Some(to)).filter(|_| message.kind == Kind::Request);
-            let error = format!("no node \"{}\"{}", excerpt(to), meant.unwrap_or_default());
-            return Err(Refusal::new(Code::NoSuchNode, error));
+            return Err(no_node(to, &meant(message, to)));
         }
         let never_waits = self.sessions.get(speaker).is_some_and(|session| session.holdings.never_waits);
         let has_room = |&receiver: &SessionKey| self.would_have_room(receiver);
@@ -177,8 +179,9 @@ impl Core {
             true => way.receivers.iter().any(has_room),
             false => way.receivers.iter().all(has_room),
         };
+        way.count = if way.is_any { 1 } else { way.receivers.len() };
         match never_waits && !goes {
-            true => Err(Refusal::new(Code::Overloaded, "the queue of a receiver is full")),
+            true => Err(no_room()),
             false => Ok(way),
         }
     }
@@ -192,21 +195,22 @@ impl Core {
     /// All that subscribe: of a group that would share it each member is one.
     fn explain_topic(&mut self, topic: &str, message: &Message<'_>) -> Result<Way, Refusal> {
         if is_reserved(topic) {
-            let error =
-                format!("\"topic\" is \"{}\": what begins with \"telex.\" is the daemon's", excerpt(topic));
-            return Err(Refusal::new(Code::Denied, error));
+            return Err(reserved_topic(topic));
         }
         let mut search = self.topics.new_search();
         let (effort, is_over) = self.topics.search(&mut search, topic, self.desk.tuning.publish_step);
         self.desk.works(effort);
         let found = if is_over { self.topics.found(&search) } else { &[] };
         if found.is_empty() && is_over && message.kind == Kind::Request {
-            let error = format!("nobody subscribes to \"{}\"", excerpt(topic));
-            return Err(Refusal::new(Code::NoSubscribers, error));
+            return Err(no_subscribers(topic, &meant(message, topic)));
         }
         let mut receivers: Vec<_> = found.iter().map(|subscriber: &Subscriber| subscriber.session).collect();
         receivers.dedup();
-        Ok(Way { receivers, is_any: false })
+        let has_room = |&receiver: &SessionKey| self.has_topic_room(receiver);
+        if message.kind == Kind::Request && is_over && !receivers.iter().any(has_room) {
+            return Err(all_miss(topic));
+        }
+        Ok(Way { receivers, is_to_topic: true, count: self.topics.count(&search), ..Way::default() })
     }
 
     fn explain_reply(
@@ -216,23 +220,19 @@ impl Core {
         target: &Target<'_>,
     ) -> Result<Way, Refusal> {
         let asker = self.find_owed(speaker, id, target).and_then(|leg| self.requests.asker_of(leg));
-        match asker {
-            Some(asker) => Ok(Way { receivers: vec![asker], is_any: false }),
-            None => {
-                let error = format!(
-                    "\"body.in_reply_to\" is \"{}\": no such request is open here",
-                    excerpt(&id.text)
-                );
-                Err(Refusal::new(Code::NoSuchRequest, error))
-            }
-        }
+        let asker = asker.ok_or_else(|| no_request(id))?;
+        Ok(Way { receivers: vec![asker], ..Way::default() })
     }
 
-    fn write_receiver(&self, entry: &mut Object<'_>, receiver: SessionKey) {
+    fn write_receiver(&self, entry: &mut Object<'_>, receiver: SessionKey, is_to_topic: bool) {
         if let Some(session) = self.sessions.get(receiver) {
             entry.string("unique_id", &session.caller.unique_id);
             self.write_node_ids(entry, receiver);
-            entry.boolean("has_room", self.would_have_room(receiver));
+            let has_room = match is_to_topic {
+                true => self.has_topic_room(receiver),
+                false => self.would_have_room(receiver),
+            };
+            entry.boolean("has_room", has_room);
         }
     }
 }

@@ -53,7 +53,7 @@ impl Core {
                 return Some(of);
             }
             let Undelivered { outbox, fates, places, .. } = &mut *of;
-            let (mut delivered, mut lost, is_told) = (0, Vec::new(), self.topics.has_own());
+            let (mut delivered, mut lost, is_told) = (0, Vec::new(), self.tells_undeliverable());
             let (lines, effort) = self.post.take_lost(outbox, most, |origin, class, line| {
                 delivered += u64::from(origin != Origin::Daemon);
                 let (Some(sender), Class::Direct | Class::Reply) = (origin.peer(), class) else {

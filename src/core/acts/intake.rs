@@ -11,6 +11,7 @@ use crate::core::order::Reason;
 use crate::core::own_line::AskedBy;
 use crate::core::parcel::{Parcel, names_itself, stamp};
 use crate::core::phase::{Pause, Phase};
+use crate::core::refusals::{doubled_field, not_held};
 use crate::core::rows::Standing;
 use crate::core::session::{Backlog, Called};
 use crate::core::{Core, SessionKey};
@@ -19,7 +20,7 @@ use crate::wire::code::Code;
 use crate::wire::complaint::{explain, explain_beginning};
 use crate::wire::envelope::{Broken, Envelope, Field};
 use crate::wire::frame::Frame;
-use crate::wire::message::{Id, Kind, Message, Refusal, Told, excerpt};
+use crate::wire::message::{Id, Kind, Message, Refusal, Told};
 
 /// A line of up to this many bytes may be one that is answered while memory is short.
 const HELPING_LINE_BYTES: usize = 8 * 1024;
@@ -295,11 +296,10 @@ impl Core {
     }
 
     fn refuse_doubled_field(&mut self, key: SessionKey, envelope: &Envelope<'_>, field: Field) {
-        let error = format!("\"{}\" is given twice; readers would differ in which one counts", field.name());
         let told = Told::of(envelope);
         let is_id = field == Field::MessageId;
         let id = told.id.and_then(Result::ok).filter(|_| !is_id);
-        self.say_error(key, None, &Refusal::new(Code::DuplicateField, error), id.as_ref(), |_| {});
+        self.say_error(key, None, &doubled_field(field), id.as_ref(), |_| {});
     }
 
     /// Answers a line whose fields are at fault: a request by its reply, if its type can be told.
@@ -387,11 +387,7 @@ impl Core {
     fn refuse_from(&mut self, key: SessionKey, message: &Message<'_>) {
         let own = self.address_of(key);
         let from = message.from.as_deref().unwrap_or_default();
-        let error = format!(
-            "\"from\" is \"{}\", which this connection does not hold; it may be \"{own}\", or left out",
-            excerpt(from)
-        );
-        self.refuse_fields(key, message.envelope, &Refusal::new(Code::NotYours, error));
+        self.refuse_fields(key, message.envelope, &not_held(from, &own));
     }
 
     /// An id for a message without one; not that of an open request of the same connection.

@@ -7,6 +7,7 @@ use crate::core::after::Reached;
 use crate::core::event::{Event, Level};
 use crate::core::gate::{Gate, Judged, Verdict};
 use crate::core::parcel::{Parcel, names_itself, stamp};
+use crate::core::refusals::dropped;
 use crate::wire::code::Code;
 use crate::wire::envelope::Envelope;
 use crate::wire::message::{Message, Refusal, Target, excerpt};
@@ -45,7 +46,7 @@ impl Core {
             }
             // A request to the daemon would wait for nothing.
             Verdict::Drop if parcel.is_request() && parcel.message.target == Target::Daemon => {
-                self.refuse(parcel, &Refusal::new(Code::Denied, "a filter dropped the request"));
+                self.refuse(parcel, &dropped());
             }
             // Its asker waits in vain.
             Verdict::Drop if parcel.is_request() => {

@@ -12,6 +12,7 @@ use crate::core::emission::Emission;
 use crate::core::outbox::{Class, Origin};
 use crate::core::parcel::Parcel;
 use crate::core::post::Dispatch;
+use crate::core::refusals::{all_miss, no_subscribers, reserved_topic};
 use crate::core::rows::Standing;
 use crate::core::table::requests::Asked;
 use crate::core::table::topics::Search;
@@ -19,10 +20,9 @@ use crate::core::table::watchers::Tapped;
 use crate::core::{Core, SessionKey};
 use crate::name::NodeAddress;
 use crate::topic::is_reserved;
-use crate::wire::code::Code;
 use crate::wire::envelope::{Envelope, Outgoing};
 use crate::wire::json::Object;
-use crate::wire::message::{Refusal, Target, beginning, excerpt};
+use crate::wire::message::{Refusal, Target, beginning};
 
 /// Branches and subscriptions that a message may meet without counting for more than its bytes.
 const FEW_BRANCHES: usize = 16;
@@ -64,9 +64,7 @@ impl Core {
     /// Sends a peer's message to a topic. A request is refused if none gets it.
     pub(super) fn publish(&mut self, parcel: &Parcel<'_>, topic: &str) -> Result<(), Refusal> {
         if is_reserved(topic) {
-            let error =
-                format!("\"topic\" is \"{}\": what begins with \"telex.\" is the daemon's", excerpt(topic));
-            return Err(Refusal::new(Code::Denied, error));
+            return Err(reserved_topic(topic));
         }
         let mut search = std::mem::take(&mut self.search);
         self.topics.begin(&mut search);
@@ -340,8 +338,7 @@ impl Core {
     ) -> Result<(), Refusal> {
         if receivers.is_empty() {
             let meant = parcel.form_meant(topic);
-            let error = format!("nobody subscribes to \"{}\"{meant}", excerpt(topic));
-            return Err(Refusal::new(Code::NoSubscribers, error));
+            return Err(no_subscribers(topic, &meant));
         }
         if receivers.iter().any(|&receiver| self.owes(receiver, parcel.from, parcel.id)) {
             self.refuse_double(parcel.sender, parcel.from, parcel.id);
@@ -356,8 +353,7 @@ impl Core {
             return Err(self.out_of_memory());
         }
         if receivers.is_empty() {
-            let error = format!("every subscriber of \"{}\" reads too slowly to get it", excerpt(topic));
-            return Err(Refusal::new(Code::Overloaded, error));
+            return Err(all_miss(topic));
         }
         self.open_request(parcel, receivers);
         self.deliver(origin, Class::Topic, receivers, &parcel.line);
@@ -428,7 +424,9 @@ impl Core {
         let mut object = Object::begin(&mut sender);
         caller.write_identity(&mut object);
         object.end();
-        let (time, receivers) = (self.desk.now.wall, self.count_subscribers(&parcel.message.target));
+        let goes_on = matches!(verdict, "pass" | "replace");
+        let receivers = if goes_on { self.count_subscribers(&parcel.message.target) } else { None };
+        let time = self.desk.now.wall;
         let mut bytes = Vec::new();
         parcel.line.write_to(&mut bytes);
         bytes.pop();

@@ -4,22 +4,30 @@
 use crate::core::peer::User;
 use crate::core::{Core, SessionKey};
 use crate::wire::code::Code;
-use crate::wire::message::Refusal;
+use crate::wire::control::Ask;
+use crate::wire::message::{Refusal, excerpt};
 
 impl Core {
     pub(super) fn is_administrator(&self, key: SessionKey) -> bool {
         self.sessions.get(key).is_some_and(|session| session.caller.peer.administrator)
     }
 
-    pub(super) fn check_administrator(&self, key: SessionKey, what: &str) -> Result<(), Refusal> {
-        match self.is_administrator(key) {
-            true => Ok(()),
-            false => Err(Refusal::new(
-                Code::Denied,
-                format!(
+    /// Whether a connection may ask for this, by a request of type `message_type`.
+    pub(super) fn check_rights(
+        &self,
+        key: SessionKey,
+        ask: &Ask<'_>,
+        message_type: &str,
+    ) -> Result<(), Refusal> {
+        match ask.for_administrators(message_type) {
+            Some(what) if !self.is_administrator(key) => {
+                let what = excerpt(what);
+                let error = format!(
                     "\"{what}\" is for administrators: over the Unix socket root and the daemon's own user"
-                ),
-            )),
+                );
+                Err(Refusal::new(Code::Denied, error))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -3,10 +3,11 @@
 
 use crate::core::acts::answer::timed_out;
 use crate::core::acts::held::with_held;
-use crate::core::acts::share::{Reach, bad_address};
+use crate::core::acts::share::Reach;
 use crate::core::gate::Gate;
 use crate::core::outbox::{Class, Origin};
 use crate::core::parcel::Parcel;
+use crate::core::refusals::{bad_address, no_node, no_request, no_room};
 use crate::core::session::{Held, LastTo};
 use crate::core::table::registry::NodeKey;
 use crate::core::{Core, SessionKey};
@@ -125,7 +126,7 @@ impl Core {
             (false, _) => Ok(reach),
             (true, None) => {
                 let meant = parcel.form_meant(to);
-                Err(Refusal::new(Code::NoSuchNode, format!("no node \"{}\"{meant}", excerpt(to))))
+                Err(no_node(to, &meant))
             }
             (true, Some(_)) => Err(Refusal::new(
                 Code::NodeGone,
@@ -175,10 +176,7 @@ impl Core {
             let sender = self.sessions.get(parcel.sender);
             return match sender.is_some_and(|session| session.holdings.never_waits) {
                 false => Routed::WaitsFor(full),
-                true => Routed::Refused(Refusal::new(
-                    Code::Overloaded,
-                    "the queue of a receiver is full, and this connection registered with \"overflow\":\"fail\"",
-                )),
+                true => Routed::Refused(no_room()),
             };
         }
         if parcel.is_request() {
@@ -216,11 +214,7 @@ impl Core {
             return self.refuse(parcel, &refusal);
         }
         let Some(answered) = owed.and_then(|owed| self.requests.answer(owed)) else {
-            let error = format!(
-                "\"body.in_reply_to\" is \"{}\": no such request is open here from \"to\" (it may be answered already, over, or another's to answer)",
-                excerpt(&id.text)
-            );
-            return self.refuse(parcel, &Refusal::new(Code::NoSuchRequest, error));
+            return self.refuse(parcel, &no_request(id));
         };
         if answered.closed {
             self.request_closed(answered.asker);

@@ -101,34 +101,33 @@ impl Core {
             && self.sessions.get(receiver).is_some_and(|session| session.has_topic_room(limits))
     }
 
-    /// Counts a message that found no room.
+    /// Counts a message that found no room. The log tells of the first one of a subscriber, and once a minute while it
+    /// goes on.
     pub(super) fn miss(&mut self, subscriber: SessionKey) {
         self.desk.stats.missed += 1;
+        let now = self.desk.mono();
         if let Some(session) = self.sessions.get_mut(subscriber) {
             let lag = session.outbound.lag.get_or_insert_default();
             (lag.untold, lag.all) = (lag.untold + 1, lag.all + 1);
-            self.note_lag(subscriber);
+            if lag.logged == 0 || now >= lag.logged_at + LAG_LOGGED_EVERY {
+                let count = lag.all - lag.logged;
+                (lag.logged, lag.logged_at) = (lag.all, now);
+                self.note_lag(subscriber, count);
+            }
         }
         // If it was for want of memory, that is when it will be told.
         self.watch_pressure();
     }
 
-    /// Has the log told of a subscriber that misses messages: of the first one, and once a minute while it goes on.
-    fn note_lag(&mut self, subscriber: SessionKey) {
-        let now = self.desk.mono();
-        let Some(session) = self.sessions.get_mut(subscriber) else { return };
-        let Some(lag) = session.outbound.lag.as_mut() else { return };
-        if lag.logged > 0 && now < lag.logged_at + LAG_LOGGED_EVERY {
-            return;
-        }
-        let (count, missed) = (lag.all - lag.logged, lag.all);
-        (lag.logged, lag.logged_at) = (missed, now);
+    #[cold]
+    fn note_lag(&mut self, subscriber: SessionKey, count: u64) {
+        let Some(session) = self.sessions.get(subscriber) else { return };
+        let missed = session.outbound.lag.as_ref().map_or(0, |lag| lag.all);
         let queued = session.outbound.outbox.direct_bytes();
         let text = format!(
             "reads too slowly: it misses messages to topics, {missed} by now, with {queued} bytes queued for it"
         );
-        let about = session.subject();
-        self.desk.orders.note(Level::Warning, Event::Lagged, about, text, |fields| {
+        self.desk.orders.note(Level::Warning, Event::Lagged, session.subject(), text, |fields| {
             fields.number("count", count).number("missed", missed).number("queue_bytes", queued);
         });
     }

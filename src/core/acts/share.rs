@@ -4,10 +4,7 @@
 use crate::core::table::node::Instance;
 use crate::core::table::registry::NodeKey;
 use crate::core::{Core, SessionKey};
-use crate::name::BadName;
-use crate::wire::code::Code;
 use crate::wire::control::Delivery;
-use crate::wire::message::{Refusal, excerpt};
 
 /// What the receivers that were found for a message are to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +73,6 @@ impl Core {
         };
         (0..count).filter_map(rank).min().map(|(.., at)| at)
     }
-}
-
-/// What is said of a `to` that is no address.
-pub(super) fn bad_address(to: &str, why: BadName) -> Refusal {
-    let error = format!("\"to\" is \"{}\", which {why}; expected NODE, NODE#PORT or :N", excerpt(to));
-    Refusal::new(Code::BadField, error)
 }
 
 /// Rendezvous hashing: of all instances the one that ranks highest for this key, so that one that

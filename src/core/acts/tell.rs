@@ -13,6 +13,8 @@ use crate::wire::message::beginning;
 
 /// The topic of connections, node IDs and subscriptions that come and go.
 const PEERS: &str = "telex.peers";
+/// The topic of what is logged.
+const LOG: &str = "telex.log";
 /// The topic of lines that were not delivered.
 const UNDELIVERED: &str = "telex.undelivered";
 /// More of such a line is not told.
@@ -44,7 +46,7 @@ impl Core {
 
     /// The connection as it is now; none if no plugin and no administrator wants to know.
     pub(super) fn party_to_tell(&self, key: SessionKey) -> Option<Party> {
-        if self.tells_happenings || self.topics.has_own() { self.party(key) } else { None }
+        if self.tells_happenings || self.topics.has_own(PEERS) { self.party(key) } else { None }
     }
 
     fn party(&self, key: SessionKey) -> Option<Party> {
@@ -75,7 +77,7 @@ impl Core {
 
     /// Tells administrators alone what has just happened to a connection.
     pub(in crate::core) fn tell_peers(&mut self, key: SessionKey, what: &Happening) {
-        if self.topics.has_own()
+        if self.topics.has_own(PEERS)
             && let Some(who) = self.party(key)
         {
             self.publish_happening(&who, what);
@@ -107,10 +109,10 @@ impl Core {
         });
     }
 
-    /// Publishes a signal to one of the daemon's own topics when its turn comes, if any administrator subscribes to one
-    /// of these. While memory is short there is none.
+    /// Publishes a signal to one of the daemon's own topics when its turn comes, if any administrator subscribes to it.
+    /// While memory is short there is none.
     pub(super) fn publish_own(&mut self, topic: &str, event: &str, fill: impl FnOnce(&mut Object<'_>)) {
-        if self.topics.has_own() && !self.is_overloaded() {
+        if self.topics.has_own(topic) && !self.is_overloaded() {
             self.desk.after.push(After::Emission(Box::new(Emission::own(topic, event, fill))));
         }
     }
@@ -128,8 +130,14 @@ impl Core {
         });
     }
 
-    /// Whether administrators want to know what is logged, so that it is worth an emission to [`LOG`].
+    /// Whether administrators want to know of lines that are not delivered.
+    pub(super) fn tells_undeliverable(&self) -> bool {
+        self.topics.has_own(UNDELIVERED)
+    }
+
+    /// Whether administrators subscribe to `telex.log`, so that
+    /// [`Emission::of_record`](crate::core::Emission::of_record) is wanted.
     pub fn publishes_log(&self) -> bool {
-        self.topics.has_own()
+        self.topics.has_own(LOG)
     }
 }

@@ -125,9 +125,14 @@ impl Topics {
         self.count
     }
 
-    /// Whether any is to a topic of the daemon's.
-    pub(crate) fn has_own(&self) -> bool {
-        self.own > 0
+    /// Whether any is to this topic of the daemon's.
+    pub(crate) fn has_own(&self, topic: &str) -> bool {
+        if self.own == 0 {
+            return false;
+        }
+        let mut search = self.new_search();
+        self.search(&mut search, topic, usize::MAX);
+        !search.found.is_empty()
     }
 
     /// Adds a subscription of a session and its number; false if it has it already.

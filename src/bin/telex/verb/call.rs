@@ -1,18 +1,18 @@
 //! Knows requests and their replies.
 //! Never: how the daemon finds a node that answers.
 
-use std::io::BufRead;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use telex::client::{Client, Error, Message, To, text};
+use telex::client::{Client, Error, Message, To};
 use telex::duration;
 
 use crate::answer::answer_of;
-use crate::body::{Sent, unsendable};
+use crate::body::{Sent, bodies, unsendable};
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Failures};
 use crate::output::Results;
+use crate::stream::deadline_after;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex call heating set '{"c":21}'
@@ -69,37 +69,37 @@ pub(crate) struct Call {
     sent: Sent,
 }
 
-/// Where a request goes.
+/// What a request is to.
 #[derive(Debug, PartialEq, Eq)]
-enum Whom {
+enum Receiver {
     Daemon,
     Node(String),
     Topic(String),
 }
 
-impl Whom {
+impl Receiver {
     fn to(&self) -> To<'_> {
         match self {
-            Whom::Daemon => To::Daemon,
-            Whom::Node(address) => To::Node(address),
-            Whom::Topic(topic) => To::Topic(topic),
+            Receiver::Daemon => To::Daemon,
+            Receiver::Node(address) => To::Node(address),
+            Receiver::Topic(topic) => To::Topic(topic),
         }
     }
 }
 
 impl Call {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let (whom, message_type, body) = self.read()?;
+        let (receiver, message_type, body) = self.read()?;
         let body = self.sent.body(body.as_deref())?;
         if self.all {
-            return self.call_all(&whom, &message_type, &body, context);
+            return self.call_all(&receiver, &message_type, &body, context);
         }
         context.talk(self.sent.timeout, |client| {
             self.sent.register(client)?;
             if self.lines {
-                return self.call_lines(&whom, &message_type, client, context);
+                return self.call_lines(&receiver, &message_type, client, context);
             }
-            let reply = match client.call(whom.to(), &message_type, &body, self.sent.timeout) {
+            let reply = match client.call(receiver.to(), &message_type, &body, self.sent.timeout) {
                 Ok(reply) => reply,
                 Err(Error::Unsendable(why)) => return Err(unsendable(&why, None, self.sent.text)),
                 Err(error) => return Err(error.into()),
@@ -110,13 +110,13 @@ impl Call {
         })
     }
 
-    /// Who is asked, what, and with what body.
-    fn read(&self) -> Result<(Whom, String, Option<String>), Failure> {
+    /// The receiver, the type and the body, as they are given.
+    fn read(&self) -> Result<(Receiver, String, Option<String>), Failure> {
         let mut words = self.words.iter().cloned();
-        let whom = match &self.topic {
-            Some(topic) => Whom::Topic(topic.clone()),
-            None if self.daemon => Whom::Daemon,
-            None => Whom::Node(words.next().unwrap_or_default()),
+        let receiver = match &self.topic {
+            Some(topic) => Receiver::Topic(topic.clone()),
+            None if self.daemon => Receiver::Daemon,
+            None => Receiver::Node(words.next().unwrap_or_default()),
         };
         let message_type = words.next().ok_or_else(|| {
             Failure::usage("what type of request? Right is: telex call NODE TYPE [BODY], or --daemon in place of NODE")
@@ -125,11 +125,11 @@ impl Call {
         if words.next().is_some() {
             return Err(Failure::usage("with --daemon or --topic there is no NODE: telex call --daemon TYPE [BODY]"));
         }
-        if let (Whom::Daemon, Some((_, meant))) = (&whom, USELESS.iter().find(|(word, _)| *word == message_type)) {
+        if let (Receiver::Daemon, Some((_, meant))) = (&receiver, USELESS.iter().find(|(word, _)| *word == message_type)) {
             let words = format!("{message_type} would end with this command's connection, at once; meant is: {meant}");
             return Err(Failure::usage(words));
         }
-        Ok((whom, message_type, body))
+        Ok((receiver, message_type, body))
     }
 
     fn shown(&self, reply: &Message) -> String {
@@ -139,20 +139,16 @@ impl Call {
     /// Makes a call of each line of stdin.
     fn call_lines(
         &self,
-        whom: &Whom,
+        receiver: &Receiver,
         message_type: &str,
         client: &mut Client,
         context: &Context,
     ) -> Result<(), Failure> {
         let mut results = Results::new();
         let mut failures = Failures::default();
-        for (line, number) in std::io::stdin().lock().lines().zip(1..) {
-            let line = line.map_err(|error| Failure::file("stdin", &error))?;
-            if !self.sent.text && line.trim().is_empty() {
-                continue;
-            }
-            let body = if self.sent.text { text(&line) } else { line };
-            match client.call(whom.to(), message_type, &body, self.sent.timeout) {
+        for body in bodies(self.sent.text) {
+            let (number, body) = body?;
+            match client.call(receiver.to(), message_type, &body, self.sent.timeout) {
                 Ok(reply) => {
                     results.line(&self.shown(&reply))?;
                     results.flush()?;
@@ -163,22 +159,21 @@ impl Call {
                     if failure.is_end {
                         return Err(failure);
                     }
-                    let words = format!("line {number}: {}", failure.words);
-                    failures.add(Failure { words, ..failure }, context.words);
+                    failures.add(&failure.at(Some(number)), context.words);
                 }
             }
         }
-        failures.end()
+        failures.end(context.words)
     }
 
     /// Prints every answer that comes in time.
-    fn call_all(&self, whom: &Whom, message_type: &str, body: &str, context: &Context) -> Result<(), Failure> {
+    fn call_all(&self, receiver: &Receiver, message_type: &str, body: &str, context: &Context) -> Result<(), Failure> {
         let handle = context.handle(self.sent.timeout)?;
         if let Some(name) = &self.sent.from {
             handle.register(name).wait()?;
         }
         let mut results = Results::new();
-        let mut answers = handle.gather(whom.to(), message_type, body, self.sent.timeout);
+        let mut answers = handle.gather(receiver.to(), message_type, body, self.sent.timeout);
         let (mut deadline, mut count, mut failures) = (None::<Instant>, 0, Failures::default());
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -189,15 +184,15 @@ impl Call {
                     results.line(&self.shown(&reply))?;
                     results.flush()?;
                 }
-                Err(error) => failures.add(Failure::from(error), context.words),
+                Err(error) => failures.add(&Failure::from(error), context.words),
             }
             if let (None, Some(gather)) = (deadline, self.gather) {
-                deadline = Some(Instant::now() + gather);
+                deadline = deadline_after(gather);
             }
         }
         if count == 0 {
             return Err(Failure::new(Exit::Timeout, "no answer came in time"));
         }
-        failures.end()
+        failures.end(context.words)
     }
 }

@@ -2,9 +2,10 @@
 //! Never: sends the message.
 
 use clap::Args;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::answer::{Members, ask, object};
+use crate::answer::{Members, ask_raw};
 use crate::context::{CONNECT_TIMEOUT, Context, Form};
 use crate::exit::{Exit, Failure};
 use crate::output::{Results, safe};
@@ -15,8 +16,8 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 
 /// Tell what would become of a message, without sending it
 ///
-/// Each filter's verdict, who would get it, and whether they have room. Ends as the sending would: with 3 where nobody would
-/// get it, with 4 where it would be denied.
+/// Shows each filter's verdict, the receivers, and whether they have room. Ends as the sending would: with 3 if there is no
+/// receiver, with 4 if the message would be denied.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Explain {
@@ -29,10 +30,13 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let message: Value = serde_json::from_str(&self.message)
+        // As it is written: the daemon finds what is doubled in it.
+        let message: &RawValue = serde_json::from_str(&self.message)
             .map_err(|error| Failure::usage(format!("the message is no JSON: {error}")))?;
-        let body = object([("message", message), ("as", json!(self.speaker))]);
-        let reply = context.talk(CONNECT_TIMEOUT, |client| ask(client, "explain", &body))?;
+        let message = message.get().replace(['\n', '\r'], " ");
+        let speaker = self.speaker.as_ref().map_or_else(String::new, |id| format!(",\"as\":{}", json!(id)));
+        let body = format!("{{\"message\":{message}{speaker}}}");
+        let reply = context.talk(CONNECT_TIMEOUT, |client| ask_raw(client, "explain", &body))?;
         let told = reply.body_value();
         let mut results = Results::new();
         match context.form() {
@@ -65,7 +69,7 @@ fn write(told: &Value, results: &mut Results) -> Result<(), Failure> {
     if told["any_of"] == json!(true) {
         results.line("it waits for one of these to have room:")?;
     } else if receivers.is_empty() {
-        results.line("nobody else gets it")?;
+        results.line("no other connection gets it")?;
     }
     for receiver in receivers {
         let names = receiver["node_ids"].as_array().into_iter().flatten().filter_map(Value::as_str);

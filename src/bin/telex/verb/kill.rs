@@ -20,7 +20,7 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Kill {
     /// NODE or :N
-    whom: String,
+    target: String,
     /// What they are told
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -28,9 +28,9 @@ pub(crate) struct Kill {
 
 impl Kill {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let key = if self.whom.starts_with(':') { "unique_id" } else { "node_id" };
+        let key = if self.target.starts_with(':') { "unique_id" } else { "node_id" };
         let reason = self.reason.map_or(Value::Null, Value::from);
-        let body = object([(key, json!(self.whom)), ("reason", reason)]);
+        let body = object([(key, json!(self.target)), ("reason", reason)]);
         let reply = context.talk(CONNECT_TIMEOUT, |client| ask(client, "kill", &body))?;
         let mut results = Results::new();
         results.line(&reply.body_value()["killed"].to_string())?;

@@ -1,50 +1,16 @@
 //! Knows how messages to a node are shown.
 //! Never: answers them.
 
-use std::time::{Duration, Instant};
-
 use clap::Args;
 use telex::client::{Delivery, Error, Register};
-use telex::duration;
 
-use crate::context::{CONNECT_TIMEOUT, Context};
+use crate::context::Context;
 use crate::exit::{Exit, Failure};
-use crate::format::Format;
-use crate::hear::hear;
-use crate::stream::Enough;
+use crate::hear::Shown;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex listen kitchen
   telex listen kitchen -n 1 -W 5s --format '{from}: {body.lamp}'"#;
-
-/// What and how much is shown of what comes.
-#[derive(Args)]
-pub(crate) struct Shown {
-    /// End with 0 after so many messages
-    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) count: Option<u64>,
-    /// End with 5 after this time
-    #[arg(short = 'W', long = "wait", value_name = "TIME", value_parser = duration::parse)]
-    pub(crate) wait: Option<Duration>,
-    /// Print this of each message, in which {time}, {from}, {to}, {topic}, {type}, {uid}, {body} and parts of the body
-    /// ({body.a.b}) are filled in
-    #[arg(long, value_name = "TEXT", value_parser = Format::parse)]
-    pub(crate) format: Option<Format>,
-    /// Print the bodies alone (null where a message has none)
-    #[arg(long, conflicts_with = "format")]
-    pub(crate) body: bool,
-}
-
-impl Shown {
-    pub(crate) fn enough(&self) -> Enough {
-        Enough { count: self.count, deadline: self.wait.map(|wait| Instant::now() + wait) }
-    }
-
-    /// How long a connection is waited for.
-    pub(crate) fn patience(&self) -> Duration {
-        self.wait.unwrap_or(CONNECT_TIMEOUT)
-    }
-}
 
 /// Become an instance of a node, and print the messages to it, one line each
 ///
@@ -73,13 +39,13 @@ impl Listen {
             delivery: (!self.join).then_some(Delivery::All),
             ..Register::default()
         };
-        context.talk(self.shown.patience(), |client| {
+        context.talk(self.shown.until.patience(), |client| {
             let name = match client.register_with(&options) {
                 Err(Error::DeliveryMismatch(_)) => return Err(self.shared()),
                 registered => registered?,
             };
             context.words.say(&format!("listening as {name}"));
-            hear(client, &self.shown, context)
+            self.shown.hear(client, context)
         })
     }
 

@@ -1,17 +1,13 @@
 //! Knows how the daemon's log is followed.
 //! Never: where else it goes.
 
-use std::time::{Duration, Instant};
-
 use clap::Args;
 use serde_json::Value;
-use telex::duration;
 
-use crate::context::{CONNECT_TIMEOUT, Context, Form};
+use crate::context::{Context, Form};
 use crate::exit::Failure;
-use crate::notice::notice;
 use crate::output::{Results, clock, safe};
-use crate::stream::{Enough, stream};
+use crate::stream::{Heard, Until};
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex log
@@ -26,35 +22,27 @@ pub(crate) struct Log {
     /// Go on for ever; it always does
     #[arg(short, long)]
     follow: bool,
-    /// End with 0 after so many records
-    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    count: Option<u64>,
-    /// End with 5 after this time
-    #[arg(short = 'W', long = "wait", value_name = "TIME", value_parser = duration::parse)]
-    wait: Option<Duration>,
+    #[command(flatten)]
+    until: Until,
 }
 
 impl Log {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
         let _ = self.follow;
         let form = context.form();
-        let enough = Enough { count: self.count, deadline: self.wait.map(|wait| Instant::now() + wait) };
         let mut results = Results::new();
-        context.talk(self.wait.unwrap_or(CONNECT_TIMEOUT), |client| {
+        context.talk(self.until.patience(), |client| {
             client.subscribe("telex.log", None)?;
-            stream(client, &enough, |message| {
+            self.until.stream(client, context.words, |message| {
                 if message.topic() != Some("telex.log") {
-                    if let Some(notice) = notice(message) {
-                        context.words.say(&notice);
-                    }
-                    return Ok(false);
+                    return Ok(Heard::Other);
                 }
                 match form {
                     Form::Json => results.line(message.body().unwrap_or("null"))?,
                     Form::Table => results.line(&told(&message.body_value()))?,
                 }
                 results.flush()?;
-                Ok(true)
+                Ok(Heard::Shown)
             })
         })
     }

@@ -6,8 +6,6 @@ use clap::Subcommand;
 use crate::context::Context;
 use crate::exit::Failure;
 
-pub(crate) use listen::Shown;
-
 macro_rules! verbs {
     ($($module:ident => $verb:ident,)*) => {
         $(mod $module;)*

@@ -25,7 +25,7 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 pub(crate) struct On {
     /// The topic, or a pattern of topics
     topic: String,
-    /// Share the messages with all who name this group: each goes to one
+    /// Share the messages with the others of this group: each message goes to one of them
     #[arg(long)]
     group: Option<String>,
     /// Run so many at a time

@@ -5,9 +5,9 @@ use clap::Args;
 use serde_json::json;
 use telex::client::{Client, Error, To};
 
-use crate::body::{Sent, unsendable};
+use crate::body::{Sent, bodies, unsendable};
 use crate::context::{Context, Form};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, Failures};
 use crate::output::Results;
 use crate::sending::Sending;
 
@@ -17,7 +17,7 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 
 /// Publish to the subscribers of a topic
 ///
-/// That nobody subscribes is no error, unless --expect says so.
+/// A topic without subscribers is no error, unless --expect says so.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Publish {
@@ -26,10 +26,10 @@ pub(crate) struct Publish {
     /// JSON, or any text with --text; '' is the empty string. Without a body, or with "-", each line of stdin is one
     #[arg(allow_negative_numbers = true)]
     body: Option<String>,
-    /// End with 3 if nobody subscribes
+    /// End with 3 if there are no subscribers
     #[arg(long)]
     expect: bool,
-    /// Print how many got it, and how many had no room for it
+    /// Print how many subscribers got it, and how many had no room for it
     #[arg(long)]
     receipt: bool,
     #[command(flatten)]
@@ -48,11 +48,37 @@ impl Publish {
     }
 
     fn publish_counted(&self, client: &mut Client, context: &Context) -> Result<(), Failure> {
-        let body = self.sent.body(Some(self.body.as_deref().unwrap_or("-")))?;
-        let receipt = match client.publish_for_receipt(&self.topic, &body, self.sent.timeout) {
+        let mut failures = Failures::default();
+        if let Some(body) = self.body.as_deref().filter(|body| *body != "-") {
+            self.publish_one(&self.sent.body(Some(body))?, None, client, &mut failures, context)?;
+            return failures.end(context.words);
+        }
+        for body in bodies(self.sent.text) {
+            let (number, body) = body?;
+            self.publish_one(&body, Some(number), client, &mut failures, context)?;
+        }
+        failures.end(context.words)
+    }
+
+    fn publish_one(
+        &self,
+        body: &str,
+        line: Option<u64>,
+        client: &mut Client,
+        failures: &mut Failures,
+        context: &Context,
+    ) -> Result<(), Failure> {
+        let receipt = match client.publish_for_receipt(&self.topic, body, self.sent.timeout) {
             Ok(receipt) => receipt,
-            Err(Error::Unsendable(why)) => return Err(unsendable(&why, None, self.sent.text)),
-            Err(error) => return Err(error.into()),
+            Err(Error::Unsendable(why)) => return Err(unsendable(&why, line, self.sent.text)),
+            Err(error) => {
+                let failure = Failure::from(error);
+                if failure.is_end {
+                    return Err(failure);
+                }
+                failures.add(&failure.at(line), context.words);
+                return Ok(());
+            }
         };
         if self.receipt {
             let mut results = Results::new();
@@ -62,9 +88,10 @@ impl Publish {
             })?;
             results.flush()?;
         }
-        match self.expect && receipt.receivers + receipt.missed == 0 {
-            true => Err(Failure::new(Exit::NoSuchNode, format!("nobody subscribes to \"{}\"", self.topic))),
-            false => Ok(()),
+        if self.expect && receipt.receivers + receipt.missed == 0 {
+            let words = format!("no subscribers of \"{}\"", self.topic);
+            failures.add(&Failure::new(Exit::NoSuchNode, words), context.words);
         }
+        Ok(())
     }
 }

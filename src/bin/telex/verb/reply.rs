@@ -8,6 +8,7 @@ use telex::client::{Client, Message, Register, text};
 use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::Failure;
 use crate::notice::notice;
+use crate::serving::reply;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex reply heating '{"c":20.5}'
@@ -32,11 +33,14 @@ pub(crate) struct Reply {
 impl Reply {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
         // Wrong JSON is told before any request comes.
-        let sample = Message::read(br#"{"message_type":"ask","from":"a"}"#.to_vec());
-        if let Ok(sample) = &sample
-            && let Err(error) = serde_json::from_str::<Value>(&self.answer(sample, 1))
-        {
-            return Err(Failure::usage(format!("the answer is no JSON: {error}; --text sends it as a string")));
+        for sample in [r#"{"message_type":"ask","from":"a"}"#, r#"{"message_type":"ask","from":"a","body":"b"}"#] {
+            if let Ok(sample) = Message::read(sample.into())
+                && let Err(error) = serde_json::from_str::<Value>(&self.answer(&sample, 1))
+            {
+                let body = sample.body().unwrap_or("null");
+                let words = format!("to the body {body} the answer is no JSON: {error}; --text sends it as a string");
+                return Err(Failure::usage(words));
+            }
         }
         let options =
             Register { node_id: Some(self.name.as_str().into()), exclusive: Some(true), ..Register::default() };
@@ -55,7 +59,7 @@ impl Reply {
                 context.words.say(&notice);
             } else if message.is_request() {
                 count += 1;
-                client.reply(&message, &self.answer(&message, count))?;
+                reply(client, &message, Ok(self.answer(&message, count)))?;
             }
         }
     }

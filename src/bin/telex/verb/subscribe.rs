@@ -5,8 +5,7 @@ use clap::Args;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::hear::hear;
-use crate::verb::listen::Shown;
+use crate::hear::Shown;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex subscribe 'sensor.*.temp' --body
@@ -21,7 +20,7 @@ pub(crate) struct Subscribe {
     /// The topics, or patterns of them
     #[arg(required = true, value_name = "PATTERN")]
     topics: Vec<String>,
-    /// Share the messages with all who name this group: each goes to one
+    /// Share the messages with the others of this group: each message goes to one of them
     #[arg(long)]
     group: Option<String>,
     #[command(flatten)]
@@ -30,12 +29,12 @@ pub(crate) struct Subscribe {
 
 impl Subscribe {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        context.talk(self.shown.patience(), |client| {
+        context.talk(self.shown.until.patience(), |client| {
             for topic in &self.topics {
                 client.subscribe(topic, self.group.as_deref())?;
             }
             context.words.say(&format!("listening to {}", self.topics.join(", ")));
-            hear(client, &self.shown, context)
+            self.shown.hear(client, context)
         })
     }
 }

@@ -14,7 +14,7 @@ pub(super) const EXAMPLES: &str = r#"Examples:
   telex subscribers sensor.kitchen.temp
   telex subscribers job.done --json"#;
 
-/// List those that would get a message to a topic
+/// List the connections that would get a message to a topic
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Subscribers {

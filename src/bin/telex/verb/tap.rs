@@ -2,23 +2,19 @@
 //! Never: takes a message from its receiver.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
-
 use clap::Args;
 use serde_json::{Value, json};
 use telex::client::Message;
-use telex::duration;
 
 use crate::answer::{ask, object};
-use crate::context::{CONNECT_TIMEOUT, Context, Form};
+use crate::context::{Context, Form};
 use crate::exit::Failure;
-use crate::notice::notice;
 use crate::output::{Results, safe};
 use crate::process::Process;
-use crate::stream::{Enough, stream};
+use crate::stream::{Heard, Until};
 
-/// Requests of which `--pair` remembers that no reply has come yet; then the oldest ones are forgotten.
-const OPEN_MAX: usize = 10_000;
+/// Bytes of requests that `--pair` keeps until their replies come; then the older half of them is forgotten.
+const OPEN_BYTES_MAX: usize = 64 << 20;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex tap --to 'web-*'
@@ -60,12 +56,8 @@ pub(crate) struct Tap {
     /// With a reply its request, and the time between them
     #[arg(long, conflicts_with_all = ["snap", "sample"])]
     pair: bool,
-    /// End with 0 after so many
-    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    count: Option<u64>,
-    /// End with 5 after this time
-    #[arg(short = 'W', long = "wait", value_name = "TIME", value_parser = duration::parse)]
-    wait: Option<Duration>,
+    #[command(flatten)]
+    until: Until,
 }
 
 impl Tap {
@@ -81,27 +73,21 @@ impl Tap {
             ("snap_bytes", json!(self.snap)),
             ("sample", json!(self.sample)),
         ]);
-        let enough = Enough { count: self.count, deadline: self.wait.map(|wait| Instant::now() + wait) };
         let (form, mut results, mut pairs) = (context.form(), Results::new(), Pairs::default());
-        context.talk(self.wait.unwrap_or(CONNECT_TIMEOUT), |client| {
+        context.talk(self.until.patience(), |client| {
             ask(client, "tap", &body)?;
-            stream(client, &enough, |message| {
-                let Some(copy) = Copy::of(message) else {
-                    if let Some(notice) = notice(message) {
-                        context.words.say(&notice);
-                    }
-                    return Ok(false);
-                };
+            self.until.stream(client, context.words, |message| {
+                let Some(copy) = Copy::of(message) else { return Ok(Heard::Other) };
                 let pair = if self.pair { pairs.match_up(&copy) } else { Pair::None };
                 if matches!(pair, Pair::Waits) {
-                    return Ok(false);
+                    return Ok(Heard::Kept);
                 }
                 results.line(&match form {
                     Form::Json => copy.as_json(&pair),
                     Form::Table => copy.as_text(&pair),
                 })?;
                 results.flush()?;
-                Ok(true)
+                Ok(Heard::Shown)
             })
         })
     }
@@ -178,6 +164,7 @@ impl Copy {
 struct Pairs {
     open: HashMap<(String, String), (String, f64, u64)>,
     seen: u64,
+    bytes: usize,
 }
 
 impl Pairs {
@@ -188,18 +175,26 @@ impl Pairs {
         let message_type = message["message_type"].as_str().unwrap_or_default();
         if message_type.ends_with("_reply") {
             let asked = self.open.remove(&key(&message["to"], &message["body"]["in_reply_to"]));
-            return asked.map_or(Pair::None, |(line, then, _)| Pair::Answers(line, (time - then) * 1000.0));
+            let Some((line, then, _)) = asked else { return Pair::None };
+            self.bytes -= line.len();
+            return Pair::Answers(line, (time - then) * 1000.0);
         }
         if message_type == "signal" || message["to"].is_null() && message["topic"].is_null() {
             return Pair::None;
         }
         self.seen += 1;
-        if self.open.len() >= OPEN_MAX {
-            let recent = self.seen - OPEN_MAX as u64 / 2;
+        self.bytes += copy.line.len();
+        if self.bytes > OPEN_BYTES_MAX {
+            let mut seen: Vec<u64> = self.open.values().map(|(.., seen)| *seen).collect();
+            seen.sort_unstable();
+            let recent = seen.get(seen.len() / 2).copied().unwrap_or(u64::MAX);
             self.open.retain(|_, (.., seen)| *seen > recent);
+            self.bytes = self.open.values().map(|(line, ..)| line.len()).sum::<usize>() + copy.line.len();
         }
         let request = (copy.line.clone(), time, self.seen);
-        self.open.insert(key(&message["from"], &message["message_id"]), request);
+        if let Some((line, ..)) = self.open.insert(key(&message["from"], &message["message_id"]), request) {
+            self.bytes -= line.len();
+        }
         Pair::Waits
     }
 }

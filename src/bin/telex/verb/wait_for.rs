@@ -1,7 +1,7 @@
 //! Knows how to wait until nodes are there.
 //! Never: what they are for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -12,6 +12,7 @@ use crate::answer::ask;
 use crate::context::{Context, Form};
 use crate::exit::{Exit, Failure};
 use crate::output::Results;
+use crate::stream::deadline_after;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex wait-for heating
@@ -33,38 +34,45 @@ pub(crate) struct WaitFor {
 
 impl WaitFor {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let deadline = Instant::now() + self.wait;
-        let mut missing: BTreeSet<String> = self.nodes.iter().cloned().collect();
-        let mut results = Results::new();
+        let deadline = deadline_after(self.wait);
+        // The instances that are there, of each node that is waited for.
+        let mut nodes: BTreeMap<&str, BTreeSet<String>> =
+            self.nodes.iter().map(|node| (node.as_str(), BTreeSet::new())).collect();
         context.talk(self.wait, |client| {
             for node in &self.nodes {
                 ask(client, "monitor", &json!({"node_id": node}))?;
             }
-            while !missing.is_empty() {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let Some(message) = client.next(Some(left))? else {
-                    let names: Vec<_> = missing.iter().map(|name| format!("\"{name}\"")).collect();
-                    let words = format!("no node {} after {}", names.join(", "), duration::format(self.wait));
-                    return Err(Failure::new(Exit::Timeout, words));
-                };
+            while nodes.values().any(BTreeSet::is_empty) {
+                let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                let Some(message) = client.next(left)? else { return Err(self.missing(&nodes)) };
                 let body = message.body_value();
-                let node = body["node_id"].as_str().unwrap_or_default();
-                if message.from().is_none() && body["event"] == "node_down" {
-                    // It was there, and is there no more.
-                    if self.nodes.iter().any(|name| name == node) && body["reason"] != "replaced" {
-                        missing.insert(node.to_owned());
+                let text = |key: &str| body[key].as_str().unwrap_or_default();
+                let is_own = message.from().is_none();
+                match nodes.get_mut(text("node_id")).filter(|_| is_own) {
+                    Some(instances) if text("event") == "node_up" => {
+                        instances.insert(text("unique_id").to_owned());
                     }
-                } else if message.from().is_none()
-                    && body["event"] == "node_up"
-                    && missing.remove(node)
-                    && context.form() == Form::Json
-                {
-                    let line = json!({"node_id": node, "unique_id": body["unique_id"]});
-                    results.line(&line.to_string())?;
-                    results.flush()?;
+                    Some(instances) if text("event") == "node_down" => {
+                        instances.remove(text("unique_id"));
+                    }
+                    _ => {}
                 }
             }
             Ok(())
-        })
+        })?;
+        let mut results = Results::new();
+        if context.form() == Form::Json {
+            for (node, instances) in &nodes {
+                results.line(&json!({"node_id": node, "instances": instances}).to_string())?;
+            }
+        }
+        results.flush()
+    }
+
+    fn missing(&self, nodes: &BTreeMap<&str, BTreeSet<String>>) -> Failure {
+        let missing = nodes.iter().filter(|(_, instances)| instances.is_empty());
+        let names: Vec<_> = missing.map(|(name, _)| format!("\"{name}\"")).collect();
+        let words = format!("no node {} after {}", names.join(", "), duration::format(self.wait));
+        Failure::new(Exit::Timeout, words)
     }
 }

@@ -1,5 +1,5 @@
 //! Knows what the daemon takes this command for.
-//! Never: who it should be.
+//! Never: what it should be.
 
 use clap::Args;
 use serde_json::json;
