@@ -233,6 +233,11 @@ impl Consequences {
         self.own_publications > 0
     }
 
+    /// How many have been put into it so far.
+    pub(crate) fn put(&self) -> u64 {
+        self.put
+    }
+
     pub(crate) fn push(&mut self, after: After) {
         self.count(&after, 1);
         self.put += 1;

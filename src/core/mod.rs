@@ -265,14 +265,14 @@ impl Core {
     }
 
     /// Whether connections that have ended wait for nothing but the core itself, so that they are not gone for all
-    /// others yet, or still count.
+    /// others yet, or count where a newcomer may be refused for their number.
     pub fn has_leavers(&self) -> bool {
         // Of one that waits the end may not have been read.
         let ends = |key| {
             let session = self.sessions.get(key);
             session.is_some_and(|session| matches!(session.phase, Phase::Ending | Phase::Ended))
         };
-        self.desk.after.has_leavers() || self.desk.after.waiting().any(ends)
+        self.desk.after.has_leavers() && self.is_crowded() || self.desk.after.waiting().any(ends)
     }
 
     /// The next session that has something to be written.

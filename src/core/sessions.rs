@@ -90,6 +90,11 @@ impl Sessions {
         (count(&self.users), count(&self.departed_of))
     }
 
+    /// The most connections that a user has.
+    pub(crate) fn most_of_a_user(&self) -> usize {
+        self.users.values().copied().max().unwrap_or(0)
+    }
+
     pub(crate) fn number_of(&self, key: SessionKey) -> Option<u64> {
         self.get(key).map(|session| session.caller.number)
     }

@@ -92,6 +92,7 @@ impl Core {
                 self.turn_off(key, Code::BadJson, Some(1), wrong);
                 break;
             }
+            let before = self.desk.after.put();
             match session.inbound.frame.next(&mut rest, cap) {
                 None => break,
                 Some(Frame::Whole(line)) => self.line(key, line, gate, favoured),
@@ -101,7 +102,7 @@ impl Core {
                 }
                 Some(Frame::TooLong) => self.line_too_long(key),
             }
-            self.settle_before_more(key);
+            self.settle_before_more(key, before);
         }
         bytes.len() - rest.len()
     }
@@ -118,12 +119,15 @@ impl Core {
         self.leave(key, Reason::Broken);
     }
 
-    /// Carries out what a line has led to. What there is no time for now comes before the next line of its
-    /// sender's.
+    /// Carries out what a line has led to, which is what has been put behind the first `before` consequences. What
+    /// there is no time for now comes before the next line of its sender's; what others have led to keeps only
+    /// them waiting.
     #[inline]
-    fn settle_before_more(&mut self, key: SessionKey) {
+    fn settle_before_more(&mut self, key: SessionKey, before: u64) {
+        let leads_on = self.desk.after.put() > before;
         self.settle();
-        if !self.desk.after.is_empty()
+        if leads_on
+            && !self.desk.after.is_empty()
             && let Some(session) = self.sessions.get_mut(key)
             && session.phase.acts()
             && !session.inbound.pauses.contains(Pause::Consequences)
@@ -145,8 +149,9 @@ impl Core {
         let mut held = None;
         if self.sessions.get(key).is_some_and(|session| session.inbound.held.is_some()) {
             let Some(taken) = self.rows.take_called(&mut self.sessions, key) else { return };
+            let before = self.desk.after.put();
             self.route_held(key, &taken, gate);
-            self.settle_before_more(key);
+            self.settle_before_more(key, before);
             held = Some(taken);
         }
         let favoured = held.as_ref().and_then(|held| held.called).and_then(Called::by);
@@ -202,16 +207,13 @@ impl Core {
             return;
         }
         let last = session.inbound.frame.finish(cap);
-        // What others have led to meanwhile is nothing to wait for: there may always be some.
-        let is_line = last.is_some();
+        let before = self.desk.after.put();
         match last {
             Some(Frame::TooLong) => self.line_too_long(key),
             Some(Frame::Joined(line)) => self.line(key, &line, gate, favoured),
             Some(Frame::Whole(_)) | None => {}
         }
-        if is_line {
-            self.settle_before_more(key);
-        }
+        self.settle_before_more(key, before);
         if self.sessions.get(key).is_some_and(|session| session.is_done()) {
             self.leave(key, Reason::Lost);
         }

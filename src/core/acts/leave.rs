@@ -41,6 +41,12 @@ impl Core {
         Err(Refusal::new(Code::Overloaded, error))
     }
 
+    /// Whether connections that depart may be what keeps another one out.
+    pub(in crate::core) fn is_crowded(&self) -> bool {
+        self.sessions.len() >= self.desk.limits.max_connections
+            || self.sessions.most_of_a_user() >= self.desk.limits.max_connections_per_uid
+    }
+
     /// How many of a user's connections are there beyond all bounds.
     fn kept_back_of(&self, user: &User) -> usize {
         let is_own = |key| self.sessions.get(key).is_some_and(|session| session.caller.user() == *user);

@@ -4,10 +4,10 @@
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-use hashbrown::HashTable;
 use slotmap::{SecondaryMap, SlotMap};
 
 use crate::core::SessionKey;
+use crate::core::table::spread::Spread;
 use crate::wire::message::Id;
 
 slotmap::new_key_type! {
@@ -23,9 +23,9 @@ pub(crate) struct Requests {
     requests: SlotMap<RequestKey, Request>,
     legs: SlotMap<LegKey, Leg>,
     /// By asker and id: an asker's ids are unique among its open requests.
-    by_asker: HashTable<RequestKey>,
+    by_asker: Spread<RequestKey>,
     /// By receiver, `from` and id: what a reply names.
-    by_receiver: HashTable<LegKey>,
+    by_receiver: Spread<LegKey>,
     sessions: SecondaryMap<SessionKey, Ends>,
     bytes: usize,
     /// Keyed anew in each process: peers choose the ids.
@@ -294,9 +294,7 @@ impl Requests {
 
     fn remove_leg(&mut self, key: LegKey) -> Option<RequestKey> {
         let leg = self.legs.remove(key)?;
-        if let Ok(found) = self.by_receiver.find_entry(leg.hash, |&other| other == key) {
-            found.remove();
-        }
+        self.by_receiver.remove(leg.hash, |&other| other == key);
         if let Some(next) = leg.links.next {
             self.legs[next].links.previous = leg.links.previous;
         }
@@ -331,9 +329,7 @@ impl Requests {
             self.remove_leg(leg);
         }
         let request = self.requests.remove(key)?;
-        if let Ok(found) = self.by_asker.find_entry(request.hash, |&other| other == key) {
-            found.remove();
-        }
+        self.by_asker.remove(request.hash, |&other| other == key);
         self.bytes -= footprint(&request.what, request.handed as usize);
         if let Some(next) = request.links.next {
             self.requests[next].links.previous = request.links.previous;

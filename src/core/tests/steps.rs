@@ -97,6 +97,13 @@ fn a_leaver_that_owes_many_answers_takes_turns() {
     let other = bench.connects();
     let nodes = bench.asks(other, json!({"message_type": "list"}));
     assert_eq!(nodes[0]["body"]["nodes"], json!([]));
+    // And no connection waits for what others have led to, newcomers neither unless there may be no room for them.
+    assert!(!bench.core.has_leavers());
+    bench.core.desk.limits.max_connections = bench.core.connections();
+    assert!(bench.core.has_leavers());
+    for _ in 0..3 {
+        assert_eq!(bench.asks(other, json!({"message_type": "ping"})).len(), 1, "in the same turn");
+    }
     let mut heard = bench.hears(askers[0]);
     assert!(bench.turns_until_done() > EACH / 1000);
     heard.extend(bench.hears(askers[0]));
