@@ -56,10 +56,15 @@ impl Peer {
     }
 
     pub(super) fn reply(&mut self, request: &Message, from: &str, fields: &str) {
-        let id = &request.id().expect("an id").text;
-        let message_type = request.message_type();
-        self.say(&format!(
-            "{{\"message_type\":\"{message_type}_reply\",\"from\":{from},\"body\":{{\"in_reply_to\":\"{id}\",{fields}}}}}\n"
-        ));
+        self.say(&reply(request, from, fields));
     }
+}
+
+/// The line of a reply.
+pub(super) fn reply(request: &Message, from: &str, fields: &str) -> String {
+    let id = &request.id().expect("an id").text;
+    let message_type = request.message_type();
+    format!(
+        "{{\"message_type\":\"{message_type}_reply\",\"from\":{from},\"body\":{{\"in_reply_to\":\"{id}\",{fields}}}}}\n"
+    )
 }

@@ -52,8 +52,8 @@ pub struct Config {
     pub sources: Sources,
 }
 
-/// Where settings have their values from, by their names; those that are missing have their defaults. All are equal:
-/// two configurations with the same values are the same.
+/// Where settings have their values from, by their names; those that are missing have their defaults. Any two compare
+/// equal, so that configurations compare by values alone.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(pub(super) BTreeMap<&'static str, String>);
 

@@ -114,7 +114,7 @@ pub(super) enum Fact {
     Present {
         news: Vec<Presence>,
     },
-    /// The connection stands again, after it was lost so often, and all news of nodes are there.
+    /// The connection is up again after loss number `losses`, and all news of nodes has arrived.
     Back {
         losses: u64,
     },

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::client::{Category, Message, Presence, To};
-use crate::node::base::{Fact, Function, NodeChange};
+use crate::client::{Category, Error, Message, Presence, To};
+use crate::node::base::{Fact, Function, Node, NodeChange};
 use crate::node::carry::{GROUPS, Turn, harmless, payload};
 use crate::node::down::Down;
 use crate::node::said::{Event, name_of, node_of};
 
 /// How long other nodes have to tell the members of their groups.
 const GROUPS_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a daemon that did not answer a ping is left alone.
+const PING_DELAY: Duration = Duration::from_secs(1);
 
 impl Turn {
     pub(super) fn interrupted(&mut self, why: &str, is_unseen: bool) {
@@ -36,13 +38,7 @@ impl Turn {
     pub(super) fn restored(&mut self) {
         self.is_cut_off = false;
         let losses = self.node.inner.lock_directory().losses();
-        let queue = Arc::clone(&self.node.inner.queue);
-        // What is different now comes ahead of the answer.
-        self.node.inner.handle.ping().then(move |answer| {
-            if answer.is_ok() {
-                queue.push_now(Fact::Back { losses });
-            }
-        });
+        await_news(&self.node, losses);
         let own = self.memberships_of(&self.node.inner.id.clone());
         for (group, port) in own {
             self.publish(&group, &Event::Join { port });
@@ -183,7 +179,7 @@ impl Turn {
         self.forget(node, reason);
     }
 
-    /// All nodes are there again that are there.
+    /// The connection is up again: tells of every other node that is there.
     pub(super) fn back(&mut self, losses: u64) {
         let there = self.node.inner.lock_directory().back(losses);
         there.into_iter().for_each(|node| self.tell_of_node(&NodeChange::Up { node }));
@@ -232,4 +228,19 @@ impl Turn {
             }
         }
     }
+}
+
+/// Has it told when all that is different after loss number `losses` has arrived: it comes ahead of the answer to a
+/// ping.
+fn await_news(node: &Node, losses: u64) {
+    let queue = Arc::clone(&node.inner.queue);
+    node.inner.handle.ping().then(move |answer| match answer {
+        Ok(()) => queue.push_now(Fact::Back { losses }),
+        // The next connection is asked, once it is up.
+        Err(Error::Lost { .. } | Error::Away | Error::Closed { .. }) => {}
+        Err(_) => {
+            let work = Box::new(move |node: &Node| await_news(node, losses));
+            queue.push_after(PING_DELAY, Fact::Later { name: None, work });
+        }
+    });
 }

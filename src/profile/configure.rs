@@ -158,8 +158,8 @@ fn own() -> Result<Profiles, Error> {
     Ok(Profiles::default())
 }
 
-/// A node ID whose `%u` are filled in. What the daemon would make of them is unique at one switch alone, and the
-/// node may come to another one.
+/// A node ID whose `%u` are filled in. The daemon's own `%u` is unique only at that daemon, and the node may move to
+/// another.
 fn with_unique(node_id: &str, unique: &str) -> String {
     let parts: Vec<String> = node_id.split("%%").map(|part| part.replace("%u", unique)).collect();
     parts.join("%%")

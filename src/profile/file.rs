@@ -81,7 +81,7 @@ impl Profiles {
         Ok(Profiles { profiles, global: global.unwrap_or_default() })
     }
 
-    /// Reads a file of up to 1 MiB. [`Error::File`] also if it cannot be read.
+    /// Reads a regular file of up to 1 MiB. [`Error::File`] also if it cannot be read.
     ///
     /// ```
     /// use telex::profile::{Profiles, config_home};
@@ -93,15 +93,23 @@ impl Profiles {
     /// # Ok::<(), telex::profile::Error>(())
     /// ```
     pub fn load(path: &Path) -> Result<Profiles, Error> {
+        // The end of any other one may never come. Of any other fault, reading will learn too.
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            let problem = Problem::of_file(0, path, "cannot be read: it is no regular file");
+            return Err(ConfigError::from(problem).into());
+        }
         Profiles::from_file(&File::load(0, path).map_err(ConfigError::from)?)
     }
 
     /// Reads the user's own file, `telex/profiles.toml` in the folder [`config_home`]. There need not be one.
     pub fn load_own() -> Result<Profiles, Error> {
-        let Some(path) = config_home().map(|home| home.join("telex/profiles.toml")) else {
-            return Ok(Profiles::default());
-        };
-        match std::fs::metadata(&path) {
+        config_home().map_or_else(|| Ok(Profiles::default()), |home| Profiles::load_in(&home))
+    }
+
+    fn load_in(config_home: &Path) -> Result<Profiles, Error> {
+        let path = config_home.join("telex/profiles.toml");
+        // A link that leads nowhere is no absent file: what it led to is missing.
+        match std::fs::symlink_metadata(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Profiles::default()),
             _ => Profiles::load(&path),
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::address::Address;
+use crate::client::unique;
 use crate::name::{BadName, check_node_id, expand};
 use crate::profile::error::Error;
 use crate::profile::source::Source;
@@ -136,5 +137,5 @@ impl Settings {
 
 /// Checks that a node ID can come of a pattern.
 pub(super) fn check_pattern(node_id: &str) -> Result<(), BadName> {
-    check_node_id(&expand(node_id, "n", "u")?)
+    check_node_id(&expand(node_id, "n", &unique::prefix())?)
 }

@@ -38,14 +38,20 @@ impl Other {
         command.args(["--exact", "processes::part", "--nocapture"]);
         command.env(PART, part).env(ADDRESS, address);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = set(&mut command).spawn().expect("a child");
-        let mut stdout = BufReader::new(process.stdout.take().expect("its stdout"));
-        let mut said = String::new();
-        while !said.ends_with("@ready\n") {
-            assert_ne!(stdout.read_line(&mut said).expect("its stdout"), 0, "{said}");
+        let process = set(&mut command).spawn().expect("a child");
+        let mut other = Other { process, said: String::new() };
+        let stdout = BufReader::new(other.process.stdout.take().expect("its stdout"));
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        loop {
+            let line: String = next(&lines);
+            if line.ends_with("@ready") {
+                return other;
+            }
+            other.said = line;
         }
-        let said = said.lines().rev().nth(1).unwrap_or_default().to_owned();
-        Other { process, said }
     }
 
     fn signal(&self, signal: Signal) {
@@ -170,7 +176,7 @@ fn a_chat_between_processes() {
 
 #[test]
 fn a_process_that_is_stopped_is_found_out_by_the_beat_alone() {
-    const BEAT: Duration = Duration::from_millis(300);
+    const BEAT: Duration = Duration::from_secs(1);
     let telexd = Telexd::start();
     let node = connect(&telexd, "node");
     let other = Other::start("other", &telexd.addresses[0]);

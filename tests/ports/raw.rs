@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use telex::address::Address;
-use telex::node::{Down, Node};
+use telex::node::{Down, Node, NodeChange};
 
 use crate::support::{Client, Telexd};
 use crate::{connect, listener, monitor, next};
@@ -145,28 +145,31 @@ fn groups_on_the_wire() {
     assert_eq!(told["body"], json!({"event": "port_leave", "port": port.id()}));
 }
 
-/// A switch of which nothing but the lines is real: it does what it is asked, and delivers no signal to `b#secret`.
-fn refusing(listener: &UnixListener) {
+/// A connection to a switch of which nothing but the lines is real: there is a node `b`, and it does what it is asked
+/// that is not refused. It ends by a signal to `b#end`.
+fn switch(listener: &UnixListener, mut is_refused: impl FnMut(&Value) -> bool) {
     let (stream, _) = listener.accept().expect("a connection");
     let mut writer = stream.try_clone().expect("a clone");
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
         let message: Value = serde_json::from_str(&line).expect("JSON");
         let (message_type, id) = (message["message_type"].as_str().expect("a type"), &message["message_id"]);
-        let (told, body) = match message_type {
-            "signal" if message["to"] == "b#secret" => {
-                ("error".to_owned(), json!({"in_reply_to": id, "error": "not you", "code": "denied"}))
-            }
-            "signal" => continue,
-            "port_monitor" => (format!("{message_type}_reply"), json!({"in_reply_to": id, "error": null})),
-            _ => {
-                let body = json!({"in_reply_to": id, "error": null, "node_id": "a", "unique_id": ":1"});
-                (format!("{message_type}_reply"), body)
-            }
+        let is_signal = message_type == "signal";
+        let body = match is_refused(&message) {
+            true => json!({"in_reply_to": id, "error": "not you", "code": "denied"}),
+            false if message["to"] == "b#end" => return,
+            false if is_signal => continue,
+            false => json!({"in_reply_to": id, "error": null, "node_id": "a", "unique_id": ":1"}),
         };
+        let told = if is_signal { "error".to_owned() } else { format!("{message_type}_reply") };
         let from = if message_type == "port_monitor" { json!("b") } else { Value::Null };
         let reply = json!({"message_type": told, "from": from, "to": "a", "body": body});
+        let news = json!({"event": "node_up", "node_id": "b", "unique_id": ":2"});
+        let news = json!({"message_type": "signal", "from": null, "body": news});
         // The node may be gone.
-        let _ = writeln!(writer, "{reply}");
+        let _ = match message_type {
+            "monitor" => writeln!(writer, "{news}\n{reply}"),
+            _ => writeln!(writer, "{reply}"),
+        };
     }
 }
 
@@ -175,7 +178,7 @@ fn a_message_that_the_switch_refuses_is_told_to_the_ports_monitors() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("s");
     let listener = UnixListener::bind(&path).expect("a listener");
-    let switch = std::thread::spawn(move || refusing(&listener));
+    let switch = std::thread::spawn(move || switch(&listener, |message| message["to"] == "b#secret"));
     let node = Node::connect(&Address::Unix(path), "a").expect("a node");
     let (secret, open) = (monitor(&node, "b#secret"), monitor(&node, "b#open"));
     node.snd("b#open", 1);
@@ -183,6 +186,31 @@ fn a_message_that_the_switch_refuses_is_told_to_the_ports_monitors() {
     let lost = Down::NodeLost { node: "b".to_owned(), why: "not you".to_owned() };
     assert_eq!(next(&secret), lost);
     assert!(open.try_recv().is_err(), "nothing of it was lost");
+    drop(node);
+    switch.join().expect("the switch");
+}
+
+#[test]
+fn a_node_is_back_also_if_the_switch_refuses_its_first_ping() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("s");
+    let listener = UnixListener::bind(&path).expect("a listener");
+    let switch = std::thread::spawn(move || {
+        switch(&listener, |_| false);
+        let mut pings = 0;
+        switch(&listener, |message| {
+            pings += u32::from(message["message_type"] == "ping");
+            message["message_type"] == "ping" && pings == 1
+        });
+    });
+    let node = Node::connect(&Address::Unix(path), "a").expect("a node");
+    let (sender, news) = std::sync::mpsc::channel();
+    node.mon_nodes(move |_, change| drop(sender.send(change.clone())));
+    let up = NodeChange::Up { node: "b".to_owned() };
+    assert_eq!(next(&news), up);
+    node.snd("b#end", 1);
+    assert!(matches!(next(&news), NodeChange::Down { .. }));
+    assert_eq!(next(&news), up);
     drop(node);
     switch.join().expect("the switch");
 }

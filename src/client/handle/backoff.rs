@@ -21,7 +21,7 @@ impl Backoff {
         let whole = self.next;
         self.next = whole.saturating_mul(2).min(self.longest);
         let share = 0.5 + (random >> 11) as f64 / (1_u64 << 54) as f64;
-        whole.mul_f64(share)
+        Duration::try_from_secs_f64(whole.as_secs_f64() * share).unwrap_or(whole)
     }
 }
 
@@ -38,5 +38,6 @@ mod tests {
         assert_eq!(next(1 << 63), ms(150), "three quarters of 200");
         assert!((ms(349)..=ms(350)).contains(&next(u64::MAX)));
         assert_eq!(next(0), ms(175));
+        assert_eq!(Backoff::new(Duration::MAX, Duration::MAX).next(u64::MAX), Duration::MAX);
     }
 }

@@ -11,10 +11,22 @@ use crate::client::handle::holdings::{Held, Note};
 use crate::client::handle::output::Output;
 use crate::client::handle::queue::Queue;
 use crate::client::handle::slot::{Job, Outcome, Slot};
+use crate::client::message::Message;
 use crate::client::refused::Refused;
 use crate::wire::code::Code;
 
-const FOREVER: Duration = Duration::from_secs(365 * 86_400);
+/// The moment that is `delay` after `now`; what is too far away to be told is far enough.
+pub(super) fn after(now: Instant, delay: Duration) -> Instant {
+    const FOREVER: Duration = Duration::from_secs(365 * 86_400);
+    now.checked_add(delay).unwrap_or(now + FOREVER)
+}
+
+/// What a connection is asked that is being restored.
+pub(super) enum Again {
+    Whoami,
+    Name(String),
+    Held(Held),
+}
 
 /// What an answer is handed to.
 pub(super) enum Waiter {
@@ -22,8 +34,8 @@ pub(super) enum Waiter {
     One(Arc<Slot>, Option<Note>),
     /// All answers until the time is over.
     Many(Arc<Queue<Outcome>>),
-    /// The connection itself, which is being restored: `whoami`, or what it held.
-    Restoring(Option<Held>),
+    /// The connection itself, which is being restored.
+    Restoring(Again),
     /// The connection itself, which tries to get a lost name again.
     LostName(String),
 }
@@ -44,8 +56,7 @@ pub(super) struct Request {
 
 impl Request {
     pub(super) fn new(line: &[u8], waiter: Waiter, patience: Duration, now: Instant) -> Request {
-        // What is too far away to be told is far enough.
-        let until = now.checked_add(patience).unwrap_or(now + FOREVER);
+        let until = after(now, patience);
         Request { line: line.into(), waiter, patience, until, at: None, is_to_daemon: false }
     }
 
@@ -58,7 +69,7 @@ impl Request {
         &mut self.waiter
     }
 
-    /// What was to be remembered if it had succeeded.
+    /// What is to be remembered of it.
     pub(super) fn note(&mut self) -> Option<Note> {
         match &mut self.waiter {
             Waiter::One(_, note) => note.take(),
@@ -104,6 +115,9 @@ impl Request {
 
 /// Requests that have ended, and how.
 pub(super) type Ended = Vec<(Request, Error)>;
+
+/// The answer to a request.
+pub(super) type Reply = Result<Message, Box<Refused>>;
 
 /// A request that the daemon had no room for, by the number of its line, and what the daemon said.
 pub(super) type Crowded = (u64, Request, Box<Refused>);

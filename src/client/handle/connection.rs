@@ -10,7 +10,7 @@ use crate::client::error::Error;
 use crate::client::handle::answer::Answer;
 use crate::client::handle::book::Waiter;
 use crate::client::handle::change::{Arrival, Change, Presence};
-use crate::client::handle::holdings::{Holdings, Note, Terms};
+use crate::client::handle::holdings::{End, Holdings, Note, Terms};
 use crate::client::handle::pump::say;
 use crate::client::handle::queue::Queue;
 use crate::client::handle::reader::{error_body, send_reply};
@@ -223,8 +223,7 @@ impl Handle {
     /// Is an instance of `node_id` no more. If another connection has taken the name, it is not tried again to get
     /// it back.
     pub fn unregister(&self, node_id: &str) -> Answer<()> {
-        let note = Note::Unregistered(node_id.to_owned());
-        self.end("unregister", &ask::node_id(node_id), note, |holdings| holdings.give_up_name(node_id))
+        self.end(|holdings| holdings.unregister(node_id))
     }
 
     /// Subscribes to a pattern of topics: `*` is any one token, `>` at the end one or more. Of the connections that
@@ -250,8 +249,8 @@ impl Handle {
     }
 
     /// Ends the subscriptions of this handle with this pattern and group. What has come by them can still be
-    /// taken; then their streams end, and what is under way is dropped. They have ended whatever the answer is,
-    /// which comes when the daemon sends nothing any more that only they asked for.
+    /// taken; then their streams end, and what is under way is dropped. They end at once, whatever the answer is. It
+    /// comes after the last message that the daemon sends for them.
     ///
     /// ```
     /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
@@ -265,9 +264,7 @@ impl Handle {
     /// # Ok::<(), telex::client::Error>(())
     /// ```
     pub fn unsubscribe(&self, pattern: &str, group: Option<&str>) -> Answer<()> {
-        let note = Note::Unsubscribed(pattern.to_owned(), group.map(str::to_owned));
-        let body = ask::subscribe(pattern, group);
-        self.end("unsubscribe", &body, note, |holdings| holdings.unsubscribe(pattern, group))
+        self.end(|holdings| holdings.unsubscribe(pattern, group))
     }
 
     /// Watches the nodes whose IDs match `pattern`, in which `*` is any run of characters: what is there comes
@@ -289,8 +286,7 @@ impl Handle {
 
     /// Ends the monitors of this handle with this pattern, as [`Handle::unsubscribe`] ends subscriptions.
     pub fn unmonitor(&self, pattern: &str) -> Answer<()> {
-        let note = Note::Unmonitored(pattern.to_owned());
-        self.end("unmonitor", &ask::node_id(pattern), note, |holdings| holdings.unmonitor(pattern))
+        self.end(|holdings| holdings.unmonitor(pattern))
     }
 
     /// The nodes that are there, page by page.
@@ -423,16 +419,11 @@ impl Handle {
     }
 
     /// Ends what is held, and asks the daemon to.
-    fn end(&self, what: &str, body: &str, note: Note, end: impl FnOnce(&mut Holdings)) -> Answer<()> {
+    fn end(&self, end: impl FnOnce(&mut Holdings) -> End) -> Answer<()> {
         let slot = Slot::new();
-        let waiter = Waiter::One(Arc::clone(&slot), Some(note));
         let asked = self.locked(|state, now| {
-            end(&mut state.holdings);
-            match state.phase {
-                // It may have been asked for again.
-                Phase::Restoring(_) => state.put(To::Daemon, what, body, CONTROL_TIMEOUT, waiter, now),
-                _ => state.request(To::Daemon, what, body, CONTROL_TIMEOUT, waiter, now),
-            }
+            let end = end(&mut state.holdings);
+            state.end(end, Arc::clone(&slot), CONTROL_TIMEOUT, now)
         });
         self.answer(asked, slot, |_| Ok(()))
     }
@@ -461,12 +452,13 @@ impl Handle {
 }
 
 /// Ends what is held and wanted no more, and tells the daemon, if it is to be told.
-fn undo(shared: &Weak<Shared>, end: impl FnOnce(&mut Holdings) -> Option<Note>) {
+fn undo(shared: &Weak<Shared>, end: impl FnOnce(&mut Holdings) -> Option<End>) {
     if let Some(shared) = shared.upgrade() {
         let now = shared.now();
         let mut state = shared.lock();
-        if let Some(note) = end(&mut state.holdings) {
-            state.undo(note, CONTROL_TIMEOUT, now);
+        if let Some(end) = end(&mut state.holdings) {
+            // What the daemon cannot be told has ended all the same.
+            let _ = state.end(end, Slot::new(), CONTROL_TIMEOUT, now);
             shared.wake_writer(&mut state);
         }
     }

@@ -62,7 +62,6 @@ impl Driven {
         let mut state = self.shared.lock();
         let expired = state.expire(now);
         state.retry_names(now);
-        state.release();
         drop(state);
         expired.into_iter().filter_map(|request| request.expire()).for_each(run_job);
     }

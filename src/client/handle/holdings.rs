@@ -15,25 +15,31 @@ use crate::name;
 use crate::topic;
 use crate::wire::control::Register;
 
-/// What is to be remembered of a request that succeeds.
+/// What is to be remembered of a request that succeeds; of one that ends what is held, also if it fails.
 #[derive(Clone)]
 pub(super) enum Note {
     /// `register`: its body without the name.
     Registered(Terms),
     /// `unregister`.
     Unregistered(String),
-    /// `unsubscribe`: the pattern and the group.
-    Unsubscribed(String, Option<String>),
+    /// `unsubscribe`: the number of the end.
+    Unsubscribed(u64),
     /// `monitor`: the pattern.
     Monitored(String),
     /// `unmonitor`: the pattern.
     Unmonitored(String),
 }
 
-/// What is asked for again over a new connection.
+/// What the daemon is asked that is to end something.
+pub(super) struct End {
+    pub(super) message_type: &'static str,
+    pub(super) body: String,
+    pub(super) note: Note,
+}
+
+/// What is asked for again over a new connection, beside names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Held {
-    Name(String),
     /// The pattern and the group.
     Subscription(String, Option<String>),
     /// The pattern.
@@ -41,12 +47,17 @@ pub(super) enum Held {
 }
 
 impl Held {
-    /// The request for it; that for a name is written by the name itself.
+    /// The request for it.
     pub(super) fn ask(&self) -> (&'static str, String) {
         match self {
-            Held::Name(node_id) => ("register", ask::node_id(node_id)),
             Held::Subscription(pattern, group) => ("subscribe", ask::subscribe(pattern, group.as_deref())),
             Held::Monitor(pattern) => ("monitor", ask::node_id(pattern)),
+        }
+    }
+
+    pub(super) fn pattern(&self) -> &str {
+        match self {
+            Held::Subscription(pattern, _) | Held::Monitor(pattern) => pattern,
         }
     }
 }
@@ -102,8 +113,8 @@ struct Subscription {
     /// The connection was lost, and it is not restored: that something comes by another one does not mean that
     /// all does.
     is_out: bool,
-    /// The daemon is asked to end it. What still comes is for nothing else.
-    is_ending: bool,
+    /// The number of the end that the daemon is asked for. What still comes is for nothing else.
+    ending: Option<u64>,
 }
 
 struct Monitor {
@@ -111,7 +122,6 @@ struct Monitor {
     queue: Arc<Queue<Presence>>,
     /// The daemon has not told it all that is there. What it hears it has of another one's news.
     is_new: bool,
-    is_ending: bool,
     /// Instances that are up, by name and unique id, as far as it was told.
     up: HashSet<(String, String)>,
     /// Those of them that have not been heard of since the connection was restored.
@@ -143,6 +153,8 @@ pub(super) struct Holdings {
     names: Vec<Name>,
     subscriptions: Vec<Subscription>,
     monitors: Vec<Monitor>,
+    /// How many ends of subscriptions were asked for.
+    ends: u64,
     /// To be woken when no lock is held.
     pub(super) wakers: Vec<Waker>,
 }
@@ -164,14 +176,11 @@ impl Holdings {
         }
     }
 
-    /// Forgets what was to end, and has ended.
+    /// Forgets what was to end, and has ended: whatever the answer is, it is wanted no more.
     pub(super) fn ended(&mut self, note: &Note) {
         match note {
-            Note::Unsubscribed(pattern, group) => {
-                self.subscriptions.retain(|one| !one.is_ending || !one.is(pattern, group.as_deref()));
-            }
+            Note::Unsubscribed(number) => self.subscriptions.retain(|one| one.ending != Some(*number)),
             Note::Unmonitored(pattern) => {
-                self.monitors.retain(|one| !one.is_ending || one.pattern != *pattern);
                 // What they have heard by this one may go now, and none would tell.
                 let new = self.monitors.iter_mut().filter(|one| one.is_new || one.pattern == *pattern);
                 new.for_each(|one| one.stale.clone_from(&one.up));
@@ -180,9 +189,11 @@ impl Holdings {
         }
     }
 
-    /// Tries no more to get a name again, if it is lost.
-    pub(super) fn give_up_name(&mut self, node_id: &str) {
+    /// Ends a name, and tries no more to get it again if it is lost.
+    pub(super) fn unregister(&mut self, node_id: &str) -> End {
         self.names.retain(|name| !(name.is_lost && name.node_id == node_id));
+        let note = Note::Unregistered(node_id.to_owned());
+        End { message_type: "unregister", body: ask::node_id(node_id), note }
     }
 
     pub(super) fn names(&mut self) -> &mut Vec<Name> {
@@ -201,37 +212,35 @@ impl Holdings {
             group,
             queue: Arc::clone(queue),
             is_out: false,
-            is_ending: false,
+            ending: None,
         });
     }
 
     /// Ends a subscription; gives what the daemon is to be asked, if no other one is the same.
-    pub(super) fn drop_subscription(&mut self, queue: &Arc<Queue<Arrival>>) -> Option<Note> {
-        let is_it = |one: &Subscription| Arc::ptr_eq(&one.queue, queue) && !one.is_ending;
+    pub(super) fn drop_subscription(&mut self, queue: &Arc<Queue<Arrival>>) -> Option<End> {
+        let is_it = |one: &Subscription| Arc::ptr_eq(&one.queue, queue) && one.ending.is_none();
         let at = self.subscriptions.iter().position(is_it)?;
-        let Subscription { pattern, group, .. } = self.subscriptions.swap_remove(at);
-        if self.subscriptions.iter().any(|one| !one.is_ending && one.is(&pattern, group.as_deref())) {
+        let Subscription { pattern, group, .. } = &self.subscriptions[at];
+        let is_same = |one: &&Subscription| one.ending.is_none() && one.is(pattern, group.as_deref());
+        if self.subscriptions.iter().filter(is_same).count() > 1 {
+            self.subscriptions.swap_remove(at);
             return None;
         }
-        // What is still on its way has a place to go.
-        self.wakers.extend(queue.close());
-        let (ended, of) = (Arc::clone(queue), (pattern.clone(), group.clone()));
-        self.subscriptions.push(Subscription {
-            pattern,
-            group,
-            queue: ended,
-            is_out: false,
-            is_ending: true,
-        });
-        Some(Note::Unsubscribed(of.0, of.1))
+        let (pattern, group) = (pattern.clone(), group.clone());
+        Some(self.unsubscribe(&pattern, group.as_deref()))
     }
 
-    /// Ends all subscriptions to a pattern: what has come stays, and nothing comes any more.
-    pub(super) fn unsubscribe(&mut self, pattern: &str, group: Option<&str>) {
-        for one in self.subscriptions.iter_mut().filter(|one| one.is(pattern, group)) {
-            one.is_ending = true;
+    /// Ends all subscriptions to a pattern: what has come stays, and nothing comes any more. What is still on its
+    /// way has a place to go until the daemon has answered.
+    pub(super) fn unsubscribe(&mut self, pattern: &str, group: Option<&str>) -> End {
+        self.ends += 1;
+        let is_it = |one: &&mut Subscription| one.ending.is_none() && one.is(pattern, group);
+        for one in self.subscriptions.iter_mut().filter(is_it) {
+            one.ending = Some(self.ends);
             self.wakers.extend(one.queue.close());
         }
+        let note = Note::Unsubscribed(self.ends);
+        End { message_type: "unsubscribe", body: ask::subscribe(pattern, group), note }
     }
 
     pub(super) fn monitor(&mut self, pattern: &str, queue: &Arc<Queue<Presence>>) {
@@ -239,37 +248,35 @@ impl Holdings {
             pattern: pattern.to_owned(),
             queue: Arc::clone(queue),
             is_new: true,
-            is_ending: false,
             up: HashSet::new(),
             stale: HashSet::new(),
         });
     }
 
     /// Ends a monitor; gives what the daemon is to be asked, if no other one has its pattern.
-    pub(super) fn drop_monitor(&mut self, queue: &Arc<Queue<Presence>>) -> Option<Note> {
-        let is_it = |one: &Monitor| Arc::ptr_eq(&one.queue, queue) && !one.is_ending;
-        let at = self.monitors.iter().position(is_it)?;
-        let ended = self.monitors.swap_remove(at);
-        let is_last = !self.monitors.iter().any(|one| !one.is_ending && one.pattern == ended.pattern);
-        is_last.then_some(Note::Unmonitored(ended.pattern))
+    pub(super) fn drop_monitor(&mut self, queue: &Arc<Queue<Presence>>) -> Option<End> {
+        let at = self.monitors.iter().position(|one| Arc::ptr_eq(&one.queue, queue))?;
+        let Monitor { pattern, .. } = self.monitors.swap_remove(at);
+        let is_last = !self.monitors.iter().any(|one| one.pattern == pattern);
+        is_last.then(|| self.unmonitor(&pattern))
     }
 
     /// Ends all monitors of a pattern: what has come stays, and nothing comes any more.
-    pub(super) fn unmonitor(&mut self, pattern: &str) {
-        for one in self.monitors.iter_mut().filter(|one| one.pattern == pattern) {
-            one.is_ending = true;
-            self.wakers.extend(one.queue.close());
-        }
+    pub(super) fn unmonitor(&mut self, pattern: &str) -> End {
+        let ended = self.monitors.extract_if(.., |one| one.pattern == pattern);
+        self.wakers.extend(ended.filter_map(|one| one.queue.close()));
+        let note = Note::Unmonitored(pattern.to_owned());
+        End { message_type: "unmonitor", body: ask::node_id(pattern), note }
     }
 
     /// What is to be asked for again over a new connection, each once.
     pub(super) fn held(&self) -> Vec<Held> {
-        let subscriptions = self.subscriptions.iter().filter(|one| !one.is_ending);
+        let subscriptions = self.subscriptions.iter().filter(|one| one.ending.is_none());
         let subscriptions =
             subscriptions.map(|one| Held::Subscription(one.pattern.clone(), one.group.clone()));
-        let monitors = self.monitors.iter().filter(|one| !one.is_ending);
+        let monitors = self.monitors.iter().map(|one| Held::Monitor(one.pattern.clone()));
         let mut held: Vec<Held> = Vec::new();
-        for one in subscriptions.chain(monitors.map(|one| Held::Monitor(one.pattern.clone()))) {
+        for one in subscriptions.chain(monitors) {
             if !held.contains(&one) {
                 held.push(one);
             }
@@ -298,7 +305,6 @@ impl Holdings {
                 granted.for_each(|one| one.is_out = false);
             }
             Held::Monitor(pattern) => self.monitored(pattern),
-            Held::Name(_) => {}
         }
     }
 
@@ -320,7 +326,6 @@ impl Holdings {
                 let refused = self.monitors.extract_if(.., |one| one.pattern == *pattern);
                 self.wakers.extend(refused.filter_map(|one| one.queue.close()));
             }
-            Held::Name(_) => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::error::Error;
 use crate::client::fault::Fault;
-use crate::client::handle::book::{Answered, Crowded, Ended, Request, Waiter};
+use crate::client::handle::book::{Answered, Crowded, Ended, Reply, Request, Waiter, after};
 use crate::client::handle::change::Change;
 use crate::client::handle::intake::{Intake, Task};
 use crate::client::handle::queue::{Queue, Taken};
@@ -26,7 +26,7 @@ const TURN: Duration = Duration::from_millis(5);
 /// What one read has brought.
 #[derive(Default)]
 struct Found {
-    answers: Vec<(u64, Request, Message)>,
+    answers: Vec<(u64, Request, Reply)>,
     of_many: Vec<(u64, Arc<Queue<Outcome>>, Message)>,
     tasks: Vec<Message>,
     ended: Ended,
@@ -132,26 +132,19 @@ fn answer(
     found: &mut Found,
     now: Instant,
 ) {
-    match request.waiter() {
-        Waiter::Restoring(held) => {
-            let held = held.take();
-            found.ended.extend(state.restored(held, Refused::check(message), now));
-        }
-        Waiter::LostName(node_id) => {
-            let node_id = std::mem::take(node_id);
-            state.retried(&node_id, Refused::check(message).is_ok(), now);
-        }
-        Waiter::One(_, note) => {
-            if note.is_some()
-                && let Ok(reply) = Refused::check(message.clone())
-            {
-                note.take().into_iter().for_each(|note| state.holdings.note(note, &reply));
-                state.hold(reply.body_value()["node_id"].as_str().unwrap_or_default());
-            }
-            found.answers.push((number, request, message));
-        }
-        Waiter::Many(_) => {}
+    let reply = Refused::check(message);
+    if let Waiter::Restoring(again) = request.waiter() {
+        return found.ended.extend(state.restored(again, reply, now));
     }
+    if !is_crowded(&reply) {
+        state.answered(&mut request, &reply, now);
+    }
+    found.answers.push((number, request, reply));
+}
+
+/// Whether the daemon had no room for the request, which is put back then.
+fn is_crowded(reply: &Reply) -> bool {
+    reply.as_ref().is_err_and(|why| why.is(Code::TooManyRequests))
 }
 
 /// Fills in the answers, outside the lock that all callers need.
@@ -163,17 +156,15 @@ fn settle(shared: &Shared, intake: &mut Intake, found: Found) {
             intake.keep(Task::Job(job));
         }
     }
-    for (number, request, message) in found.answers {
-        let answer = Refused::check(message);
-        if let Err(why) = &answer
-            && why.is(Code::TooManyRequests)
-        {
-            refused.push((number, request, why.clone()));
-            continue;
-        }
-        found_room += 1;
-        if let Some(job) = request.end(answer.map_err(Error::from)) {
-            intake.keep(Task::Job(job));
+    for (number, request, reply) in found.answers {
+        match reply {
+            Err(why) if why.is(Code::TooManyRequests) => refused.push((number, request, why)),
+            reply => {
+                found_room += 1;
+                if let Some(job) = request.end(reply.map_err(Error::from)) {
+                    intake.keep(Task::Job(job));
+                }
+            }
         }
     }
     for (number, queue, message) in found.of_many {
@@ -203,10 +194,12 @@ fn go_on(shared: &Shared, intake: &mut Intake, refused: Vec<Crowded>, found_room
         return;
     }
     let mut state = shared.lock();
-    let refused = if refused.is_empty() { refused } else { state.book.put_back(refused) };
+    let mut refused = if refused.is_empty() { refused } else { state.book.put_back(refused) };
+    let now = shared.now();
+    refused.iter_mut().for_each(|(_, request, _)| state.failed(request, now));
     state.book.found_room(found_room);
     state.release();
-    if state.output.unwritten() > 0 {
+    if state.output.unwritten() > 0 || state.names_due.is_some() {
         shared.wake_writer(&mut state);
     }
     drop(state);
@@ -288,7 +281,7 @@ pub(super) fn say(
             return Ok(ticket);
         }
         let patience = shared.options.send_timeout;
-        let end = *until.get_or_insert_with(|| Instant::now() + patience);
+        let end = *until.get_or_insert_with(|| after(Instant::now(), patience));
         if end <= Instant::now() {
             return Err(Error::GaveUp { after: patience });
         }

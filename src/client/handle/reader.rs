@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::client::attempt;
 use crate::client::error::Error;
 use crate::client::handle::backoff::Backoff;
-use crate::client::handle::book::Ended;
+use crate::client::handle::book::{Ended, after};
 use crate::client::handle::change::Arrival;
 use crate::client::handle::intake::Task;
 use crate::client::handle::options::Reconnect;
@@ -188,7 +188,7 @@ fn reconnect(shared: &Arc<Shared>, attempts: &mut Attempts) -> bool {
         attempts.tries = attempts.tries.saturating_add(1);
         // What handlers were kept from by an attempt that failed.
         run_tasks(shared);
-        if !pause(shared, Instant::now() + attempts.backoff.next(unique::random())) {
+        if !pause(shared, after(Instant::now(), attempts.backoff.next(unique::random()))) {
             return false;
         }
         let Ok(stream) =

@@ -5,12 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::client::error::Error;
-use crate::client::handle::book::{Ended, Request, Waiter};
+use crate::client::handle::book::{Again, Ended, Reply, Request, Waiter, after};
 use crate::client::handle::change::Change;
-use crate::client::handle::holdings::Held;
 use crate::client::handle::state::{Phase, Restoring, State};
 use crate::client::lines::To;
-use crate::client::message::Message;
 use crate::client::refused::Refused;
 
 /// How long a name that another connection took is left alone.
@@ -20,19 +18,19 @@ impl State {
     /// Asks a new connection for all that was held. Once all is answered, it is up; if it is not in time, or
     /// the daemon does not say what it is, the connection is broken off.
     pub(super) fn restore(&mut self, tries: u32, now: Instant) {
-        let until = now + self.options.connect_timeout;
+        let until = after(now, self.options.connect_timeout);
         self.phase = Phase::Restoring(Restoring { tries, until, left: 0, has_heard: false });
-        self.ask_again("whoami", "", None, now);
+        self.ask_again("whoami", "", Again::Whoami, now);
     }
 
-    fn ask_again(&mut self, what: &str, body: &str, held: Option<Held>, now: Instant) {
+    fn ask_again(&mut self, what: &str, body: &str, again: Again, now: Instant) {
         let Phase::Restoring(restoring) = &mut self.phase else { return };
         restoring.left += 1;
         let patience = restoring.until.saturating_duration_since(now);
         let mut line = Vec::new();
         match self.lines.request(To::Daemon, what, body, Some(patience), &mut line) {
             Ok(ticket) => {
-                let request = Request::new(&line, Waiter::Restoring(held), patience, now);
+                let request = Request::new(&line, Waiter::Restoring(again), patience, now);
                 self.book.put_open(ticket.number(), request);
                 self.setup.append(&mut line);
             }
@@ -41,7 +39,7 @@ impl State {
         }
     }
 
-    /// Has the connection end. Whoever reads it finds that.
+    /// Breaks the connection off; the reader then finds its end.
     pub(super) fn break_off(&mut self) {
         self.is_broken = true;
         if let Some(stream) = &self.stream {
@@ -50,39 +48,27 @@ impl State {
     }
 
     /// Takes the answer to what was asked for again. Gives requests that have ended by it.
-    pub(super) fn restored(
-        &mut self,
-        held: Option<Held>,
-        answer: Result<Message, Box<Refused>>,
-        now: Instant,
-    ) -> Ended {
-        let ended = match (held, answer) {
-            (None, Ok(whoami)) => {
+    pub(super) fn restored(&mut self, again: &Again, answer: Reply, now: Instant) -> Ended {
+        let mut ended = Vec::new();
+        match (again, answer) {
+            (Again::Whoami, Ok(whoami)) => {
                 self.learn_limits(&whoami);
                 self.ask_for_all(now);
-                Vec::new()
             }
-            (None, Err(_)) => {
+            (Again::Whoami, Err(_)) => {
                 self.break_off();
-                return Vec::new();
+                return ended;
             }
-            (Some(Held::Name(node_id)), Ok(_)) => {
-                self.hold(&node_id);
-                Vec::new()
-            }
-            (Some(Held::Name(node_id)), Err(why)) => self.lose_name(&node_id, why, now),
-            (Some(held), Ok(_)) => {
-                self.holdings.granted(&held);
-                Vec::new()
-            }
-            (Some(held), Err(why)) => {
-                self.holdings.refused(&held);
-                let (Held::Name(pattern) | Held::Subscription(pattern, _) | Held::Monitor(pattern)) = held;
+            (Again::Name(node_id), Ok(_)) => self.hold(node_id),
+            (Again::Name(node_id), Err(why)) => ended = self.lose_name(node_id, why, now),
+            (Again::Held(held), Ok(_)) => self.holdings.granted(held),
+            (Again::Held(held), Err(why)) => {
+                self.holdings.refused(held);
                 let error = Arc::new(Error::from(why));
-                self.tell(|| Change::Ended { pattern: pattern.clone(), error: Arc::clone(&error) });
-                Vec::new()
+                let pattern = || held.pattern().to_owned();
+                self.tell(|| Change::Ended { pattern: pattern(), error: Arc::clone(&error) });
             }
-        };
+        }
         if let Phase::Restoring(restoring) = &mut self.phase {
             restoring.left -= 1;
             let Restoring { left, tries, .. } = *restoring;
@@ -99,11 +85,11 @@ impl State {
         let names: Vec<_> =
             self.holdings.names().iter().map(|name| (name.node_id.clone(), name.body())).collect();
         for (node_id, body) in names {
-            self.ask_again("register", &body, Some(Held::Name(node_id)), now);
+            self.ask_again("register", &body, Again::Name(node_id), now);
         }
         for held in self.holdings.held() {
             let (what, body) = held.ask();
-            self.ask_again(what, &body, Some(held), now);
+            self.ask_again(what, &body, Again::Held(held), now);
         }
     }
 
@@ -148,29 +134,37 @@ impl State {
         }
     }
 
-    /// Takes the answer to that.
-    pub(super) fn retried(&mut self, node_id: &str, is_held: bool, now: Instant) {
-        match is_held {
-            true => self.hold(node_id),
-            false => self.names_due = Some(now + NAME_DELAY),
+    /// A request is answered, and not to be put back.
+    pub(super) fn answered(&mut self, request: &mut Request, reply: &Reply, now: Instant) {
+        let Ok(message) = reply else { return self.failed(request, now) };
+        match request.waiter() {
+            Waiter::One(_, note) => {
+                let Some(note) = note.take() else { return };
+                self.holdings.note(note, message);
+                self.hold(message.body_value()["node_id"].as_str().unwrap_or_default());
+            }
+            Waiter::LostName(node_id) => self.hold(node_id),
+            Waiter::Many(_) | Waiter::Restoring(_) => {}
         }
     }
 
-    /// Gives the requests whose time is over.
+    /// A request was refused, or its time is over.
+    pub(super) fn failed(&mut self, request: &mut Request, now: Instant) {
+        match request.waiter() {
+            Waiter::One(_, note) => note.take().into_iter().for_each(|note| self.holdings.ended(&note)),
+            Waiter::LostName(_) => self.names_due = Some(now + NAME_DELAY),
+            Waiter::Many(_) => {}
+            Waiter::Restoring(_) => self.break_off(),
+        }
+    }
+
+    /// Ends the requests whose time is over, and sends those whose turn has come by that.
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Request> {
         let mut expired = self.book.expire(now);
-        expired.retain_mut(|request| match request.waiter() {
-            Waiter::Restoring(_) => {
-                self.break_off();
-                false
-            }
-            Waiter::LostName(node_id) => {
-                let node_id = std::mem::take(node_id);
-                self.retried(&node_id, false, now);
-                false
-            }
-            _ => true,
-        });
+        if !expired.is_empty() {
+            expired.iter_mut().for_each(|request| self.failed(request, now));
+            self.release();
+        }
         expired
     }
 }

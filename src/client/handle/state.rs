@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use crate::client::ask;
 use crate::client::dial::Stream;
 use crate::client::error::Error;
 use crate::client::handle::book::{Book, Ended, Request, Waiter};
 use crate::client::handle::change::{Arrival, Change};
-use crate::client::handle::holdings::{Holdings, Note};
+use crate::client::handle::holdings::{End, Holdings};
 use crate::client::handle::options::Options;
 use crate::client::handle::output::Output;
 use crate::client::handle::queue::Queue;
@@ -153,25 +152,25 @@ impl State {
         Ok(ticket.number())
     }
 
-    /// Asks the daemon to end something that was held: what `note` says.
-    pub(super) fn undo(&mut self, note: Note, timeout: Duration, now: Instant) {
-        let (what, body) = match &note {
-            Note::Unsubscribed(pattern, group) => ("unsubscribe", ask::subscribe(pattern, group.as_deref())),
-            Note::Unmonitored(pattern) => ("unmonitor", ask::node_id(pattern)),
-            Note::Registered(_) | Note::Unregistered(_) | Note::Monitored(_) => return,
+    /// Asks the daemon to end something that was held, which has ended if it cannot be asked.
+    pub(super) fn end(
+        &mut self,
+        end: End,
+        slot: Arc<Slot>,
+        timeout: Duration,
+        now: Instant,
+    ) -> Result<u64, Error> {
+        let End { message_type, body, note } = end;
+        let waiter = Waiter::One(slot, Some(note.clone()));
+        let asked = match self.phase {
+            // It may have been asked for again.
+            Phase::Restoring(_) => self.put(To::Daemon, message_type, &body, timeout, waiter, now),
+            _ => self.request(To::Daemon, message_type, &body, timeout, waiter, now),
         };
-        match self.phase {
-            // The request for it may still wait to be sent.
-            Phase::Away if !self.options.waits_while_away() => self.holdings.ended(&note),
-            Phase::Up | Phase::Restoring(_) | Phase::Away => {
-                let waiter = Waiter::One(Slot::new(), Some(note.clone()));
-                if self.put(To::Daemon, what, &body, timeout, waiter, now).is_err() {
-                    // It was too long to be asked for.
-                    self.holdings.ended(&note);
-                }
-            }
-            Phase::Ended(_) => self.holdings.ended(&note),
+        if asked.is_err() {
+            self.holdings.ended(&note);
         }
+        asked
     }
 
     /// The connection is lost. Gives the requests that end by it, and how; in the order in which they were sent.

@@ -3,10 +3,11 @@
 mod ending;
 mod limits;
 mod lost;
+mod names;
 mod ways;
 
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{JoinHandle, Thread, spawn};
@@ -16,8 +17,8 @@ use super::options::Options;
 use super::*;
 use crate::address::Address;
 use crate::client::dial::Stream as Socket;
-use crate::client::testing::{Peer, SOON};
-use crate::client::{Error, Message};
+use crate::client::testing::{Peer, SOON, reply};
+use crate::client::{Driven, Error, Message};
 
 /// Runs a future to its end, on this thread alone.
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -61,6 +62,38 @@ fn n(answer: Result<Message, Error>) -> i64 {
     answer.expect("a reply").body_value()["n"].as_i64().expect("a number")
 }
 
+/// A handle without threads, whose connection is restored.
+fn up() -> Driven {
+    let mut driven = Driven::new("p", Reconnect::default(), output::OUTPUT_BYTES_MAX);
+    driven.opened();
+    answer(&mut driven, "\"error\":null");
+    assert!(driven.is_up());
+    driven
+}
+
+/// The lines that are to be written, which are written by that.
+fn written(driven: &mut Driven) -> Vec<Message> {
+    let bytes = driven.output().to_vec();
+    driven.wrote(bytes.len());
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| Message::read(line.to_vec()).expect("a message")).collect()
+}
+
+/// Has the daemon answer all that is to be written.
+fn answer(driven: &mut Driven, fields: &str) {
+    for request in written(driven) {
+        driven.received(reply(&request, "null", fields).as_bytes()).expect("a reply");
+    }
+}
+
+/// The outcome, if it is there.
+fn poll<T>(answer: &mut Answer<T>) -> Option<Result<T, Error>> {
+    match Pin::new(answer).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => Some(outcome),
+        Poll::Pending => None,
+    }
+}
+
 /// A daemon that can be connected to again and again.
 struct Place {
     _dir: tempfile::TempDir,
@@ -78,11 +111,20 @@ impl Place {
 
     /// The next connection, which has asked for the daemon's limits and been told them.
     fn accept(&self) -> Peer {
+        self.accept_with(100)
+    }
+
+    /// The same, with a bound on requests.
+    fn accept_with(&self, bound: usize) -> Peer {
         let (stream, _) = self.listener.accept().expect("a connection");
         let mut peer = Peer::new(stream);
         let whoami = peer.hear();
         assert_eq!(whoami.message_type(), "whoami");
-        peer.reply(&whoami, "null", r#""error":null,"daemon":{"limits":{"max_requests":100}}"#);
+        peer.reply(
+            &whoami,
+            "null",
+            &format!("\"error\":null,\"daemon\":{{\"limits\":{{\"max_requests\":{bound}}}}}"),
+        );
         peer
     }
 }

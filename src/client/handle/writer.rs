@@ -34,7 +34,6 @@ pub(super) fn run(shared: &Arc<Shared>) {
             drop(state);
             expire(expired);
             state = shared.lock();
-            state.release();
             continue;
         }
         state.retry_names(now);

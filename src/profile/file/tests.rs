@@ -167,3 +167,38 @@ fn a_file_that_cannot_be_read_is_told() {
     std::fs::write(&path, "[profile.a]\n").expect("a file");
     assert_eq!(Profiles::load(&path).expect("profiles").names().collect::<Vec<_>>(), ["a"]);
 }
+
+#[test]
+fn only_a_file_that_is_absent_is_no_file() {
+    let home = tempfile::tempdir().expect("a directory");
+    let load = || Profiles::load_in(home.path()).map(|profiles| profiles.names().count());
+    let told = || load().expect_err("a fault").to_string();
+    assert_eq!(load().expect("no directory"), 0);
+    std::fs::create_dir(home.path().join("telex")).expect("a directory");
+    assert_eq!(load().expect("no file"), 0);
+    let path = home.path().join("telex/profiles.toml");
+    std::os::unix::fs::symlink("nowhere", &path).expect("a link");
+    assert!(told().contains("/telex/profiles.toml: cannot be read: No such file"), "{}", told());
+    std::fs::remove_file(&path).expect("removed");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    assert!(told().ends_with("/telex/profiles.toml: cannot be read: it is no regular file"), "{}", told());
+    std::fs::remove_file(&path).expect("removed");
+    std::fs::create_dir(&path).expect("a directory");
+    assert!(told().ends_with("/telex/profiles.toml: cannot be read: it is no regular file"), "{}", told());
+    std::fs::remove_dir(&path).expect("removed");
+    std::fs::write(home.path().join("telex/real"), "[profile.a]").expect("a file");
+    std::os::unix::fs::symlink("real", &path).expect("a link");
+    assert_eq!(load().expect("a file"), 1);
+}
+
+#[test]
+fn what_is_unique_has_to_find_room_in_a_node_id() {
+    let checked = |profile: &str| Profiles::default().settings(profile, &Program::default());
+    // A slash and 16 digits make it 255 bytes.
+    assert!(checked(&"p".repeat(238)).is_ok());
+    let error = checked(&"p".repeat(239)).expect_err("too long").to_string();
+    assert!(error.ends_with(" (the default) is longer than 255 bytes"), "{error}");
+    let text = format!("[global]\nnode_id = '{}%u'", "n".repeat(240));
+    let error = told(&text);
+    assert!(error.starts_with("p.toml:2: global.node_id: is longer than 255 bytes; "), "{error}");
+}

@@ -197,6 +197,7 @@ impl World {
     fn end(&mut self) {
         self.pass_time(LONG);
         self.look();
+        assert!(self.owed.is_empty(), "something never ends");
         let deadline = self.driven.next_deadline();
         assert!(deadline.is_none_or(|at| at > self.now), "what is due is not done");
     }

@@ -131,7 +131,7 @@ impl World {
         } else {
             Some(answer)
         };
-        client.calls.push(Call { id, answer, timeout, at: self.daemon.now });
+        client.calls.push(Call { id, answer, timeout, at: self.daemon.now, losses: client.lost[0] });
     }
 
     fn signal(&mut self, at: usize) {
@@ -203,18 +203,23 @@ impl World {
     }
 
     fn end_subscription(&mut self, at: usize) {
-        if self.clients[at].subscriptions.is_empty() {
+        // Also one that is only asked for, while an older one of the same pattern may be ending.
+        let client = &self.clients[at];
+        let granted = client.subscriptions.iter().map(|one| (one.pattern.clone(), one.group));
+        let asked = client.asks.iter().filter_map(|ask| match ask {
+            Ask::Subscribe(pattern, group, _) => Some((pattern.clone(), *group)),
+            _ => None,
+        });
+        let held: Vec<_> = granted.chain(asked).collect();
+        if held.is_empty() {
             return;
         }
-        let which = self.random.below(self.clients[at].subscriptions.len());
-        if self.random.one_in(2) {
-            let ended = self.clients[at].subscriptions.swap_remove(which);
-            return self.note(format!("c{at} drops {} {:?}", ended.pattern, ended.group));
+        let which = self.random.below(held.len());
+        let (pattern, group) = held[which].clone();
+        if which < client.subscriptions.len() && self.random.one_in(2) {
+            drop(self.clients[at].subscriptions.swap_remove(which));
+            return self.note(format!("c{at} drops {pattern} {group:?}"));
         }
-        let (pattern, group) = {
-            let one = &self.clients[at].subscriptions[which];
-            (one.pattern.clone(), one.group)
-        };
         self.note(format!("c{at} unsubscribes from {pattern} {group:?}"));
         let answer = self.handle(at).unsubscribe(&pattern, group);
         let client = &mut self.clients[at];

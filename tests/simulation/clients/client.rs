@@ -35,6 +35,8 @@ pub(crate) struct Call {
     pub(crate) answer: Option<Answer>,
     pub(crate) timeout: Duration,
     pub(crate) at: Duration,
+    /// How often a restored connection had been lost.
+    pub(crate) losses: u64,
 }
 
 /// A request to the daemon that is on its way.
@@ -79,6 +81,7 @@ pub(crate) struct Gathering {
 pub(crate) struct Client {
     pub(crate) driven: Driven,
     pub(crate) number: u64,
+    pub(crate) meanwhile: WhileAway,
     pub(crate) link: Option<u64>,
     pub(crate) last_link: Option<u64>,
     pub(crate) heard: Arc<Mutex<Heard>>,
@@ -129,6 +132,7 @@ impl Client {
         Client {
             driven,
             number,
+            meanwhile,
             link: None,
             last_link: None,
             heard,

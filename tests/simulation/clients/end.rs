@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
+use telex::client::Whoami;
 
 use crate::clients::World;
 use crate::clients::client::{Client, poll};
@@ -56,14 +57,21 @@ impl World {
         Ok(())
     }
 
-    /// Each client holds the names that it was told it does.
-    fn look_at_names(&mut self) -> Checked {
+    /// What each client is told it is.
+    fn whoamis(&mut self) -> Result<Vec<Whoami>, String> {
         let mut asked: Vec<_> = self.clients.iter().map(|client| client.driven.handle().whoami()).collect();
         self.carry_all()?;
-        for (answer, client) in asked.iter_mut().zip(&self.clients) {
-            let Some(Ok(whoami)) = poll(answer) else {
-                return Err(format!("c{} is not told what it is", client.number));
-            };
+        let told = asked.iter_mut().enumerate().map(|(number, answer)| match poll(answer) {
+            Some(Ok(whoami)) => Ok(whoami),
+            other => Err(format!("c{number} is not told what it is: {other:?}")),
+        });
+        told.collect()
+    }
+
+    /// Each client holds the names that it was told it does.
+    fn look_at_names(&mut self) -> Checked {
+        let whoamis = self.whoamis()?;
+        for (whoami, client) in whoamis.iter().zip(&self.clients) {
             let is_known = |name: &&String| !client.vague.contains(*name);
             let held: BTreeSet<&String> = whoami.node_ids.iter().filter(is_known).collect();
             let told: BTreeSet<&String> =
@@ -76,7 +84,7 @@ impl World {
     }
 
     fn look_at_monitors(&mut self) -> Checked {
-        let nodes = self.ask("list")["nodes"].as_array().cloned().unwrap_or_default();
+        let nodes = self.ask("list", "")["nodes"].as_array().cloned().unwrap_or_default();
         let mut all = Vec::new();
         for node in &nodes {
             let name = node["node_id"].as_str().unwrap_or_default();
@@ -103,8 +111,19 @@ impl World {
         if self.clients.iter().any(|client| client.is_vague) {
             return Ok(());
         }
+        let whoamis = self.whoamis()?;
+        let connections = self.connections();
+        for (client, unique_id) in self.clients.iter().zip(whoamis.iter().map(|whoami| &whoami.unique_id)) {
+            let kept = connections.iter().find(|one| one["unique_id"] == **unique_id);
+            let kept = kept.map_or(&Value::Null, |one| &one["subscriptions"]);
+            let right = holdings(client) + monitors(client);
+            if *kept != right {
+                let number = client.number;
+                return Err(format!("the daemon keeps {kept} things for c{number}, which holds {right}"));
+            }
+        }
         let right: usize = self.clients.iter().map(holdings).sum();
-        let stats = self.ask("stats");
+        let stats = self.ask("stats", "");
         if stats["subscriptions"] != right {
             return Err(format!(
                 "the daemon keeps {} subscriptions, and clients hold {right}",
@@ -114,8 +133,24 @@ impl World {
         Ok(())
     }
 
-    fn ask(&mut self, what: &str) -> Value {
-        let answer = self.daemon.ask(&format!("{{\"message_type\":\"{what}\"}}"), &mut self.random);
+    /// All connections, as the daemon tells them.
+    fn connections(&mut self) -> Vec<Value> {
+        let mut connections: Vec<Value> = Vec::new();
+        loop {
+            let last =
+                connections.last().map(|last| format!(",\"body\":{{\"after\":{}}}", last["unique_id"]));
+            let page = self.ask("connections", &last.unwrap_or_default());
+            connections.extend(page["connections"].as_array().into_iter().flatten().cloned());
+            if page["more"] != true {
+                return connections;
+            }
+        }
+    }
+
+    /// The body of the answer to a request with these fields.
+    fn ask(&mut self, what: &str, fields: &str) -> Value {
+        let line = format!("{{\"message_type\":\"{what}\"{fields}}}");
+        let answer = self.daemon.ask(&line, &mut self.random);
         let answer: Value =
             answer.lines().find_map(|line| serde_json::from_str(line).ok()).unwrap_or_default();
         answer["body"].clone()
@@ -126,4 +161,9 @@ impl World {
 fn holdings(client: &Client) -> usize {
     let held = client.subscriptions.iter().map(|one| (one.pattern.clone(), one.group));
     held.collect::<BTreeSet<_>>().len()
+}
+
+/// How many monitors it holds, likewise.
+fn monitors(client: &Client) -> usize {
+    client.monitors.iter().map(|one| &one.pattern).collect::<BTreeSet<_>>().len()
 }

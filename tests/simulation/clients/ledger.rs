@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use telex::client::{Error, Message, Ticket};
+use telex::client::{Error, Message, Ticket, WhileAway};
 
-use crate::clients::client::{Client, Item, poll};
+use crate::clients::client::{Call, Client, Item, poll};
 use crate::model::Checked;
 
 /// How much longer than the daemon a client waits.
@@ -63,12 +63,12 @@ impl Ledger {
         let mut ended = Vec::new();
         for (at, call) in client.calls.iter_mut().enumerate() {
             if let Some(outcome) = call.answer.as_mut().and_then(poll) {
-                ended.push((at, call.id, outcome));
+                ended.push((at, outcome));
             }
         }
-        for (at, id, outcome) in ended.into_iter().rev() {
+        for (at, outcome) in ended.into_iter().rev() {
             let call = client.calls.remove(at);
-            self.judge(client, id, &outcome, now >= call.at + call.timeout, now)?;
+            self.judge(client, &call, &outcome, now)?;
         }
         let called_back = std::mem::take(&mut client.heard.lock().expect("a note").called_back);
         for (id, outcome) in called_back {
@@ -76,7 +76,7 @@ impl Ledger {
                 return Err(format!("call {id} of c{} was called back twice: {outcome:?}", client.number));
             };
             let call = client.calls.remove(at);
-            self.judge(client, id, &outcome, now >= call.at + call.timeout, now)?;
+            self.judge(client, &call, &outcome, now)?;
         }
         let late = client.calls.iter().find(|call| now >= call.at + call.timeout + GRACE);
         late.map_or(Ok(()), |call| Err(format!("call {} of c{} never ends", call.id, client.number)))
@@ -85,11 +85,11 @@ impl Ledger {
     fn judge(
         &mut self,
         client: &mut Client,
-        id: u64,
+        call: &Call,
         outcome: &Result<Message, Error>,
-        is_over: bool,
         now: Duration,
     ) -> Checked {
+        let (id, is_over) = (call.id, now >= call.at + call.timeout);
         self.ended_calls += 1;
         let error = match outcome {
             Ok(reply) if reply.body_value()["call"] == id => {
@@ -109,8 +109,12 @@ impl Ledger {
                 is_over
             }
             Error::TooManyRequests(_) => client.gave_up,
-            Error::Lost { .. } => client.ends > 0,
-            Error::Away | Error::NameLost { .. } => {
+            Error::Lost { .. } => client.lost[0] > call.losses,
+            Error::Away => {
+                self.unsent.insert(id);
+                client.meanwhile == WhileAway::Fail
+            }
+            Error::NameLost { .. } => {
                 self.unsent.insert(id);
                 true
             }

@@ -113,3 +113,57 @@ fn a_lost_name_that_is_given_up_is_not_tried_again() {
     assert_eq!(daemon.join().expect("the daemon"), None);
     handle.send("a", "").expect("no name is lost");
 }
+
+#[test]
+fn each_end_ends_its_own_subscription_alone() {
+    let (handle, _daemon) = pair(|mut peer| {
+        let asked = [(); 4].map(|()| peer.hear());
+        for request in &asked[..3] {
+            peer.reply(request, "null", "\"error\":null");
+        }
+        peer.say(&topic(1));
+        peer.reply(&asked[3], "null", "\"error\":null");
+        peer.signal("2");
+        peer
+    });
+    let mut inbox = handle.inbox();
+    let twice = [(); 2].map(|()| (handle.subscribe("a.b", None), handle.unsubscribe("a.b", None)));
+    assert_eq!(body(next(&mut inbox)), "2", "what the second still gets is not the inbox's");
+    for (subscribed, unsubscribed) in twice {
+        assert!(subscribed.wait().expect("subscribed").is_ended());
+        unsubscribed.wait().expect("unsubscribed");
+    }
+}
+
+#[test]
+fn an_end_that_is_refused_leaves_nothing_behind() {
+    let (handle, _daemon) = pair(|mut peer| {
+        for _ in 0..2 {
+            peer.grant(&["subscribe"]);
+            assert_eq!(peer.refuse("denied").message_type(), "unsubscribe");
+            peer.say(&topic(1));
+        }
+        peer
+    });
+    let mut inbox = handle.inbox();
+    let ended = handle.subscribe("a.b", None).wait().expect("subscribed");
+    assert!(handle.unsubscribe("a.b", None).wait().expect_err("refused").is(Code::Denied));
+    assert_eq!(body(next(&mut inbox)), "1");
+    drop(ended);
+    drop(handle.subscribe("a.b", None).wait().expect("subscribed"));
+    assert_eq!(body(next(&mut inbox)), "1");
+}
+
+#[test]
+fn an_end_that_is_not_answered_leaves_nothing_behind() {
+    let mut driven = up();
+    let mut inbox = driven.handle().inbox();
+    drop(driven.handle().subscribe("a.b", None));
+    let mut unsubscribed = driven.handle().unsubscribe("a.b", None);
+    written(&mut driven);
+    driven.received(topic(1).as_bytes()).expect("a message");
+    driven.set_time(Duration::from_secs(40));
+    driven.received(topic(2).as_bytes()).expect("a message");
+    assert!(matches!(poll(&mut unsubscribed), Some(Err(Error::GaveUp { .. }))));
+    assert_eq!(body(next(&mut inbox)), "2");
+}

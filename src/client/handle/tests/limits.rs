@@ -8,7 +8,7 @@ use std::time::Instant;
 use nix::sys::socket::{Backlog, listen};
 
 use super::*;
-use crate::client::{Arrival, Client};
+use crate::client::{Arrival, Change, Client};
 
 /// A body of a megabyte.
 fn megabyte() -> String {
@@ -237,4 +237,50 @@ fn connecting_ends_at_its_deadline() {
     // As soon as there is room an attempt that was left is gone on with.
     spawn(move || listener.incoming().map_while(Result::ok).collect::<Vec<_>>());
     Client::connect_within(&address, SOON).expect("a connection");
+}
+
+#[test]
+fn no_time_is_too_long() {
+    let place = Place::new();
+    let address = place.address.clone();
+    let daemon = spawn(move || {
+        drop(place.accept());
+        let mut peer = place.accept();
+        let ping = peer.grant(&["ping"]);
+        // Nothing of what is sent is read.
+        drop(ping);
+        std::thread::sleep(Duration::from_millis(200));
+    });
+    let builder = Handle::builder().connect_timeout(Duration::MAX).send_timeout(Duration::MAX);
+    let handle = builder.connect(&address).expect("a connection");
+    let mut changes = handle.changes();
+    while !matches!(changes.wait(Some(SOON)).expect("no error"), Some(Change::Restored { .. })) {}
+    handle.ping().wait().expect("an answer");
+    let sender = spawn({
+        let handle = handle.clone();
+        move || while handle.send("a", &megabyte()).is_ok() {}
+    });
+    daemon.join().expect("the daemon");
+    handle.close();
+    sender.join().expect("an error");
+    while changes.wait(Some(SOON)).expect("no error").is_some() {}
+    assert!(changes.is_ended());
+}
+
+#[test]
+fn no_delay_is_too_long() {
+    let place = Place::new();
+    let address = place.address.clone();
+    let daemon = spawn(move || drop(place.accept().hear()));
+    let reconnect =
+        Reconnect { first_delay: Duration::MAX, longest_delay: Duration::MAX, ..Reconnect::default() };
+    let builder = Handle::builder().connect_timeout(SOON).reconnect(reconnect);
+    let handle = builder.connect(&address).expect("a connection");
+    let mut changes = handle.changes();
+    handle.send("a", "").expect("sent");
+    daemon.join().expect("the daemon");
+    assert!(matches!(changes.wait(Some(SOON)).expect("no error"), Some(Change::Lost { .. })));
+    handle.close();
+    while changes.wait(Some(SOON)).expect("no error").is_some() {}
+    assert!(changes.is_ended());
 }
