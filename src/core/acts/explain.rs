@@ -3,7 +3,6 @@
 
 use crate::core::acts::share::{Reach, bad_address};
 use crate::core::gate::{Explained, Gate, Judged, Ruling, Verdict};
-use crate::core::own_line::write_refusal;
 use crate::core::parcel::{Parcel, names_itself};
 use crate::core::rows::Standing;
 use crate::core::table::topics::Subscriber;
@@ -17,6 +16,7 @@ use crate::wire::control::Ask;
 use crate::wire::envelope::{Envelope, Field};
 use crate::wire::json::Object;
 use crate::wire::message::{Id, Kind, Message, Refusal, Target, excerpt};
+use crate::wire::refuse::write_refusal;
 use crate::wire::rewrite::read_rewritten;
 
 /// Where a message would go.
