@@ -97,17 +97,11 @@ impl Service {
     /// let service = Service::builder("thermometer")
     ///     .on("read", |_request| Ok::<_, String>(r#"{"c":20.5}"#))
     ///     .start(&default_address()?)?;
-    /// # // The second of the signals that it catches is SIGINT.
-    /// # let catches_sigint = || {
-    /// #     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    /// #     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-    /// #     u64::from_str_radix(caught.trim(), 16).unwrap() & 2 != 0
-    /// # };
-    /// # std::thread::spawn(move || {
-    /// #     while !catches_sigint() {
-    /// #         std::thread::sleep(std::time::Duration::from_millis(5));
-    /// #     }
+    /// # std::thread::spawn(|| loop {
+    /// #     std::thread::sleep(std::time::Duration::from_millis(200));
     /// #     nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
+    /// #     // If that was too early, it is done again; the end takes less.
+    /// #     std::thread::sleep(std::time::Duration::from_secs(10));
     /// # });
     /// service.run()?;
     /// # Ok(())
