@@ -64,6 +64,7 @@
 //! | words | [`name`], `topic` | what node IDs, addresses of nodes and topics look like |
 //! | | [`address`] | where a daemon listens and a client dials |
 //! | | `clock`, `duration` | time as a value, and how it is written |
+//! | | `panics` | what a panic says |
 //! | | `plugin_settings` | what a configuration says of a plugin |
 //! | | [`protocol`] | the protocol as a page for people |
 //! | | [`coming_from`] | where users of the systems that telex carries on find again what they had |
@@ -122,6 +123,7 @@ pub mod name;
 #[doc(hidden)]
 pub mod net;
 pub mod node;
+mod panics;
 #[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod plugin;

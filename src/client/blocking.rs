@@ -30,7 +30,8 @@ pub(super) use direct::is_for_the_daemon;
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long what concerns the daemon alone is waited for.
 const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much longer than the daemon a call waits, so that it is the daemon that tells what happened.
+/// How much longer than the daemon a call waits, so that it is the daemon that tells what happened. A service that is
+/// spoken to directly does not tell.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What became of a message to a topic.
@@ -52,6 +53,8 @@ pub struct Client {
     link: Link,
     session: Session,
     kept: Kept,
+    /// How much longer than its timeout a call waits.
+    grace: Duration,
 }
 
 impl Client {
@@ -82,6 +85,7 @@ impl Client {
             link: Link::over(stream)?,
             session: Session::new(unique::prefix()),
             kept: Kept::default(),
+            grace: GRACE,
         })
     }
 
@@ -199,9 +203,10 @@ impl Client {
     }
 
     /// Sends a request and waits for its reply. The daemon is told the timeout (up to an hour) and answers
-    /// when it has passed; if not even that comes, the call ends a second later in [`Error::GaveUp`]. Of the
-    /// replies of several instances the first counts; one that tells an error is [`Error::Node`]. What
-    /// else comes meanwhile is kept for [`Client::next`].
+    /// when it has passed; if not even that comes, the call ends a second later in [`Error::GaveUp`]. Over a
+    /// direct connection ([`dial`](Client::dial)) it ends without that second. Of the replies of several
+    /// instances the first counts; one that tells an error is [`Error::Node`]. What else comes meanwhile is
+    /// kept for [`Client::next`].
     ///
     /// ```
     /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
@@ -342,7 +347,11 @@ impl Client {
     }
 
     fn answer(&mut self, ticket: Ticket, new: usize, timeout: Duration) -> Result<Message, Error> {
-        let patience = timeout.saturating_add(GRACE);
+        let patience = timeout.saturating_add(self.grace);
+        self.answer_within(ticket, new, patience)
+    }
+
+    fn answer_within(&mut self, ticket: Ticket, new: usize, patience: Duration) -> Result<Message, Error> {
         let answer = self.wait(ticket, new, deadline_after(patience));
         self.session.forget(ticket);
         match answer? {

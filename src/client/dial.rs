@@ -12,7 +12,7 @@ use crate::address::{Address, Host};
 
 /// A connected socket.
 #[derive(Debug)]
-pub(super) enum Stream {
+pub(crate) enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
 }
@@ -28,7 +28,7 @@ impl Stream {
     }
 
     /// Whether small writes leave at once; of TCP alone.
-    pub(super) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+    pub(crate) fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         match self {
             Stream::Unix(_) => Ok(()),
             Stream::Tcp(stream) => stream.set_nodelay(nodelay),
@@ -71,7 +71,8 @@ impl Stream {
         }
     }
 
-    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+    /// Whether a read or write that would wait gives up instead.
+    pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         match self {
             Stream::Unix(stream) => stream.set_nonblocking(nonblocking),
             Stream::Tcp(stream) => stream.set_nonblocking(nonblocking),
@@ -87,7 +88,7 @@ impl Stream {
     }
 
     /// Reads, waiting as long as was set.
-    pub(super) fn read_some(&self, bytes: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read_some(&self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Unix(stream) => (&mut &*stream).read(bytes),
             Stream::Tcp(stream) => (&mut &*stream).read(bytes),
@@ -95,7 +96,7 @@ impl Stream {
     }
 
     /// Writes once.
-    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Unix(stream) => (&mut &*stream).write(bytes),
             Stream::Tcp(stream) => (&mut &*stream).write(bytes),
@@ -103,7 +104,7 @@ impl Stream {
     }
 
     /// Ends both directions; a read that waits finds the end.
-    pub(super) fn shut(&self) {
+    pub(crate) fn shut(&self) {
         // It may be over already.
         let _ = match self {
             Stream::Unix(stream) => stream.shutdown(Shutdown::Both),
@@ -112,7 +113,7 @@ impl Stream {
     }
 
     /// Tells a TCP peer that nothing more comes; false if this is no TCP, or the connection is over.
-    pub(super) fn end_of_tcp(&self) -> bool {
+    pub(crate) fn end_of_tcp(&self) -> bool {
         matches!(self, Stream::Tcp(stream) if stream.shutdown(Shutdown::Write).is_ok())
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Link {
     filled: usize,
     /// Whether all has been read that will ever come.
     pub(super) is_ended: bool,
+    /// Whether its end waits until what was sent has been taken.
+    pub(super) lingers: bool,
     /// Lines to be written, of which `sent` bytes are.
     pub(super) output: Vec<u8>,
     sent: usize,
@@ -40,6 +42,7 @@ impl Link {
             at: 0,
             filled: 0,
             is_ended: false,
+            lingers: true,
             output: Vec::new(),
             sent: 0,
         })
@@ -133,7 +136,7 @@ impl Drop for Link {
     /// write, it may not read either.
     fn drop(&mut self) {
         // In the child of a fork the connection is the parent's.
-        if self.process != std::process::id() {
+        if self.process != std::process::id() || !self.lingers {
             return;
         }
         let deadline = Instant::now() + LINGER;

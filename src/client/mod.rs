@@ -171,6 +171,8 @@ pub(crate) mod unique;
 mod unsendable;
 
 pub use blocking::{Client, Receipt};
+#[cfg(feature = "service")]
+pub(crate) use dial::Stream as Socket;
 pub use error::Error;
 pub use fault::Fault;
 #[doc(hidden)]

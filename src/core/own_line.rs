@@ -4,6 +4,7 @@
 
 use crate::wire::json::{Object, write_string};
 use crate::wire::message::{Id, Refusal};
+use crate::wire::refuse::{write_in_reply_to, write_refusal};
 
 /// A request as its asker has to be answered, borrowed.
 #[derive(Clone, Copy, Debug)]
@@ -81,22 +82,4 @@ pub(crate) fn write_own_id(line: &mut Object<'_>, id: u64) {
     out.extend_from_slice(b"\":0-");
     out.extend_from_slice(itoa::Buffer::new().format(id).as_bytes());
     out.push(b'"');
-}
-
-/// Writes what a refusal says into a body.
-pub(crate) fn write_refusal(body: &mut Object<'_>, refusal: &Refusal) {
-    body.string("error", &refusal.error).string("code", refusal.code.word());
-    if let Some(column) = refusal.column {
-        body.number("column", column);
-    }
-    if let Some(filter) = &refusal.filter {
-        body.string("filter", filter);
-    }
-}
-
-fn write_in_reply_to(body: &mut Object<'_>, id: Option<&Id<'_>>) {
-    match id {
-        Some(id) => id.write_to(body.key("in_reply_to")),
-        None => drop(body.null("in_reply_to")),
-    }
 }

@@ -63,7 +63,6 @@
 
 mod error;
 
-use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error as StdError;
 use std::fmt;
@@ -76,6 +75,7 @@ use crate::core::{
     About, Core, Identity, Input, Note, OpenGate, Order, Outcome, Peer, SessionKey, Transport,
 };
 use crate::limits::Limits;
+use crate::panics::words_of;
 use crate::wire::envelope::Envelope;
 use crate::wire::json::write_on_one_line;
 use crate::wire::message::{Kind, Message, Target, Told};
@@ -457,7 +457,7 @@ impl Hub {
         }
         match catch_unwind(AssertUnwindSafe(|| sender(line))) {
             Ok(sent) => sent.map_err(|why| why.to_string()),
-            Err(panic) => Err(text_of(&*panic)),
+            Err(panic) => Err(format!("panicked: {}", words_of(&*panic))),
         }
     }
 
@@ -478,12 +478,6 @@ impl Hub {
         self.core.handle(Input::Ended { session }, now, &mut OpenGate);
         Some(unique_id)
     }
-}
-
-fn text_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panicked: {}", text.unwrap_or("with no text"))
 }
 
 const _: () = {

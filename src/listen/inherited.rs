@@ -22,7 +22,8 @@ pub fn inherited() -> io::Result<Vec<Inherited>> {
     if TAKEN.swap(true, Ordering::Relaxed) {
         return Ok(Vec::new());
     }
-    let numbers = sd_notify::listen_fds().map_err(|error| match error.raw_os_error() {
+    let numbers = sd_notify::listen_fds().inspect_err(|_| TAKEN.store(false, Ordering::Relaxed));
+    let numbers = numbers.map_err(|error| match error.raw_os_error() {
         Some(nix::libc::EBADF) => {
             let count = std::env::var("LISTEN_FDS").unwrap_or_default();
             let text =
@@ -32,12 +33,12 @@ pub fn inherited() -> io::Result<Vec<Inherited>> {
         _ => error,
     })?;
     let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-    let mut names = names.split(':').filter(|name| !name.is_empty());
+    let mut names = names.split(':');
     // SAFETY: LISTEN_PID names this process, so these descriptors were passed on to it and nothing
     // else in it has opened or taken them; they are taken once.
     let own = |number| Inherited {
         socket: unsafe { OwnedFd::from_raw_fd(number) },
-        name: names.next().unwrap_or("unknown").to_owned(),
+        name: names.next().filter(|name| !name.is_empty()).unwrap_or("unknown").to_owned(),
     };
     Ok(numbers.map(own).collect())
 }

@@ -14,6 +14,7 @@ use crate::node::base::{Callback, Fact, GroupChange, Handler, Node, OnGroup, OnN
 use crate::node::down::Down;
 use crate::node::ports::{Order, Ports};
 use crate::node::said::{Event, name_of, node_of};
+use crate::panics::words_of;
 use crate::topic::check_topic;
 
 /// The topic at which all nodes with ports are asked for their groups; what is told of a group is published
@@ -228,6 +229,5 @@ pub(super) fn payload(panic: Box<dyn Any + Send>) -> Value {
         Ok(value) => return *value,
         Err(other) => other,
     };
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words").into()
+    words_of(&*panic).into()
 }

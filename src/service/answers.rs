@@ -1,12 +1,12 @@
 //! Knows the functions of a service, and runs them so that one that panics harms only its caller.
 //! Never: how a message came, or where an answer goes.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::client::Message;
+use crate::panics::words_of;
 use crate::wire::json::Object;
 
 type Answerer = Box<dyn Fn(&Message) -> Result<String, String> + Send + Sync>;
@@ -64,9 +64,4 @@ pub(super) fn error_body(error: &str, code: Option<&str>) -> String {
     }
     object.end();
     String::from_utf8_lossy(&body).into_owned()
-}
-
-fn words_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words")
 }

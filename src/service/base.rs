@@ -1,31 +1,27 @@
 //! Knows a service that runs: its threads, and the order of the steps at its end.
 //! Never: what a line says.
 
-use std::io::{self, Read};
-use std::os::unix::net::UnixStream;
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
-
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::low_level::{pipe, unregister};
 
 use crate::address::Address;
 use crate::client::{Answer, Arrival, Handle, Stream, direct_reply};
 use crate::listen::Bound;
 use crate::service::answers::{Answers, error_body};
-use crate::service::hall::{Bounds, Hall, Letterbox};
+use crate::service::hall::{Bounds, Hall, Letterbox, moment_after};
 use crate::service::hear::{About, late_reply};
 use crate::service::work::{Caller, Job, Work};
-use crate::service::{notify, through};
+use crate::service::{notify, signals, through};
 
 /// How long the daemon is waited for when the service ends.
 const DAEMON_PATIENCE: Duration = Duration::from_secs(1);
 
-/// A service that runs. It answers who speaks to it directly and who calls it through the switch, with the same
-/// functions. The [module](crate::service) shows one.
+/// A service that runs. It answers direct connections and calls through the switch with the same functions. The
+/// [module](crate::service) shows one.
 ///
 /// Dropped, it [stops](Service::stop). In the child of a fork it does nothing: it may be dropped, which leaves the
 /// parent's as it is. The child's copies of its sockets are closed when the child ends, or calls exec.
@@ -42,11 +38,18 @@ struct Running {
     letterbox: Arc<Letterbox>,
     work: Arc<Work>,
     hall: JoinHandle<()>,
-    through: Option<JoinHandle<()>>,
+    through: Option<Through>,
     /// That the thread for what comes through the switch is to end.
     ends: Arc<AtomicBool>,
     stop_timeout: Duration,
     notifies: bool,
+}
+
+/// The thread for what comes through the switch.
+struct Through {
+    thread: Thread,
+    /// It ends when the thread does.
+    is_over: Receiver<()>,
 }
 
 /// The connection to the daemon, at which the name is held, and what comes over it; none of a service without one.
@@ -82,7 +85,8 @@ impl Service {
     }
 
     /// Serves until the process is told to end (SIGTERM, SIGINT), then [stops](Service::stop). Other services of the
-    /// process are told as well. Fails if the signals cannot be waited for.
+    /// process are told as well. A second such signal ends the process at once, as it does by default, and so does
+    /// one after this has returned. Fails if the signals cannot be waited for.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -94,27 +98,19 @@ impl Service {
     ///     .on("read", |_request| Ok::<_, String>(r#"{"c":20.5}"#))
     ///     .start(&default_address()?)?;
     /// # std::thread::spawn(|| loop {
-    /// #     std::thread::sleep(std::time::Duration::from_millis(50));
+    /// #     std::thread::sleep(std::time::Duration::from_millis(200));
     /// #     nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
+    /// #     // If that was too early, it is done again; the end takes less.
+    /// #     std::thread::sleep(std::time::Duration::from_secs(10));
     /// # });
     /// service.run()?;
     /// # Ok(())
     /// # }
     /// ```
     pub fn run(self) -> io::Result<()> {
-        let (mut told, tell) = UnixStream::pair()?;
-        let signals = [pipe::register(SIGTERM, tell.try_clone()?)?, pipe::register(SIGINT, tell)?];
-        let read = loop {
-            match told.read(&mut [0]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read.map(drop),
-            }
-        };
+        let told = signals::wait();
         self.stop();
-        for signal in signals {
-            unregister(signal);
-        }
-        read
+        told
     }
 
     /// Ends it, in this order: the service manager is told (`STOPPING=1`); the name is given up, so that it is
@@ -136,15 +132,13 @@ impl Service {
             wait_a_little(handle.unregister(&self.node_id));
             wait_a_little(handle.ping());
         }
-        let until = Instant::now() + running.stop_timeout;
+        let until = moment_after(Instant::now(), running.stop_timeout);
         running.letterbox.stop();
         running.ends.store(true, Ordering::Release);
         if let Some(through) = &running.through {
-            through.thread().unpark();
-        }
-        while running.through.as_ref().is_some_and(|through| !through.is_finished()) && Instant::now() < until
-        {
-            thread::park_timeout(Duration::from_millis(1));
+            through.thread.unpark();
+            // It ends without a word.
+            let _ = through.is_over.recv_timeout(until.saturating_duration_since(Instant::now()));
         }
         running.work.finish(until);
         // It ends by itself at that time.
@@ -217,8 +211,13 @@ pub(super) fn start(parts: Parts) -> io::Result<Service> {
         started = started.and(named("telex-worker").spawn(move || desk.run()).map(drop));
     }
     if let Some((handle, inbox)) = daemon {
-        match named("telex-switch").spawn(move || through::run(inbox, &handle, &work, &ends)) {
-            Ok(thread) => running.through = Some(thread),
+        let (over, is_over): (Sender<()>, _) = channel();
+        let run = move || {
+            through::run(inbox, &handle, &work, &ends);
+            drop(over);
+        };
+        match named("telex-switch").spawn(run) {
+            Ok(thread) => running.through = Some(Through { thread: thread.thread().clone(), is_over }),
             Err(error) => started = Err(error),
         }
     }

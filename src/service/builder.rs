@@ -5,15 +5,17 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::io;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit};
+use nix::unistd::gethostname;
 
 use crate::address::Address;
-use crate::client::{self, Error, Handle, Message, Register};
-use crate::limits::Limits;
+use crate::client::{self, Error, Handle, Message, Register, unique};
+use crate::limits::{Limits, MAX_LINE_BYTES_MAX};
 use crate::listen::{Bound, Inherited, adopt, bind, inherited};
+use crate::name::{BadName, check_node_id, expand};
 use crate::service::answers::Answers;
 use crate::service::base::{Daemon, Parts, Service, start};
 use crate::service::hall::Bounds;
@@ -110,7 +112,8 @@ impl Builder {
         self
     }
 
-    /// The same with those of this name (`FileDescriptorName=`), for a process of several services.
+    /// The same with those of this name (`FileDescriptorName=`), for a process of several services. If there are none,
+    /// the service does not start.
     pub fn inherit_named(mut self, name: impl Into<String>) -> Builder {
         match &mut self.inherits {
             Inherits::Named(names) => names.push(name.into()),
@@ -133,8 +136,8 @@ impl Builder {
     }
 
     /// Answers requests of the type `message_type`, direct ones and those through the switch. What `answer` gives is
-    /// the body of the reply: the members of an object, any other JSON as `result`, an empty text nothing; an error
-    /// is a sentence for people. One that panics is an error to its caller alone.
+    /// the body of the reply: the members of an object, any other JSON as `result`, an empty text nothing. An error
+    /// should be a readable sentence. If `answer` panics, only that caller gets an error.
     ///
     /// The messages of one caller are handled one after the other, in their order
     /// ([`calls_per_caller`](Builder::calls_per_caller)); those of several at the same time, on as many threads as there
@@ -197,7 +200,7 @@ impl Builder {
         self
     }
 
-    /// The longest line over a direct connection, in bytes without its LF: 1 MiB.
+    /// The longest line over a direct connection, in bytes without its LF: 1 MiB; from 1 byte to 64 MiB.
     pub fn max_line_bytes(mut self, bytes: usize) -> Builder {
         self.max_line_bytes = bytes;
         self
@@ -236,9 +239,16 @@ impl Builder {
         self.begin(|terms| register(connection, daemon, terms))
     }
 
-    /// The same without a daemon: it is spoken to directly, by those who know its address.
+    /// The same without a daemon. Only clients that know its address can reach it. [`Error::Io`] also if its name is no
+    /// node ID.
     pub fn start_alone(self) -> Result<Service, Error> {
-        self.begin(|terms| Ok((terms.node_id.clone().unwrap_or_default().into_owned(), None)))
+        self.begin(|terms| {
+            let node_id = name(terms.node_id.as_deref().unwrap_or_default());
+            node_id.map(|node_id| (node_id, None)).map_err(|bad| {
+                let source = io::Error::new(io::ErrorKind::InvalidInput, format!("the node ID {bad}"));
+                Error::Io { doing: "starting", source }
+            })
+        })
     }
 
     fn begin(
@@ -246,7 +256,8 @@ impl Builder {
         register: impl FnOnce(&Register<'static>) -> Result<(String, Daemon), Error>,
     ) -> Result<Service, Error> {
         let io = |doing| move |source| Error::Io { doing, source };
-        let listeners = self.bind_all().map_err(io("listening"))?;
+        let inherited = Taken::take(&self.inherits).map_err(io("listening"))?;
+        let listeners = self.bind_all(&inherited).map_err(io("listening"))?;
         let places: Vec<_> = listeners.iter().map(|bound| bound.place.clone()).collect();
         self.terms.node_id = Some(Cow::Owned(self.node_id.clone()));
         self.terms.credentials = Some(true);
@@ -254,9 +265,10 @@ impl Builder {
         let started = register(&self.terms).and_then(|(node_id, daemon)| {
             start(self.parts(node_id, listeners, daemon)).map_err(io("starting"))
         });
-        if started.is_err() {
+        match &started {
+            Ok(_) => inherited.keep(),
             // What cannot be removed is stale to the next program that listens there.
-            places.iter().for_each(|place| drop(place.remove_file()));
+            Err(_) => places.iter().for_each(|place| drop(place.remove_file())),
         }
         started
     }
@@ -266,7 +278,7 @@ impl Builder {
         Parts {
             about: About {
                 node_id,
-                max_line_bytes: self.max_line_bytes,
+                max_line_bytes: self.max_line_bytes.clamp(1, MAX_LINE_BYTES_MAX),
                 max_requests: MAX_REQUESTS,
                 last_id: AtomicU64::new(0),
             },
@@ -286,14 +298,12 @@ impl Builder {
     }
 
     /// The sockets that the service manager has opened, and those addresses that are not among them.
-    fn bind_all(&self) -> io::Result<Vec<Bound>> {
-        let mut all = take_inherited(&self.inherits)?
-            .into_iter()
-            .map(|one| adopt(one.socket))
-            .collect::<Result<Vec<_>, _>>()?;
+    fn bind_all(&self, inherited: &Taken) -> io::Result<Vec<Bound>> {
+        let sockets = inherited.0.iter().map(|one| adopt(one.socket.try_clone()?));
+        let mut all = sockets.collect::<Result<Vec<_>, _>>()?;
         for address in &self.addresses {
             let address = match address {
-                // Others do not know where this program stands.
+                // A relative path means nothing to other programs.
                 Address::Unix(path) => Address::Unix(std::path::absolute(path)?),
                 other => other.clone(),
             };
@@ -324,19 +334,54 @@ fn register(
     Ok((node_id, Some((handle, inbox))))
 }
 
-/// Takes those of the sockets of the service manager that are meant. They are opened for the whole process, and
-/// each can be taken once.
-fn take_inherited(inherits: &Inherits) -> io::Result<Vec<Inherited>> {
+/// The node ID that a pattern stands for without a daemon.
+fn name(pattern: &str) -> Result<String, BadName> {
+    let host = gethostname().ok().and_then(|host| host.into_string().ok());
+    let host = host.filter(|host| !host.is_empty()).unwrap_or_else(|| "localhost".to_owned());
+    let node_id = expand(pattern, &host, &unique::prefix())?;
+    check_node_id(&node_id)?;
+    Ok(node_id)
+}
+
+/// Sockets of the service manager. They are opened for the whole process, and each belongs to one service; dropped,
+/// they are there for another one.
+struct Taken(Vec<Inherited>);
+
+fn left() -> MutexGuard<'static, Vec<Inherited>> {
     static LEFT: Mutex<Vec<Inherited>> = Mutex::new(Vec::new());
-    if matches!(inherits, Inherits::Nothing) {
-        return Ok(Vec::new());
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Taken {
+    /// Takes those that are meant. An error if there is none of a name.
+    fn take(inherits: &Inherits) -> io::Result<Taken> {
+        if matches!(inherits, Inherits::Nothing) {
+            return Ok(Taken(Vec::new()));
+        }
+        let mut left = left();
+        left.extend(inherited()?);
+        if let Inherits::Named(names) = inherits
+            && let Some(missing) = names.iter().find(|name| left.iter().all(|one| one.name != **name))
+        {
+            let why = format!("the service manager has handed over no socket \"{missing}\" that is left");
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
+        }
+        let is_meant = |one: &mut Inherited| match inherits {
+            Inherits::Nothing => false,
+            Inherits::All => true,
+            Inherits::Named(names) => names.contains(&one.name),
+        };
+        Ok(Taken(left.extract_if(.., is_meant).collect()))
     }
-    let mut left = LEFT.lock().unwrap_or_else(PoisonError::into_inner);
-    left.extend(inherited()?);
-    let is_meant = |one: &mut Inherited| match inherits {
-        Inherits::Nothing => false,
-        Inherits::All => true,
-        Inherits::Named(names) => names.contains(&one.name),
-    };
-    Ok(left.extract_if(.., is_meant).collect())
+
+    /// The service has started, and has them.
+    fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        left().append(&mut self.0);
+    }
 }

@@ -14,7 +14,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::listen::{Bound, Listener, is_shortage};
 use crate::service::hear::{About, Asker};
 use crate::service::peer::Peer;
-use crate::service::stream::Stream;
+use crate::service::stream::{self, Stream};
 use crate::service::work::{Caller, Job, Work};
 use crate::wire::code::Code;
 
@@ -28,6 +28,8 @@ const ACCEPTED_MAX: usize = 64;
 const REFUSED_MAX: usize = 64;
 /// How long a connection has to have been idle to make room for another one.
 const IDLE_MIN: Duration = Duration::from_secs(10);
+/// It stands for a time that is too long for the clock.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// How long no connection is taken when the system has no room for one.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -93,11 +95,22 @@ pub(super) struct Hall {
     listeners: Vec<Bound>,
     /// Until when no connection is taken, for want of room.
     shortage: Option<Instant>,
-    peers: HashMap<u64, (Peer, EpollFlags)>,
+    peers: HashMap<u64, Entry>,
+    /// What is kept for all of them, in bytes.
+    kept_bytes: usize,
+    /// None of them is due before that.
+    due: Option<Instant>,
     last: u64,
     scratch: Box<[u8]>,
     /// When it has to be over, once that was decided on.
     ends: Option<Instant>,
+}
+
+/// A connection, and what is known of it since it was attended last.
+struct Entry {
+    peer: Peer,
+    watched: EpollFlags,
+    kept_bytes: usize,
 }
 
 impl Hall {
@@ -120,6 +133,8 @@ impl Hall {
             listeners,
             shortage: None,
             peers: HashMap::new(),
+            kept_bytes: 0,
+            due: None,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             ends: None,
         };
@@ -131,7 +146,8 @@ impl Hall {
     pub(super) fn run(mut self) {
         let mut events = vec![EpollEvent::empty(); 256];
         loop {
-            let timeout = self.next_due().map(|due| due.saturating_duration_since(Instant::now()));
+            let due = self.due.into_iter().chain(self.shortage).chain(self.ends).min();
+            let timeout = due.map(|due| due.saturating_duration_since(Instant::now()));
             // It counts in whole milliseconds, and is not to end before the time.
             let timeout = timeout.map_or(EpollTimeout::NONE, |left| {
                 EpollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(EpollTimeout::MAX)
@@ -140,7 +156,7 @@ impl Hall {
                 Ok(count) => count,
                 Err(nix::errno::Errno::EINTR) => 0,
                 // Nothing that it was asked for can be wrong.
-                Err(_) => return,
+                Err(_) => break,
             };
             let now = Instant::now();
             for event in &events[..count] {
@@ -158,14 +174,19 @@ impl Hall {
                 self.begin_to_end(now);
             }
             if self.ends.is_some_and(|ends| self.peers.is_empty() || ends <= now) {
-                return;
+                break;
             }
         }
+        self.numbers().into_iter().for_each(|number| self.remove(number));
+    }
+
+    fn numbers(&self) -> Vec<u64> {
+        self.peers.keys().copied().collect()
     }
 
     fn take_answers(&mut self, now: Instant) {
         for (number, line, bytes) in self.letterbox.empty() {
-            if let Some((peer, _)) = self.peers.get_mut(&number) {
+            if let Some(Entry { peer, .. }) = self.peers.get_mut(&number) {
                 peer.handled(&line, bytes, now);
                 self.attend(number, false, now);
             }
@@ -189,7 +210,7 @@ impl Hall {
     fn accept(&mut self, listener: usize, now: Instant) {
         for _ in 0..ACCEPTED_MAX {
             let accepted = match self.listeners.get(listener) {
-                Some(bound) if self.shortage.is_none() => Stream::accept(&bound.listener),
+                Some(bound) if self.shortage.is_none() => stream::accept(&bound.listener),
                 _ => return,
             };
             match accepted {
@@ -208,7 +229,7 @@ impl Hall {
 
     fn welcome(&mut self, stream: Stream, now: Instant) {
         // One that the kernel does not know any more has gone.
-        let Ok(process) = stream.process() else { return };
+        let Ok(process) = stream::process(&stream) else { return };
         let has_room = self.peers.len() < self.bounds.max_connections || self.make_room(now);
         if !has_room && self.peers.len() >= self.bounds.max_connections + REFUSED_MAX {
             return;
@@ -219,13 +240,13 @@ impl Hall {
         if !has_room {
             peer.dismiss(Code::Overloaded, "too many connections: this one is closed");
         }
-        self.peers.insert(number, (peer, EpollFlags::empty()));
+        self.peers.insert(number, Entry { peer, watched: EpollFlags::empty(), kept_bytes: 0 });
         self.attend(number, false, now);
     }
 
     /// Closes the connection that has been idle for longest, if that was long; false if there is none.
     fn make_room(&mut self, now: Instant) -> bool {
-        let idle = self.peers.iter().filter_map(|(number, (peer, _))| Some((peer.idle_since()?, *number)));
+        let idle = self.peers.iter().filter_map(|(number, entry)| Some((entry.peer.idle_since()?, *number)));
         let Some((since, number)) = idle.min() else { return false };
         if now.saturating_duration_since(since) < IDLE_MIN {
             return false;
@@ -236,7 +257,7 @@ impl Hall {
 
     /// Does for a connection what there is to do, and watches for what it waits for.
     fn attend(&mut self, number: u64, may_read: bool, now: Instant) {
-        let Some((peer, watched)) = self.peers.get_mut(&number) else { return };
+        let Some(Entry { peer, watched, kept_bytes }) = self.peers.get_mut(&number) else { return };
         let work = &self.work;
         let mut take = |number, job: Job| work.put(Caller::Direct(number), job);
         if may_read {
@@ -260,6 +281,9 @@ impl Hall {
             _ => self.epoll.modify(&peer.stream, &mut { event }),
         };
         *watched = wanted;
+        self.kept_bytes -= std::mem::replace(kept_bytes, peer.kept_bytes());
+        self.kept_bytes += *kept_bytes;
+        self.due = self.due.into_iter().chain(peer.due(&self.about, self.bounds.stall_timeout)).min();
         if peer.is_closed() || changed.is_err() {
             self.remove(number);
         }
@@ -267,14 +291,16 @@ impl Hall {
 
     /// A connection is over, and so is what waits to be handled of it.
     fn remove(&mut self, number: u64) {
-        self.peers.remove(&number);
+        if let Some(Entry { peer, watched, kept_bytes }) = self.peers.remove(&number) {
+            self.kept_bytes -= kept_bytes;
+            // The child of a fork may hold the socket: closed here alone, it would go on telling of itself, and its
+            // other end would not see the end. One that is not watched any more cannot be deleted.
+            if !watched.is_empty() {
+                let _ = self.epoll.delete(&peer.stream);
+            }
+            peer.stream.shut();
+        }
         self.work.forget(&Caller::Direct(number));
-    }
-
-    fn next_due(&self) -> Option<Instant> {
-        let stall_timeout = self.bounds.stall_timeout;
-        let of_peers = self.peers.values().filter_map(|(peer, _)| peer.due(&self.about, stall_timeout));
-        of_peers.chain(self.shortage).chain(self.ends).min()
     }
 
     fn keep_time(&mut self, now: Instant) {
@@ -282,35 +308,38 @@ impl Hall {
             self.shortage = None;
             let _ = self.watch_listeners(true);
         }
+        if self.due.is_none_or(|due| due > now) {
+            return;
+        }
         let stall_timeout = self.bounds.stall_timeout;
-        let is_due = |peer: &Peer| peer.due(&self.about, stall_timeout).is_some_and(|due| due <= now);
-        let due: Vec<u64> =
-            self.peers.iter().filter(|(_, (peer, _))| is_due(peer)).map(|(number, _)| *number).collect();
-        for number in due {
-            if let Some((peer, _)) = self.peers.get_mut(&number) {
-                peer.expire(&self.about, stall_timeout, now);
-                self.attend(number, false, now);
+        // Those that are attended below tell of theirs.
+        self.due = None;
+        for number in self.numbers() {
+            let Some(Entry { peer, .. }) = self.peers.get_mut(&number) else { continue };
+            match peer.due(&self.about, stall_timeout) {
+                Some(due) if due <= now => {
+                    peer.expire(&self.about, stall_timeout, now);
+                    self.attend(number, false, now);
+                }
+                due => self.due = self.due.into_iter().chain(due).min(),
             }
         }
     }
 
     /// While all connections take too much memory, the one that takes most is closed.
     fn keep_bound(&mut self, now: Instant) {
-        while self.peers.values().map(|(peer, _)| peer.kept_bytes()).sum::<usize>()
-            > self.bounds.max_memory_bytes
-        {
-            let largest = self.peers.iter().max_by_key(|(_, (peer, _))| peer.kept_bytes());
-            let Some(number) = largest.map(|(number, _)| *number) else { return };
-            if let Some((peer, _)) = self.peers.get_mut(&number) {
-                peer.give_up(now);
-            }
+        while self.kept_bytes > self.bounds.max_memory_bytes {
+            let largest = self.peers.iter_mut().max_by_key(|(_, entry)| entry.kept_bytes);
+            let Some((number, Entry { peer, .. })) = largest else { return };
+            let number = *number;
+            peer.give_up(now);
             self.remove(number);
         }
     }
 
     /// Hears nothing more.
     fn begin_to_end(&mut self, now: Instant) {
-        self.ends = Some(now + self.bounds.stop_timeout);
+        self.ends = Some(moment_after(now, self.bounds.stop_timeout));
         // One that the service manager has, too, would go on telling of connections.
         if self.shortage.take().is_none() {
             let _ = self.watch_listeners(false);
@@ -319,12 +348,16 @@ impl Hall {
             // What cannot be removed is stale to the next program that listens there.
             let _ = bound.place.remove_file();
         }
-        let all: Vec<u64> = self.peers.keys().copied().collect();
-        for number in all {
-            if let Some((peer, _)) = self.peers.get_mut(&number) {
+        for number in self.numbers() {
+            if let Some(Entry { peer, .. }) = self.peers.get_mut(&number) {
                 peer.end();
                 self.attend(number, false, now);
             }
         }
     }
+}
+
+/// The moment so long after `now`.
+pub(super) fn moment_after(now: Instant, time: Duration) -> Instant {
+    now.checked_add(time).unwrap_or(now + FOREVER)
 }

@@ -14,6 +14,7 @@ use crate::wire::control::is_daemons;
 use crate::wire::envelope::{Broken, Envelope, Field, nests_within};
 use crate::wire::json::{Object, write_string};
 use crate::wire::message::{Id, Kind, Message as Read, Refusal, Target, Told, excerpt};
+use crate::wire::refuse::{write_in_reply_to, write_refusal};
 
 /// What a service says of itself.
 #[derive(Debug)]
@@ -236,7 +237,7 @@ fn own_reply(
     out
 }
 
-/// The reply to a request whose sender waits no more.
+/// The reply to a request whose timeout has passed.
 pub(super) fn late_reply(request: &Message, about: &About) -> Vec<u8> {
     let refusal = Refusal::new(Code::Timeout, "its time was over before its turn came");
     own_reply(request.message_type(), request.id().as_ref(), about, |body| write_refusal(body, &refusal))
@@ -265,20 +266,6 @@ fn write_process(object: &mut Object<'_>, asker: &Asker) {
         object.number("gid", gid);
     }
     object.number("pid", pid);
-}
-
-fn write_refusal(body: &mut Object<'_>, refusal: &Refusal) {
-    body.string("error", &refusal.error).string("code", refusal.code.word());
-    if let Some(column) = refusal.column {
-        body.number("column", column);
-    }
-}
-
-fn write_in_reply_to(body: &mut Object<'_>, id: Option<&Id<'_>>) {
-    match id {
-        Some(id) => id.write_to(body.key("in_reply_to")),
-        None => drop(body.null("in_reply_to")),
-    }
 }
 
 #[cfg(test)]

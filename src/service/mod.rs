@@ -16,7 +16,7 @@
 //! What a direct peer can make a service keep is bounded, and what is too much or takes too long costs that peer its
 //! connection, not others theirs. The [page of the protocol](crate::protocol), section 16, has the bounds, and what
 //! is said over a direct connection. A TCP port or an abstract name can be taken by any user once the service has
-//! gone, and a socket file by those alone who may write to its directory; so a service that others rely on listens
+//! gone, and a socket file only by users with write access to its directory; so a service that others rely on listens
 //! in a directory of its own user.
 //!
 //! # A service and its client
@@ -60,7 +60,7 @@
 //!   answers before anything is sent.
 //! - `talk` is [`talk`](crate::client::Handle::talk); its answer is the reply or an error, never a bare number.
 //! - Fields that are checked before a command is dispatched: the first lines of a function, whose error is the
-//!   reply. What may be sent to whom is for the daemon's plugins.
+//!   reply. The daemon's plugins decide which messages are allowed.
 //! - `pre_server_close` and its like: what a program does before [`start`](Builder::start) and after
 //!   [`run`](Service::run).
 
@@ -71,6 +71,7 @@ mod hall;
 mod hear;
 mod notify;
 mod peer;
+mod signals;
 mod stream;
 mod through;
 mod work;

@@ -88,7 +88,7 @@ impl Peer {
         if !self.wants_read(about) {
             return;
         }
-        match self.stream.read(scratch) {
+        match self.stream.read_some(scratch) {
             Ok(0) if self.stage == Stage::Open => {
                 if let Some(Frame::Joined(line)) = self.deframer.finish(about.max_line_bytes) {
                     self.heard(&line, about, now, take);
@@ -250,7 +250,7 @@ impl Peer {
                 }
             }
         }
-        if self.sent > UNSENT_BYTES_MAX {
+        if self.sent > UNSENT_BYTES_MAX && self.sent > self.output.len() / 2 {
             self.output.drain(..std::mem::take(&mut self.sent));
         }
         if self.sent == self.output.len() {

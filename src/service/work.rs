@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Instant;
 
 use crate::client::Message;
@@ -51,7 +52,7 @@ pub(super) struct Work {
     state: Mutex<State>,
     /// For the threads: there is something to do.
     came: Condvar,
-    /// For what waits for the end: something has been done.
+    /// For the end: something has been done.
     done: Condvar,
 }
 
@@ -65,6 +66,8 @@ struct State {
     jobs: usize,
     /// How many of them came through the switch, and their bytes.
     of_switch: (usize, usize),
+    /// What is woken when there is room again for what comes through the switch.
+    waits_for_room: Option<Waker>,
     is_over: bool,
 }
 
@@ -88,6 +91,9 @@ impl Work {
 
     pub(super) fn put(&self, caller: Caller, job: Job) {
         let mut state = self.lock();
+        if state.is_over {
+            return;
+        }
         state.count(&caller, &job, true);
         let line = state.callers.entry(caller.clone()).or_default();
         line.waiting.push_back(job);
@@ -129,6 +135,9 @@ impl Work {
             }
             _ => state.end_turn(&caller),
         }
+        let waker = state.room_waker();
+        drop(state);
+        waker.into_iter().for_each(Waker::wake);
         self.done.notify_all();
     }
 
@@ -142,17 +151,13 @@ impl Work {
         self.done.notify_all();
     }
 
-    /// Waits until there is room for what comes through the switch; for ever if there is none, but for the end.
-    pub(super) fn wait_for_room(&self) {
+    /// Whether there is room for more that comes through the switch; if not, `waker` is woken once there is. At the
+    /// end there is room for all, and what comes then is dropped.
+    pub(super) fn has_room(&self, waker: &Waker) -> bool {
         let mut state = self.lock();
-        while !state.has_room() && !state.is_over {
-            state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-    }
-
-    /// Whether there is room for more that comes through the switch.
-    pub(super) fn has_room(&self) -> bool {
-        self.lock().has_room()
+        let has_room = state.has_room();
+        state.waits_for_room = (!has_room).then(|| waker.clone());
+        has_room
     }
 
     /// Waits until all is done, or then.
@@ -169,8 +174,10 @@ impl Work {
         let mut state = self.lock();
         let dropped = (std::mem::take(&mut state.turns), std::mem::take(&mut state.callers));
         state.is_over = true;
+        let waker = state.room_waker();
         drop(state);
         drop(dropped);
+        waker.into_iter().for_each(Waker::wake);
         self.came.notify_all();
         self.done.notify_all();
     }
@@ -179,7 +186,12 @@ impl Work {
 impl State {
     fn has_room(&self) -> bool {
         let (jobs, bytes) = self.of_switch;
-        jobs < OF_SWITCH_MAX && bytes < OF_SWITCH_BYTES_MAX
+        self.is_over || (jobs < OF_SWITCH_MAX && bytes < OF_SWITCH_BYTES_MAX)
+    }
+
+    /// What is to be woken, once the lock is released, since there is room.
+    fn room_waker(&mut self) -> Option<Waker> {
+        if self.has_room() { self.waits_for_room.take() } else { None }
     }
 
     /// A turn of a caller is over, and nothing waits for the next one.

@@ -15,6 +15,31 @@ use crate::wire::message::{Refusal, excerpt};
 const NOT_YET: &[&str] =
     &["auth", "spool_ack", "spool_archive", "spool_delete", "spool_get", "spool_list", "spool_put"];
 
+/// The protocol's requests that [`Ask::read`] reads.
+const WORDS: &[&str] = &[
+    "register",
+    "unregister",
+    "subscribe",
+    "unsubscribe",
+    "monitor",
+    "unmonitor",
+    "resolve",
+    "list",
+    "subscribers",
+    "connections",
+    "topics",
+    "whoami",
+    "ping",
+    "stats",
+    "explain",
+    "settings",
+    "log_level",
+    "kill",
+    "tap",
+    "untap",
+    "reload",
+];
+
 /// A request to the daemon, its body in the right form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the protocol")]
@@ -163,8 +188,7 @@ pub struct Patterns<'a> {
 
 /// Whether requests of this type are the daemon's own, built or not.
 pub fn is_daemons(message_type: &str) -> bool {
-    let is_unknown = |refusal: Refusal| refusal.code == Code::UnknownType;
-    NOT_YET.contains(&message_type) || !Ask::read(message_type, None).is_err_and(is_unknown)
+    WORDS.contains(&message_type) || NOT_YET.contains(&message_type)
 }
 
 impl<'a> Ask<'a> {
@@ -407,6 +431,21 @@ mod tests {
             assert_eq!(refusal.code, code, "{body}");
             assert!(refusal.error.contains(field), "{body}: {}", refusal.error);
         }
+    }
+
+    #[test]
+    fn the_words_of_the_daemon_are_those_that_it_reads() {
+        let source = include_str!("control.rs");
+        let read =
+            source.split("        Ok(match message_type {").nth(1).and_then(|rest| rest.split("_ =>").next());
+        let arm = |line: &'static str| {
+            line.strip_prefix("            \"")?.split_once("\" =>").map(|(word, _)| word)
+        };
+        let arms: Vec<&str> = read.expect("the arms").lines().filter_map(arm).collect();
+        assert_eq!(arms, WORDS);
+        let is_unknown = |refusal: Refusal| refusal.code == Code::UnknownType;
+        assert!(WORDS.iter().all(|word| !Ask::read(word, None).is_err_and(is_unknown)));
+        assert!(is_daemons("spool_put") && !is_daemons("read"));
     }
 
     #[test]

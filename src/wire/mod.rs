@@ -19,5 +19,6 @@ mod marks;
 pub mod message;
 #[doc(hidden)]
 pub mod pointer;
+pub(crate) mod refuse;
 #[doc(hidden)]
 pub mod rewrite;

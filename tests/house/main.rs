@@ -33,7 +33,17 @@ use source::Source;
 /// below the other words, which are told there how long they may be.
 const FLOORS: &[&[&str]] = &[
     &["limits"],
-    &["name", "topic", "address", "clock", "duration", "plugin_settings", "protocol", "coming_from"],
+    &[
+        "name",
+        "topic",
+        "address",
+        "clock",
+        "duration",
+        "panics",
+        "plugin_settings",
+        "protocol",
+        "coming_from",
+    ],
     &["wire"],
     &["cluster"],
     &["core", "client"],
@@ -44,7 +54,8 @@ const FLOORS: &[&[&str]] = &[
 
 /// The rooms of the library that the command `telex` is built from; the rest is the daemon's.
 const CLIENT_ROOMS: &[&str] = &[
-    "address", "client", "clock", "cluster", "duration", "limits", "name", "node", "profile", "topic", "wire",
+    "address", "client", "clock", "cluster", "duration", "limits", "name", "node", "panics", "profile",
+    "topic", "wire",
 ];
 
 /// Those of them that are a feature of their own.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
-use telex::client::{Handle, To};
+use telex::client::{Error, Handle, To};
 use telex::service::Service;
 
 use super::process::Part;
@@ -271,13 +271,13 @@ fn callers_that_are_gone_leave_nothing_behind() {
         });
     let service = service.start_alone().expect("a service");
     // What a caller says before it goes is handled.
-    for _ in 0..100 {
-        let mut stream = raw(&path_of(dir.path()));
-        stream.write_all(&b"{\"message_type\":\"signal\"}\n".repeat(10)).expect("ten");
-        drop(stream);
+    for crowd in 1..=10 {
+        for _ in 0..10 {
+            let mut stream = raw(&path_of(dir.path()));
+            stream.write_all(&b"{\"message_type\":\"signal\"}\n".repeat(10)).expect("ten");
+        }
+        wait_until("the signals", || done.load(Ordering::Relaxed) == 100 * crowd);
     }
-    // Some were told that there is no room.
-    wait_until("the signals", || done.load(Ordering::Relaxed) > 100);
     // While a call takes long, those that have left wait in their places, and no more than there are.
     let mut slow = Client::connect(&service.addresses()[0].to_string());
     wait_until("room", || {
@@ -327,6 +327,55 @@ fn what_comes_through_the_switch_is_bounded_and_told() {
     slow.wait().expect("a reply");
     assert_eq!(ask(&callers[1], "svc", "echo", "2"), "2");
     drop(service);
+}
+
+#[test]
+fn signals_without_room_wait_while_requests_are_answered() {
+    let telexd = Telexd::start();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&heard);
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let service = echo("svc").workers(1).on_signal(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    let service = service.on("hold", move |_| {
+        let _ = held.lock().expect("a lock").recv_timeout(PATIENCE);
+        Ok::<_, String>("")
+    });
+    let service = service.start(&daemon(&telexd)).expect("a service");
+    let (slow, handle) = (connect(&telexd), connect(&telexd));
+    let hold = slow.call("svc", "hold", "", PATIENCE);
+    slow.ping().wait().expect("a pong");
+    for _ in 0..6000 {
+        handle.send("svc", "1").expect("sent");
+    }
+    let error = handle.call("svc", "echo", "1", PATIENCE).wait().expect_err("no room");
+    assert!(matches!(&error, Error::Node(why) if why.code() == Some("overloaded")), "{error}");
+    assert_eq!(heard.load(Ordering::Relaxed), 0, "the only worker is held");
+    drop(release);
+    hold.wait().expect("a reply");
+    // At its end it hands on what waits.
+    drop(service);
+    assert_eq!(heard.load(Ordering::Relaxed), 6000);
+}
+
+#[test]
+fn a_caller_that_goes_is_let_go_while_a_child_holds_its_socket() {
+    let telexd = Telexd::start();
+    let process = Part::Echo.start(&telexd, "svc");
+    let address = format!("unix:{}", telexd.dir().join("echo").display());
+    let mut client = Client::connect(&address);
+    let child = client.ask_well("fork", json!(null))["result"].as_i64().expect("a process ID");
+    client.finish_writing();
+    assert!(client.rest().is_empty(), "it sees the end");
+    let before = process.process().cpu();
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = process.process().cpu() - before;
+    assert!(spent < Duration::from_millis(200), "{spent:?}");
+    Client::connect(&address).ping();
+    let child = nix::unistd::Pid::from_raw(i32::try_from(child).expect("a process ID"));
+    nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).expect("SIGKILL");
 }
 
 #[test]

@@ -154,7 +154,7 @@ fn a_node_that_is_down_is_never_dialled() {
 }
 
 #[test]
-fn talk_goes_through_the_switch_where_nothing_can_be_dialled() {
+fn talk_goes_through_the_switch_if_nothing_can_be_dialled() {
     let telexd = Telexd::start();
     let handle = connect(&telexd);
     let _plain = echo("plain").start(&daemon(&telexd)).expect("a service");
@@ -244,4 +244,42 @@ fn a_service_that_is_stopped_costs_no_more_than_its_time() {
     assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
     process.resume();
     assert_eq!(ask(&direct, "svc", "echo", "2"), "2");
+}
+
+#[test]
+fn what_is_asked_directly_takes_no_longer_than_its_time() {
+    let telexd = Telexd::start();
+    let (little, much) = (Duration::from_millis(100), Duration::from_millis(900));
+    for endpoint in [unix(telexd.dir(), "svc"), address("127.0.0.1:0")] {
+        let service = echo("svc").listen(endpoint).start(&daemon(&telexd)).expect("a service");
+        let handle = connect(&telexd);
+        let mut blocking = Client::connect(&daemon(&telexd)).expect("a connection");
+        let took = |talk: &mut dyn FnMut() -> Result<Message, Error>| {
+            let began = Instant::now();
+            let error = talk().expect_err("no answer");
+            assert!(error.is(Code::Timeout), "{error}");
+            began.elapsed()
+        };
+        let times = [
+            took(&mut || handle.talk("svc", "sleep", "3000", little)),
+            took(&mut || blocking.talk("svc", "sleep", "3000", little)),
+        ];
+        assert!(times.iter().all(|time| *time < much), "{times:?}");
+        let mut direct = blocking.dial("svc").expect("a direct connection");
+        let time = took(&mut || direct.call("svc", "sleep", "3000", little));
+        assert!(time < much, "{time:?}");
+        drop(service);
+    }
+}
+
+#[test]
+fn what_does_not_answer_over_tcp_costs_no_more_than_its_time() {
+    let telexd = Telexd::start();
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let endpoint = format!("tcp:{}", mute.local_addr().expect("an address"));
+    let _service = register(&telexd, "svc", &[&endpoint]);
+    let mut blocking = Client::connect(&daemon(&telexd)).expect("a connection");
+    let began = Instant::now();
+    blocking.dial_within("svc", Duration::from_millis(100)).expect_err("no answer");
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
 }

@@ -148,3 +148,38 @@ fn callers_do_not_wait_for_each_other_and_each_keeps_its_order() {
     let late = slow.message();
     assert_eq!((&late["body"]["code"], &late["from"]), (&json!("timeout"), &Value::Null));
 }
+
+#[test]
+fn the_longest_line_keeps_within_its_bounds() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let start = |bytes| echo("svc").listen(unix(dir.path(), "svc")).max_line_bytes(bytes).start_alone();
+    let service = start(usize::MAX).expect("a service");
+    let mut client = Client::connect(&service.addresses()[0].to_string());
+    for byte in b"{\"message_type\":\"echo\",\"body\":3}\n" {
+        client.write(&[*byte]);
+    }
+    assert_eq!(client.message()["body"]["result"], 3);
+    let limits = client.ask_well("whoami", Value::Null)["daemon"]["limits"].clone();
+    assert_eq!(limits["max_line_bytes"], telex::limits::MAX_LINE_BYTES_MAX);
+    drop(service);
+    let service = start(0).expect("a service");
+    let mut client = Client::connect(&service.addresses()[0].to_string());
+    client.write(b"{\"message_type\":\"echo\"}\n");
+    assert_eq!(client.message()["body"]["code"], "line_too_long");
+}
+
+#[test]
+fn a_service_without_a_daemon_has_its_name_checked_and_filled_in() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let start = |node_id: &str| echo(node_id).listen(unix(dir.path(), "svc")).start_alone();
+    let host = nix::unistd::gethostname().expect("a name").into_string().expect("UTF-8");
+    let first = start("svc/%n/%u/%%").expect("a service").node_id().to_owned();
+    let middle = first.strip_prefix(&format!("svc/{host}/")).and_then(|rest| rest.strip_suffix("/%"));
+    assert!(middle.is_some_and(|unique| unique.len() > 3 && unique != "%u"), "{first}");
+    assert_ne!(start("svc/%n/%u/%%").expect("a service").node_id(), first);
+    for (bad, why) in [("", "is empty"), ("a#b", "'#'"), ("a%x", "'%'"), (":7", "':'")] {
+        let error = start(bad).expect_err(bad).to_string();
+        assert!(error.contains(why), "{error}");
+        assert!(!dir.path().join("svc").exists());
+    }
+}

@@ -34,7 +34,7 @@ pub fn squares(daemon: &Address, numbers: &[u64]) -> Result<(Vec<u64>, Vec<u64>)
         squares.push(answer.wait()?.body_value()["result"].as_u64().unwrap_or_default());
     }
     let mut counts = Vec::new();
-    let mut replies = handle.gather("squares.all", "done", "", Duration::from_millis(500));
+    let mut replies = handle.gather("squares.all", "done", "", Duration::from_secs(5));
     for reply in replies.iter() {
         counts.push(reply?.body_value()["result"].as_u64().unwrap_or_default());
     }

@@ -2,13 +2,16 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use telex::client::Message;
+use telex::client::{Error, Message};
 
-use super::support::{Process, Telexd, wait_for, wait_until};
+use super::support::{PATIENCE, Process, Telexd, wait_for, wait_until};
 use super::{address, echo, unix};
 
 const PART: &str = "TELEX_TEST_SERVICE";
@@ -19,11 +22,14 @@ const NAME: &str = "TELEX_TEST_NAME";
 /// What the process does.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Part {
-    /// An echo with a socket file, which tells of each `sleep`.
+    /// An echo with a socket file, which tells of each `sleep`, and answers `fork` with the process ID of a child
+    /// that holds all that was open.
     Echo,
+    /// The same; the process goes on when the service has ended.
+    Stay,
     /// The same at what the service manager hands over.
     Inherit,
-    /// The same with the sockets of one name alone.
+    /// The same with the sockets of one name alone. At first it fails to start.
     InheritNamed,
 }
 
@@ -31,6 +37,7 @@ impl Part {
     fn word(self) -> &'static str {
         match self {
             Part::Echo => "echo",
+            Part::Stay => "stay",
             Part::Inherit => "inherit",
             Part::InheritNamed => "inherit named",
         }
@@ -66,28 +73,49 @@ pub(crate) fn program() -> (std::path::PathBuf, [&'static str; 3]) {
 /// A process; it ends with the test.
 pub(crate) struct ServiceProcess {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl ServiceProcess {
     pub(crate) fn start(mut command: Command) -> ServiceProcess {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("a process");
+        command.stdin(Stdio::null());
+        ServiceProcess::spawn(command)
+    }
+
+    /// The same with the stdin of the command.
+    pub(crate) fn spawn(mut command: Command) -> ServiceProcess {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("a process");
         let stdout = BufReader::new(child.stdout.take().expect("its stdout"));
-        ServiceProcess { child, stdout }
+        let (tell, lines) = channel();
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        ServiceProcess { child, lines }
     }
 
     /// Waits until it has said this word.
     pub(crate) fn expect(&mut self, word: &str) {
         let wanted = format!("@{word}");
+        let deadline = std::time::Instant::now() + PATIENCE;
         let mut line = String::new();
         while !line.trim_end().ends_with(&wanted) {
-            line.clear();
-            assert_ne!(self.stdout.read_line(&mut line).expect("its stdout"), 0, "it ended without {word}");
+            let left = deadline.saturating_duration_since(std::time::Instant::now());
+            line = self.lines.recv_timeout(left).unwrap_or_else(|why| panic!("no {word}: {why}"));
         }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("a signal");
+    }
+
+    /// Tells it to end, once it waits for that. Of its signals it asks for SIGINT last.
+    pub(crate) fn end(&self, signal: Signal) {
+        let caught = || {
+            let status =
+                std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("its signals");
+            u64::from_str_radix(caught.trim(), 16).expect("a set")
+        };
+        wait_until("SIGINT to be caught", || caught() & (1 << (Signal::SIGINT as i32 - 1)) != 0);
+        self.signal(signal);
     }
 
     pub(crate) fn suspend(&self) {
@@ -133,18 +161,40 @@ fn part() {
     let builder = echo(&variable(NAME)).notify(true).on("sleep", |request: &Message| {
         println!("@sleep");
         let ms = request.body_value().as_u64().unwrap_or_default();
-        std::thread::sleep(std::time::Duration::from_millis(ms));
+        thread::sleep(Duration::from_millis(ms));
         Ok::<_, String>("\"slept\"")
+    });
+    let builder = builder.on("fork", |_| {
+        // SAFETY: the child only sleeps and ends.
+        #[expect(unsafe_code, reason = "fork(2) is what this is about")]
+        match unsafe { nix::unistd::fork() }.map_err(|error| error.to_string())? {
+            nix::unistd::ForkResult::Parent { child } => Ok::<_, String>(child.to_string()),
+            nix::unistd::ForkResult::Child => {
+                thread::sleep(2 * PATIENCE);
+                unsafe { nix::libc::_exit(0) }
+            }
+        }
     });
     let dir = variable(DIR);
     let file = unix(Path::new(&dir), "echo");
     let builder = match part.as_str() {
         "inherit" => builder.inherit().listen(file),
-        "inherit named" => builder.inherit_named("mine"),
+        "inherit named" => {
+            let nowhere = address(&format!("unix:{dir}/nowhere"));
+            let failed = echo("failed").inherit_named("mine").start(&nowhere).map(drop);
+            assert!(matches!(failed, Err(Error::Connect { .. })), "{failed:?}");
+            let failed = echo("failed").inherit_named("mine").inherit_named("no one's").start_alone();
+            let why = failed.expect_err("no such socket").to_string();
+            assert!(why.contains("\"no one's\""), "{why}");
+            builder.inherit_named("mine")
+        }
         _ => builder.listen(file),
     };
     let service = builder.start(&address(&variable(DAEMON))).expect("a service");
     println!("@ready");
     service.run().expect("signals");
     println!("@over");
+    if part == "stay" {
+        thread::sleep(2 * PATIENCE);
+    }
 }

@@ -53,7 +53,7 @@ fn systemd_hands_over_its_socket() {
     assert_eq!(endpoints[0], format!("unix:{}", path.display()));
     assert_eq!(endpoints.len(), 2, "its own, too: {endpoints:?}");
     assert_eq!(ask(&handle.dial("svc").expect("a direct connection"), "svc", "echo", "2"), "2");
-    process.signal(Signal::SIGTERM);
+    process.end(Signal::SIGTERM);
     process.expect("over");
     process.wait();
     assert!(path.exists(), "it is the service manager's");
@@ -73,19 +73,56 @@ fn handing_over(sockets: [UnixListener; 2], names: &str) -> Command {
 
 #[test]
 fn sockets_are_taken_by_their_names() {
+    // One may have no name.
+    for (node_id, names) in [("first", "others:mine"), ("second", ":mine")] {
+        let telexd = Telexd::start();
+        let [mine, others] = ["mine", "others"].map(|name| telexd.dir().join(name));
+        let sockets = [&others, &mine].map(|path| UnixListener::bind(path).expect("a socket"));
+        let mut command = handing_over(sockets, names);
+        command.envs(Part::InheritNamed.environment(&telexd, node_id));
+        // It has failed to start before, which has not used up its socket.
+        let mut process = ServiceProcess::spawn(command);
+        process.expect("ready");
+        let handle = connect(&telexd);
+        let endpoints = handle.resolve(node_id).wait().expect("a node").endpoints;
+        assert_eq!(endpoints, [format!("unix:{}", mine.display())]);
+        assert_eq!(ask(&handle.dial(node_id).expect("a direct connection"), node_id, "echo", "1"), "1");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_process_and_so_does_one_when_the_service_has_ended() {
+    use std::os::unix::process::ExitStatusExt;
+
     let telexd = Telexd::start();
-    let [mine, others] = ["mine", "others"].map(|name| telexd.dir().join(name));
-    let sockets = [&others, &mine].map(|path| UnixListener::bind(path).expect("a socket"));
-    let mut command = handing_over(sockets, "others:mine");
-    command.envs(Part::InheritNamed.environment(&telexd, "svc"));
-    let mut child = command.stdout(std::process::Stdio::null()).spawn().expect("a process");
     let handle = connect(&telexd);
-    wait_until("a service", || handle.resolve("svc").wait().is_ok());
-    let endpoints = handle.resolve("svc").wait().expect("a node").endpoints;
-    assert_eq!(endpoints, [format!("unix:{}", mine.display())]);
-    assert_eq!(ask(&handle.dial("svc").expect("a direct connection"), "svc", "echo", "1"), "1");
-    child.kill().expect("SIGKILL");
-    child.wait().expect("its end");
+    let mut process = Part::Echo.start(&telexd, "svc");
+    let direct = handle.dial("svc").expect("a direct connection");
+    let _long = direct.call("svc", "sleep", "60000", PATIENCE);
+    process.expect("sleep");
+    process.end(Signal::SIGTERM);
+    wait_until("the end of its name", || {
+        handle.resolve("svc").wait().is_ok_and(|node| node.status == "down")
+    });
+    process.end(Signal::SIGINT);
+    assert_eq!(process.wait().signal(), Some(Signal::SIGINT as i32));
+    let mut process = Part::Stay.start(&telexd, "stay");
+    process.end(Signal::SIGINT);
+    process.expect("over");
+    process.end(Signal::SIGTERM);
+    assert_eq!(process.wait().signal(), Some(Signal::SIGTERM as i32));
+}
+
+#[test]
+fn any_time_may_be_given_to_the_end() {
+    let telexd = Telexd::start();
+    let service = echo("svc").listen(unix(telexd.dir(), "svc")).stop_timeout(Duration::MAX);
+    let service = service.start(&daemon(&telexd)).expect("a service");
+    let direct = connect(&telexd).dial("svc").expect("a direct connection");
+    let call = direct.call("svc", "sleep", "300", PATIENCE);
+    direct.ping().wait().expect("a pong");
+    service.stop();
+    call.wait().expect("a reply");
 }
 
 #[test]
@@ -111,7 +148,7 @@ fn the_service_manager_is_told_and_the_end_has_its_order() {
     let waiting = [direct.call("svc", "echo", "5", PATIENCE), handle.call("svc", "echo", "5", PATIENCE)];
     direct.ping().wait().expect("a pong");
     handle.ping().wait().expect("a pong");
-    process.signal(Signal::SIGTERM);
+    process.end(Signal::SIGTERM);
     assert_eq!(told(&manager), "STOPPING=1");
     let down = presence.wait(Some(PATIENCE)).expect("a word");
     assert!(matches!(&down, Some(Presence::Down { reason, .. }) if reason == "unregistered"), "{down:?}");

@@ -45,7 +45,10 @@ impl Client {
     /// The same, for as long as `within` at most.
     pub fn dial_within(&mut self, node_id: &str, within: Duration) -> Result<Client, Error> {
         let began = Instant::now();
-        let resolved = self.call(To::Daemon, "resolve", &ask::node_id(node_id), within)?;
+        let body = ask::node_id(node_id);
+        let (ticket, new) = self
+            .put(within, |session, out| session.request(To::Daemon, "resolve", &body, Some(within), out))?;
+        let resolved = self.answer_within(ticket, new, within)?;
         Client::dial_at(node_id, &resolved, within.saturating_sub(began.elapsed()))
     }
 
@@ -77,7 +80,7 @@ impl Client {
         let dialled = self.dial_within(node_id, timeout / 2);
         let left = || timeout.saturating_sub(began.elapsed());
         match dialled {
-            Ok(mut direct) => direct.call(node_id, message_type, body, left()),
+            Ok(direct) => direct.call_once(node_id, message_type, body, left()),
             Err(error) if is_for_the_daemon(&error) => self.call(node_id, message_type, body, left()),
             Err(error) => Err(error),
         }
@@ -89,15 +92,30 @@ impl Client {
         resolved: &Message,
         within: Duration,
     ) -> Result<Client, Error> {
-        in_turn(node_id, endpoints_of(node_id, resolved)?, within, |address, within| {
-            Client::begin(address, within)
-        })
+        let mut direct = in_turn(node_id, endpoints_of(node_id, resolved)?, within, Client::begin)?;
+        direct.link.lingers = true;
+        Ok(direct)
+    }
+
+    /// Makes the one call that a direct connection is for. A reply says that all has been taken, and beyond `timeout`
+    /// nothing is waited for.
+    pub(in crate::client) fn call_once(
+        mut self,
+        node_id: &str,
+        message_type: &str,
+        body: &str,
+        timeout: Duration,
+    ) -> Result<Message, Error> {
+        self.link.lingers = false;
+        self.call(node_id, message_type, body, timeout)
     }
 
     /// Connects, and asks what answers there.
     fn begin(address: &Address, within: Duration) -> Result<(Client, Message), Error> {
         let deadline = deadline_after(within);
         let mut client = Client::connect_within(address, within)?;
+        // Until it is known to be the service nothing is waited for at its end.
+        (client.link.lingers, client.grace) = (false, Duration::ZERO);
         let (ticket, new) = client
             .put(within, |session, out| session.request(To::Daemon, "whoami", "", Some(within), out))?;
         match client.wait(ticket, new, deadline)? {

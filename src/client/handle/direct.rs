@@ -71,7 +71,7 @@ impl Handle {
         let left = |timeout: Duration| timeout.saturating_sub(began.elapsed());
         let resolved = self.resolved(node_id, timeout)?;
         match Client::dial_at(node_id, &resolved, left(timeout / 2)) {
-            Ok(mut direct) => direct.call(node_id, message_type, body, left(timeout)),
+            Ok(direct) => direct.call_once(node_id, message_type, body, left(timeout)),
             Err(error) if is_for_the_daemon(&error) => {
                 self.call(node_id, message_type, body, left(timeout)).wait()
             }

@@ -1,7 +1,6 @@
 //! Knows the thread that reads, runs handlers and callbacks, and makes a lost connection again.
 //! Never: writes.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Instant;
@@ -21,6 +20,7 @@ use crate::client::handle::writer::WRITE_TIMEOUT;
 use crate::client::lines::Ticket;
 use crate::client::message::Message;
 use crate::client::unique;
+use crate::panics::words_of;
 use crate::wire::json::write_string;
 use crate::wire::message::Category;
 
@@ -99,7 +99,8 @@ fn handle(shared: &Arc<Shared>, message: Message) {
             let Some(answerer) = answerer else { return };
             let run =
                 AssertUnwindSafe(|| (answerer.lock().unwrap_or_else(PoisonError::into_inner))(&message));
-            let answer = catch_unwind(run).unwrap_or_else(|panic| Err(words_of(&*panic)));
+            let answer = catch_unwind(run)
+                .unwrap_or_else(|panic| Err(format!("what should answer panicked: {}", words_of(&*panic))));
             reply(shared, &message, answer);
         }
         Category::Signal if listener.is_some() => {
@@ -120,12 +121,6 @@ fn handle(shared: &Arc<Shared>, message: Message) {
             }
         }
     }
-}
-
-fn words_of(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
-    format!("what should answer panicked: {text}")
 }
 
 /// Replies; if the answer cannot be sent, that is the reply.

@@ -222,11 +222,13 @@ impl Output {
     /// Starts the thread that writes.
     fn start(stream: Stream, unheard: Receiver<Unheard>, tell: Tell) -> io::Result<Output> {
         let (lines, to_write) = channel();
-        let socket = stream.try_clone()?;
+        // If it cannot be started, the thread that reads ends with it.
+        let output = Output { stream, unheard, lines };
+        let socket = output.stream.try_clone()?;
         thread::Builder::new()
             .name("telex-writer".to_owned())
             .spawn(move || write_all(socket, &to_write, &*tell))?;
-        Ok(Output { stream, unheard, lines })
+        Ok(output)
     }
 }
 

@@ -3,7 +3,6 @@
 
 use crate::core::acts::share::Reach;
 use crate::core::gate::{Explained, Gate, Judged, Ruling, Verdict};
-use crate::core::own_line::write_refusal;
 use crate::core::parcel::{Parcel, meant, names_itself};
 use crate::core::refusals::{
     all_miss, bad_address, doubled_field, doubled_id, dropped, no_node, no_request, no_room, no_subscribers,
@@ -20,6 +19,7 @@ use crate::wire::control::Ask;
 use crate::wire::envelope::{Envelope, Field};
 use crate::wire::json::Object;
 use crate::wire::message::{Id, Kind, Message, Refusal, Target};
+use crate::wire::refuse::write_refusal;
 use crate::wire::rewrite::read_rewritten;
 
 /// Where a message would go.

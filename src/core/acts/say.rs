@@ -8,10 +8,11 @@ use crate::core::after::After;
 use crate::core::event::{Event, Level};
 use crate::core::order::Reason;
 use crate::core::outbox::Class;
-use crate::core::own_line::{AskedBy, write_error, write_refusal, write_reply, write_signal};
+use crate::core::own_line::{AskedBy, write_error, write_reply, write_signal};
 use crate::core::{Core, SessionKey};
 use crate::wire::json::Object;
 use crate::wire::message::{Id, Refusal};
+use crate::wire::refuse::write_refusal;
 
 /// How often the log tells of a subscriber that misses messages.
 const LAG_LOGGED_EVERY: Duration = Duration::from_secs(60);
