@@ -2,6 +2,7 @@
 //! Never: which lines wait for an answer; sockets, clocks, randomness.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -10,9 +11,9 @@ use crate::client::fault::Fault;
 use crate::client::message::Message;
 use crate::client::unsendable::Unsendable;
 use crate::limits::{ADDED_BYTES_MAX, Limits, MAX_LINE_BYTES_MAX, TIMEOUT_MS_MAX};
-use crate::wire::envelope::{Broken, Envelope, Field};
+use crate::wire::envelope::check_value;
 use crate::wire::frame::{Deframer, Frame};
-use crate::wire::json::Object;
+use crate::wire::json::{Object, write_integer, write_on_one_line, write_string};
 use crate::wire::message::{Category, Id};
 
 /// The longest line that a client takes, in bytes: the longest that a daemon sends, however it is
@@ -79,28 +80,48 @@ impl Ticket {
     }
 }
 
-/// The lines that one client writes.
+/// A request that has its line and its number, and is to be sent.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) number: u64,
+    pub(super) line: Vec<u8>,
+    pub(super) timeout: Duration,
+    pub(super) is_to_daemon: bool,
+}
+
+/// The lines that one client writes. It is shared by its threads: what a line costs is spent outside of their locks.
 #[derive(Debug)]
 pub(super) struct Outgoing {
+    /// What its ids begin with: a prefix and a hyphen; and the same as JSON, with the quote in front of it.
     prefix: String,
-    last: u64,
+    quoted_prefix: Vec<u8>,
+    last: AtomicU64,
     /// The longest line in bytes, without its LF.
-    pub(super) max_line_bytes: usize,
+    pub(super) max_line_bytes: AtomicUsize,
 }
 
 impl Outgoing {
-    pub(super) fn new(prefix: String) -> Outgoing {
-        Outgoing { prefix, last: 0, max_line_bytes: Limits::default().max_line_bytes }
+    pub(super) fn new(mut prefix: String) -> Outgoing {
+        prefix.push('-');
+        let mut quoted_prefix = Vec::new();
+        write_string(&mut quoted_prefix, &prefix);
+        quoted_prefix.pop();
+        Outgoing {
+            prefix,
+            quoted_prefix,
+            last: AtomicU64::new(0),
+            max_line_bytes: AtomicUsize::new(Limits::default().max_line_bytes),
+        }
     }
 
     /// Appends a signal. An error leaves `out` as it was; so it does below.
-    pub(super) fn signal(&mut self, to: To<'_>, body: &str, out: &mut Vec<u8>) -> Result<Ticket, Unsendable> {
+    pub(super) fn signal(&self, to: To<'_>, body: &str, out: &mut Vec<u8>) -> Result<Ticket, Unsendable> {
         self.write(&Head::new("signal", to), body, out)
     }
 
     /// Appends a signal to a topic that the daemon answers when all have it.
     pub(super) fn publish_for_receipt(
-        &mut self,
+        &self,
         topic: &str,
         body: &str,
         out: &mut Vec<u8>,
@@ -108,9 +129,23 @@ impl Outgoing {
         self.write(&Head { receipt: true, ..Head::new("signal", To::Topic(topic)) }, body, out)
     }
 
+    /// A request with a line of its own.
+    pub(super) fn draft(
+        &self,
+        to: To<'_>,
+        message_type: &str,
+        body: &str,
+        timeout: Duration,
+    ) -> Result<Draft, Unsendable> {
+        // About what stands around them; more does no harm.
+        let mut line = Vec::with_capacity(body.len() + message_type.len() + 128);
+        let number = self.request(to, message_type, body, Some(timeout), &mut line)?.number();
+        Ok(Draft { number, line, timeout, is_to_daemon: to == To::Daemon })
+    }
+
     /// Appends a request.
     pub(super) fn request(
-        &mut self,
+        &self,
         to: To<'_>,
         message_type: &str,
         body: &str,
@@ -125,7 +160,7 @@ impl Outgoing {
 
     /// Appends the reply to `request`, of any body.
     pub(super) fn reply(
-        &mut self,
+        &self,
         request: &Message,
         body: &str,
         out: &mut Vec<u8>,
@@ -140,13 +175,19 @@ impl Outgoing {
     /// The line that `message` answers, or tells the fate of; `None` if it is about none.
     pub(super) fn answered(&self, message: &Message) -> Option<Ticket> {
         let id = message.in_reply_to().filter(|id| !id.integer)?;
-        id.text.strip_prefix(self.prefix.as_str())?.strip_prefix('-')?.parse().ok().map(Ticket)
+        id.text.strip_prefix(self.prefix.as_str())?.parse().ok().map(Ticket)
     }
 
-    fn write(&mut self, head: &Head<'_>, body: &str, out: &mut Vec<u8>) -> Result<Ticket, Unsendable> {
-        let number = self.last + 1;
-        write_line(&format!("{}-{number}", self.prefix), head, body, self.max_line_bytes, out)?;
-        self.last = number;
+    fn write(&self, head: &Head<'_>, body: &str, out: &mut Vec<u8>) -> Result<Ticket, Unsendable> {
+        let body = checked(body)?;
+        // One that is too long leaves a gap.
+        let number = self.last.fetch_add(1, Relaxed) + 1;
+        let write_id = |out: &mut Vec<u8>| {
+            out.extend_from_slice(&self.quoted_prefix);
+            write_integer(out, number);
+            out.push(b'"');
+        };
+        write_line(write_id, head, body, self.max_line_bytes.load(Relaxed), out)?;
         Ok(Ticket(number))
     }
 }
@@ -180,10 +221,11 @@ pub(crate) fn direct_reply(
 ) -> Result<Vec<u8>, Unsendable> {
     let id = request.id().ok_or(Unsendable::NotAnswerable)?;
     let whole = reply_body(&id, body)?;
+    let whole = checked(&whole)?;
     let message_type = format!("{}_reply", request.message_type());
     let head = Head { from: Some(from), ..Head::new(&message_type, To::Daemon) };
     let mut line = Vec::new();
-    write_line(message_id, &head, &whole, most, &mut line)?;
+    write_line(|out| write_string(out, message_id), &head, whole, most, &mut line)?;
     Ok(line)
 }
 
@@ -220,9 +262,10 @@ fn reply_body(id: &Id<'_>, answer: &str) -> Result<String, Unsendable> {
     Ok(String::from_utf8_lossy(&whole).into_owned())
 }
 
-/// Appends a line of at most `most` bytes, its LF not counted. An error leaves `out` as it was.
+/// Appends a line of at most `most` bytes, its LF not counted, with a body that has been checked. An error leaves
+/// `out` as it was.
 fn write_line(
-    message_id: &str,
+    write_id: impl FnOnce(&mut Vec<u8>),
     head: &Head<'_>,
     body: &str,
     most: usize,
@@ -230,7 +273,7 @@ fn write_line(
 ) -> Result<(), Unsendable> {
     let start = out.len();
     let mut object = Object::begin(out);
-    object.string("message_id", message_id);
+    write_id(object.key("message_id"));
     object.string("message_type", head.message_type);
     if let Some(from) = head.from {
         object.string("from", from);
@@ -248,22 +291,14 @@ fn write_line(
     if head.receipt {
         object.boolean("receipt", true);
     }
-    let body = trimmed(body);
     if !body.is_empty() {
-        object.raw("body", body.as_bytes());
+        write_on_one_line(object.key("body"), body);
     }
     object.end();
-    let checked = match out.len() - start {
-        bytes if bytes > most => Err(Unsendable::LineTooLong { bytes, most }),
-        _ => check(&out[start..], body),
-    };
-    if checked.is_err() {
+    let bytes = out.len() - start;
+    if bytes > most {
         out.truncate(start);
-        return checked;
-    }
-    // In valid JSON these stand between tokens alone.
-    for byte in out[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')) {
-        *byte = b' ';
+        return Err(Unsendable::LineTooLong { bytes, most });
     }
     out.push(b'\n');
     Ok(())
@@ -296,15 +331,14 @@ impl Incoming {
     }
 }
 
-/// Checks a line as the daemon will, and that all of `body`, its last member, is one value: text such as
+/// A body without the space around it. If there is any, it is one value that the daemon will take: text such as
 /// `1,"to":"x"` must not get members into the envelope.
-fn check(line: &[u8], body: &str) -> Result<(), Unsendable> {
-    let before = line.len() - body.len() - 1;
-    match Envelope::scan(line) {
-        Ok(envelope) if envelope.raw(Field::Body).unwrap_or_default() == body => Ok(()),
-        Ok(_) | Err(Broken::NotAnObject) => Err(Unsendable::bad_body(body, 1)),
-        Err(Broken::BadJson { column }) => Err(Unsendable::bad_body(body, column.saturating_sub(before))),
+fn checked(body: &str) -> Result<&str, Unsendable> {
+    let body = trimmed(body);
+    if !body.is_empty() {
+        check_value(body, 1).map_err(|column| Unsendable::bad_body(body, column))?;
     }
+    Ok(body)
 }
 
 /// Without the white space of JSON around it.

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::client::message::Message;
 use crate::wire::code::Code;
+use crate::wire::json::clearly_lacks;
 use crate::wire::message::Category;
 
 /// An error that the daemon or a node told. `Display` is its sentence, with the code behind it in brackets.
@@ -35,6 +36,11 @@ impl Refused {
     /// # Ok::<(), telex::client::Fault>(())
     /// ```
     pub fn check(message: Message) -> Result<Message, Box<Refused>> {
+        if message.category() != Category::Error
+            && message.body().is_none_or(|body| clearly_lacks(body, "error"))
+        {
+            return Ok(message);
+        }
         let fields: BTreeMap<String, &RawValue> =
             message.body().and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
         let field = |name| fields.get(name).map(|raw| raw.get()).filter(|raw| *raw != "null");

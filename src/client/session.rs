@@ -2,6 +2,7 @@
 //! Never: sockets, clocks, randomness.
 
 use std::collections::HashSet;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use crate::client::fault::Fault;
@@ -98,13 +99,13 @@ impl Session {
     /// The longest line, in bytes without its LF, that is written: 1 MiB, unless
     /// [`set_max_line_bytes`](Session::set_max_line_bytes) has said otherwise.
     pub fn max_line_bytes(&self) -> usize {
-        self.outgoing.max_line_bytes
+        self.outgoing.max_line_bytes.load(Relaxed)
     }
 
     /// Sets the longest line, in bytes without its LF, that is written. What the daemon takes is
     /// `daemon.limits.max_line_bytes` in its answer to `whoami`.
     pub fn set_max_line_bytes(&mut self, bytes: usize) {
-        self.outgoing.max_line_bytes = bytes;
+        self.outgoing.max_line_bytes.store(bytes, Relaxed);
     }
 
     /// Appends a signal to `out`. An error leaves `out` as it was.

@@ -292,6 +292,16 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// Makes sure that `text` is one JSON value that a line may have with `depth` objects and arrays around it. The error
+/// is the column of the first byte at fault, from 1 on.
+pub(crate) fn check_value(text: &str, depth: usize) -> Result<(), usize> {
+    let mut cursor = Cursor::new(text.as_bytes());
+    match cursor.value(depth) {
+        Ok(()) if cursor.at == text.len() => Ok(()),
+        _ => Err(cursor.at + 1),
+    }
+}
+
 /// Whether one valid JSON value nests at most `levels` deep.
 pub fn nests_within(value: &str, levels: usize) -> bool {
     let mut cursor = Cursor::new(value.as_bytes());

@@ -35,8 +35,8 @@ impl<'a> Object<'a> {
 
     /// A member with a number for its value.
     pub fn number(&mut self, key: &str, value: impl itoa::Integer) -> &mut Self {
-        let mut digits = itoa::Buffer::new();
-        self.raw(key, digits.format(value).as_bytes())
+        write_integer(self.key(key), value);
+        self
     }
 
     /// A member with seconds for its value, to the microsecond.
@@ -130,9 +130,30 @@ pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// Appends an integer.
+pub fn write_integer(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Whether it can be seen at a glance that the object `json`, which is valid, has no member `name` or a null one: there is
+/// no backslash in it, and the quoted name stands nowhere but before a null. False says nothing.
+pub fn clearly_lacks(json: &str, name: &str) -> bool {
+    let bytes = json.as_bytes();
+    let says_nothing = |at: usize| {
+        let is_quoted = at > 0 && bytes[at - 1] == b'"' && bytes[at + name.len()..].starts_with(b"\"");
+        !is_quoted || bytes[at + name.len()..].starts_with(b"\":null")
+    };
+    memchr::memchr(b'\\', bytes).is_none() && memchr::memmem::find_iter(bytes, name).all(says_nothing)
+}
+
 /// Appends JSON that may stand on several lines as one: a line end in valid JSON is only space.
 pub fn write_on_one_line(out: &mut Vec<u8>, json: &str) {
-    out.extend(json.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+    let start = out.len();
+    out.extend_from_slice(json.as_bytes());
+    // Most have none.
+    if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
+        out[start..].iter_mut().filter(|byte| matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
+    }
 }
 
 /// Appends a duration as a number of seconds: `60`, `0.5`, to the microsecond.
@@ -159,6 +180,23 @@ pub fn unescape(token: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn what_lacks_a_member_at_a_glance() {
+        let lacks = |json| clearly_lacks(json, "error");
+        for json in [
+            "{}",
+            r#"{"error":null}"#,
+            r#"{"a":[{"error":null}],"error":null}"#,
+            r#"{"errors":1,"terror":2}"#,
+        ] {
+            assert!(lacks(json), "{json}");
+        }
+        let others = [r#"{"error":"x"}"#, r#"{"error": null}"#, r#"{"a":"error"}"#, r#"{"\u0065rror":1}"#];
+        for json in others.into_iter().chain([r#"{"error":null,"error":1}"#, r#"{"a":{"error":0}}"#]) {
+            assert!(!lacks(json), "{json}");
+        }
+    }
 
     #[test]
     fn strings_are_read_back_as_they_were() {

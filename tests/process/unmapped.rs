@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -105,7 +106,8 @@ impl Relay {
         command.arg(format!("UNIX-CONNECT:{}", address.trim_start_matches("unix:")));
         // It complains of clients that do not wait for their answers.
         let process = command.stderr(Stdio::null()).spawn().expect("setpriv");
-        wait_until("a relay", || socket.exists());
+        // It is there before it can be connected to.
+        wait_until("a relay", || UnixStream::connect(&socket).is_ok());
         Relay { process, dir }
     }
 

@@ -1,7 +1,7 @@
 //! Sockets that the service manager hands over, what it is told, and the order of the steps at the end.
 
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -42,8 +42,8 @@ fn systemd_hands_over_its_socket() {
     }
     command.arg(own).args(arguments);
     let mut process = ServiceProcess::start(command);
-    wait_until("a socket", || path.exists());
-    // The first connection starts it.
+    // The first connection starts it; the socket file is there before it can be connected to.
+    wait_until("a socket", || UnixStream::connect(&path).is_ok());
     let mut client = Client::connect(&format!("unix:{}", path.display()));
     client.send(&json!({"message_type": "echo", "body": 1}));
     process.expect("ready");

@@ -43,7 +43,7 @@ pub(super) enum Waiter {
 /// A request.
 pub(super) struct Request {
     /// Kept, since it is sent again if the daemon had no room for it.
-    line: Box<[u8]>,
+    line: Vec<u8>,
     waiter: Waiter,
     /// How long it is waited for, and until when that is.
     patience: Duration,
@@ -55,9 +55,9 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn new(line: &[u8], waiter: Waiter, patience: Duration, now: Instant) -> Request {
+    pub(super) fn new(line: Vec<u8>, waiter: Waiter, patience: Duration, now: Instant) -> Request {
         let until = after(now, patience);
-        Request { line: line.into(), waiter, patience, until, at: None, is_to_daemon: false }
+        Request { line, waiter, patience, until, at: None, is_to_daemon: false }
     }
 
     pub(super) fn for_daemon(mut self, is_to_daemon: bool) -> Request {

@@ -95,7 +95,7 @@ fn close(shared: &Shared) {
     let mut state = shared.lock();
     state.closing.get_or_insert(until);
     shared.wake_writer(&mut state);
-    shared.changed.notify_all();
+    shared.tell_change(&state);
     // Of what is to come the reader would keep itself waiting.
     while !shared.is_on_reader()
         && !state.is_flushed
@@ -414,7 +414,11 @@ impl Handle {
     ) -> Answer<T> {
         let slot = Slot::new();
         let waiter = Waiter::One(Arc::clone(&slot), note);
-        let asked = self.locked(|state, now| state.request(to, message_type, body, timeout, waiter, now));
+        let draft = self.shared().lines.draft(to, message_type, body, timeout);
+        let asked = self.locked(|state, now| {
+            state.check(to)?;
+            Ok(state.take(draft?, waiter, now))
+        });
         self.answer(asked, slot, read)
     }
 

@@ -11,6 +11,7 @@ use crate::client::handle::slot::Job;
 use crate::client::kept::KEPT_BYTES_MAX;
 use crate::client::lines::Incoming;
 use crate::client::message::Message;
+use crate::client::refused::Refused;
 
 const READ_BYTES: usize = 64 << 10;
 /// How often a wait in a handler looks up from reading: what it waits for may also end without a line.
@@ -35,7 +36,7 @@ pub(super) struct Intake {
     /// Whether all has been read that will ever come over this connection.
     pub(super) is_ended: bool,
     /// The last message, if it was an error of the daemon's about nothing that was sent.
-    pub(super) farewell: Option<Message>,
+    pub(super) farewell: Option<Box<Refused>>,
 }
 
 impl Intake {

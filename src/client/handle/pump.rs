@@ -13,7 +13,7 @@ use crate::client::handle::queue::{Queue, Taken};
 use crate::client::handle::shared::Shared;
 use crate::client::handle::slot::{Outcome, Slot};
 use crate::client::handle::state::{Phase, State};
-use crate::client::lines::Ticket;
+use crate::client::lines::{Outgoing, Ticket};
 use crate::client::message::Message;
 use crate::client::refused::Refused;
 use crate::client::unsendable::Unsendable;
@@ -27,9 +27,28 @@ const TURN: Duration = Duration::from_millis(5);
 #[derive(Default)]
 struct Found {
     answers: Vec<(u64, Request, Reply)>,
-    of_many: Vec<(u64, Arc<Queue<Outcome>>, Message)>,
+    of_many: Vec<(u64, Arc<Queue<Outcome>>, Reply)>,
     tasks: Vec<Message>,
     ended: Ended,
+}
+
+/// A message that has come, as far as it can be told without the lock that all callers need.
+struct Heard {
+    category: Category,
+    /// The line of this client that it is about.
+    ticket: Option<Ticket>,
+    /// Of an `error` line and of what is about a line, whether it tells an error.
+    what: Reply,
+}
+
+impl Heard {
+    fn new(lines: &Outgoing, message: Message) -> Heard {
+        let category = message.category();
+        let may_be_about = matches!(category, Category::Reply | Category::Error);
+        let ticket = if may_be_about { lines.answered(&message) } else { None };
+        let is_checked = ticket.is_some() || category == Category::Error;
+        Heard { category, ticket, what: if is_checked { Refused::check(message) } else { Ok(message) } }
+    }
 }
 
 /// Reads once, fills in the answers that have come and keeps all else. The error is the end of the connection;
@@ -56,12 +75,16 @@ pub(super) fn take_in(
     let mut found = Found::default();
     let mut fault = None;
     {
+        let arrivals: Vec<_> = arrivals
+            .into_iter()
+            .map(|arrival| arrival.map(|message| Heard::new(&shared.lines, message)))
+            .collect();
         let now = shared.now();
         let mut state = shared.lock();
         let is_restoring = matches!(state.phase, Phase::Restoring(_));
         for arrival in arrivals {
             match arrival {
-                Ok(message) => sort(&mut state, intake, message, &mut found, now),
+                Ok(heard) => sort(&mut state, intake, heard, &mut found, now),
                 // It is skipped, and the next line is none the worse for it.
                 Err(Fault::LineTooLong) => {}
                 Err(other) => {
@@ -72,7 +95,7 @@ pub(super) fn take_in(
         }
         if is_restoring {
             shared.wake_writer(&mut state);
-            shared.changed.notify_all();
+            shared.tell_change(&state);
         }
     }
     settle(shared, intake, found);
@@ -87,39 +110,37 @@ pub(super) fn take_in(
 }
 
 pub(super) fn farewell(intake: &Intake) -> Option<Box<Refused>> {
-    Refused::check(intake.farewell.clone()?).err()
+    intake.farewell.clone()
 }
 
-fn sort(state: &mut State, intake: &mut Intake, message: Message, found: &mut Found, now: Instant) {
+fn sort(state: &mut State, intake: &mut Intake, heard: Heard, found: &mut Found, now: Instant) {
     intake.farewell = None;
-    let category = message.category();
-    if matches!(category, Category::Reply | Category::Error)
-        && let Some(Ticket(number)) = state.lines.answered(&message)
-    {
+    let Heard { category, ticket, what } = heard;
+    if let Some(Ticket(number)) = ticket {
         match state.book.answered(number) {
-            Answered::One(number, request) => return answer(state, number, request, message, found, now),
-            Answered::OneOfMany(queue) => return found.of_many.push((number, queue, message)),
+            Answered::One(number, request) => return answer(state, number, request, what, found, now),
+            Answered::OneOfMany(queue) => return found.of_many.push((number, queue, what)),
             // Another instance has answered before, or the request was given up.
             Answered::Nothing if category == Category::Reply => return,
             Answered::Nothing => {}
         }
     }
-    if category == Category::Error {
-        if message.from().is_none() && message.in_reply_to().is_none() {
-            intake.farewell = Some(message.clone());
-        }
-        let ticket = state.lines.answered(&message);
-        if let Err(why) = Refused::check(message) {
+    match what {
+        Err(why) => {
+            if why.by_daemon() && why.message().in_reply_to().is_none() {
+                intake.farewell = Some(why.clone());
+            }
             state.tell(|| Change::Undelivered { ticket, why: why.clone() });
         }
-        return;
-    }
-    if let Phase::Restoring(restoring) = &mut state.phase {
-        restoring.has_heard |= message.from().is_some();
-    }
-    let has_answerer = message.is_request() && state.answerers.contains_key(message.message_type());
-    if has_answerer || !state.holdings.deliver(&message) {
-        found.tasks.push(message);
+        Ok(message) => {
+            if let Phase::Restoring(restoring) = &mut state.phase {
+                restoring.has_heard |= message.from().is_some();
+            }
+            let has_answerer = message.is_request() && state.answerers.contains_key(message.message_type());
+            if has_answerer || !state.holdings.deliver(&message) {
+                found.tasks.push(message);
+            }
+        }
     }
 }
 
@@ -128,11 +149,10 @@ fn answer(
     state: &mut State,
     number: u64,
     mut request: Request,
-    message: Message,
+    reply: Reply,
     found: &mut Found,
     now: Instant,
 ) {
-    let reply = Refused::check(message);
     if let Waiter::Restoring(again) = request.waiter() {
         return found.ended.extend(state.restored(again, reply, now));
     }
@@ -167,9 +187,10 @@ fn settle(shared: &Shared, intake: &mut Intake, found: Found) {
             }
         }
     }
-    for (number, queue, message) in found.of_many {
+    for (number, queue, answer) in found.of_many {
+        let message = answer.as_ref().unwrap_or_else(|why| why.message());
         let bytes = message.line().len();
-        match Refused::check(message) {
+        match answer {
             // The daemon's own word is that no more comes.
             Err(why) if why.by_daemon() => {
                 let request = shared.lock().book.end(number);

@@ -167,8 +167,8 @@ fn lose(shared: &Shared, error: Error) -> Vec<Job> {
     state.phase = phase;
     let ended = state.lose(error);
     shared.wake_writer(&mut state);
+    shared.tell_change(&state);
     drop(state);
-    shared.changed.notify_all();
     end_all(ended)
 }
 
@@ -230,8 +230,8 @@ fn end(shared: &Shared) -> Vec<Job> {
     let answerers = std::mem::take(&mut state.answerers);
     let listener = state.listener.take();
     shared.wake_writer(&mut state);
+    shared.tell_change(&state);
     drop(state);
-    shared.changed.notify_all();
     drop((answerers, listener));
     inboxes.iter().filter_map(Weak::upgrade).for_each(|inbox| inbox.end());
     changes.iter().filter_map(Weak::upgrade).for_each(|changes| changes.end());

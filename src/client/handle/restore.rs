@@ -27,12 +27,11 @@ impl State {
         let Phase::Restoring(restoring) = &mut self.phase else { return };
         restoring.left += 1;
         let patience = restoring.until.saturating_duration_since(now);
-        let mut line = Vec::new();
-        match self.lines.request(To::Daemon, what, body, Some(patience), &mut line) {
-            Ok(ticket) => {
-                let request = Request::new(&line, Waiter::Restoring(again), patience, now);
-                self.book.put_open(ticket.number(), request);
-                self.setup.append(&mut line);
+        match self.lines.draft(To::Daemon, what, body, patience) {
+            Ok(draft) => {
+                self.setup.extend_from_slice(&draft.line);
+                let request = Request::new(draft.line, Waiter::Restoring(again), patience, now);
+                self.book.put_open(draft.number, request);
             }
             // What was taken once is no longer taken.
             Err(_) => self.break_off(),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use crate::client::handle::intake::Intake;
 use crate::client::handle::options::Options;
 use crate::client::handle::state::{Phase, State};
+use crate::client::lines::Outgoing;
 
 /// How long the last handle waits until all has been written.
 pub(super) const LINGER: Duration = Duration::from_secs(2);
@@ -22,11 +23,13 @@ pub(super) struct Shared {
     /// For the writer: there is something to do.
     to_write: Condvar,
     /// For all others: there is room, or where the handle stands has changed.
-    pub(super) changed: Condvar,
+    changed: Condvar,
     /// The reader's alone.
     pub(super) intake: Mutex<Intake>,
     pub(super) reader: OnceLock<ThreadId>,
     pub(super) options: Arc<Options>,
+    /// The lines that are written, for what can be done of them without the lock.
+    pub(super) lines: Arc<Outgoing>,
     clock: Clock,
     /// The process that made it: a fork takes neither of the threads along.
     process: u32,
@@ -37,6 +40,7 @@ impl Shared {
     pub(super) fn new(state: State, clock: Clock) -> Shared {
         Shared {
             options: Arc::clone(&state.options),
+            lines: Arc::clone(&state.lines),
             state: Mutex::new(state),
             to_write: Condvar::new(),
             changed: Condvar::new(),
@@ -92,9 +96,19 @@ impl Shared {
         state
     }
 
+    /// Wakes those that wait for a change, if there are any: to wake none costs a system call, too.
+    pub(super) fn tell_change(&self, state: &State) {
+        if state.waits_for_change > 0 {
+            self.changed.notify_all();
+        }
+    }
+
     /// Waits until something has changed, or then.
-    pub(super) fn wait_for_change<'a>(&self, state: Locked<'a>, until: Option<Instant>) -> Locked<'a> {
-        state.wait(&self.changed, until)
+    pub(super) fn wait_for_change<'a>(&self, mut state: Locked<'a>, until: Option<Instant>) -> Locked<'a> {
+        state.waits_for_change += 1;
+        let mut state = state.wait(&self.changed, until);
+        state.waits_for_change -= 1;
+        state
     }
 }
 

@@ -2,6 +2,7 @@
 //! Never: sockets as such, clocks, threads, randomness.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use crate::client::handle::options::Options;
 use crate::client::handle::output::Output;
 use crate::client::handle::queue::Queue;
 use crate::client::handle::slot::Slot;
-use crate::client::lines::{Outgoing, To};
+use crate::client::lines::{Draft, Outgoing, To};
 use crate::client::message::Message;
 use crate::client::refused::Refused;
 use crate::limits::Limits;
@@ -55,7 +56,7 @@ pub(super) struct State {
     pub(super) options: Arc<Options>,
     pub(super) phase: Phase,
     pub(super) stream: Option<Arc<Stream>>,
-    pub(super) lines: Outgoing,
+    pub(super) lines: Arc<Outgoing>,
     pub(super) book: Book,
     pub(super) output: Output,
     /// What is written while the connection is restored.
@@ -65,6 +66,8 @@ pub(super) struct State {
     /// Whether a write has failed; the reader will find the end, and says so.
     pub(super) is_broken: bool,
     pub(super) writer_sleeps: bool,
+    /// How many threads wait until something has changed.
+    pub(super) waits_for_change: usize,
     /// Until when the end is put off for what is to be written, once it has been decided on.
     pub(super) closing: Option<Instant>,
     /// Whether all is written that will be.
@@ -84,7 +87,7 @@ impl State {
         State {
             phase: if stream.is_some() { Phase::Up } else { Phase::Away },
             stream: stream.map(Arc::new),
-            lines: Outgoing::new(prefix),
+            lines: Arc::new(Outgoing::new(prefix)),
             book: Book::new(Limits::default().max_requests),
             output: Output::new(options.output_bytes_max),
             options: Arc::new(options),
@@ -92,6 +95,7 @@ impl State {
             is_writing: false,
             is_broken: false,
             writer_sleeps: false,
+            waits_for_change: 0,
             closing: None,
             is_flushed: false,
             holdings: Holdings::default(),
@@ -139,17 +143,21 @@ impl State {
         waiter: Waiter,
         now: Instant,
     ) -> Result<u64, Error> {
+        let draft = self.lines.draft(to, message_type, body, timeout)?;
+        Ok(self.take(draft, waiter, now))
+    }
+
+    /// Takes a request that may be sent. Gives the number of its line.
+    pub(super) fn take(&mut self, draft: Draft, waiter: Waiter, now: Instant) -> u64 {
         // Answers that are collected end with the time itself.
         let patience = match waiter {
-            Waiter::Many(_) => timeout,
-            _ => timeout.saturating_add(GRACE),
+            Waiter::Many(_) => draft.timeout,
+            _ => draft.timeout.saturating_add(GRACE),
         };
-        let mut line = Vec::with_capacity(body.len() + message_type.len() + 96);
-        let ticket = self.lines.request(to, message_type, body, Some(timeout), &mut line)?;
-        let request = Request::new(&line, waiter, patience, now).for_daemon(to == To::Daemon);
-        self.book.put(ticket.number(), request);
+        let request = Request::new(draft.line, waiter, patience, now).for_daemon(draft.is_to_daemon);
+        self.book.put(draft.number, request);
         self.release();
-        Ok(ticket.number())
+        draft.number
     }
 
     /// Asks the daemon to end something that was held, which has ended if it cannot be asked.
@@ -252,7 +260,7 @@ impl State {
         let limits = &whoami.body_value()["daemon"]["limits"];
         let number = |key: &str| limits[key].as_u64().and_then(|number| usize::try_from(number).ok());
         if let Some(bytes) = number("max_line_bytes") {
-            self.lines.max_line_bytes = bytes;
+            self.lines.max_line_bytes.store(bytes, Relaxed);
         }
         if let Some(requests) = number("max_requests") {
             self.book.set_bound(requests);

@@ -40,7 +40,7 @@ pub(super) fn run(shared: &Arc<Shared>) {
         let can_write = matches!(state.phase, Phase::Up | Phase::Restoring(_));
         if !can_write && state.is_writing {
             hand.give_back(&mut state);
-            shared.changed.notify_all();
+            shared.tell_change(&state);
         }
         if matches!(state.phase, Phase::Ended(_)) {
             return;
@@ -111,7 +111,7 @@ fn write<'a>(shared: &'a Shared, state: Locked<'a>, hand: &mut Hand) -> Locked<'
     match written {
         Ok(length) => {
             hand.wrote(length, &mut state);
-            shared.changed.notify_all();
+            shared.tell_change(&state);
         }
         Err(error) => match error.kind() {
             ErrorKind::Interrupted | ErrorKind::WouldBlock | ErrorKind::TimedOut => {}
@@ -131,7 +131,7 @@ fn end_if_due(shared: &Shared, state: &mut State, now: Instant) {
     if matches!(state.phase, Phase::Away) {
         // There is nothing to write to, and the reader will see that it is to end.
         state.is_flushed = true;
-        shared.changed.notify_all();
+        shared.tell_change(state);
         return;
     }
     let is_late = closing <= now;
@@ -147,7 +147,7 @@ fn end_if_due(shared: &Shared, state: &mut State, now: Instant) {
         }
         state.is_broken = is_late || state.is_flushed;
     }
-    shared.changed.notify_all();
+    shared.tell_change(state);
 }
 
 /// Ends requests whose time is over. Callbacks get a thread of their own: they may wait, and the reader may
