@@ -10,6 +10,8 @@ mod command;
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "verbs/configure.rs"]
+mod configure;
 #[path = "verbs/look.rs"]
 mod look;
 #[path = "verbs/serve.rs"]

@@ -53,6 +53,8 @@ const FEATURE_ROOMS: &[&str] = &["profile"];
 /// Which rooms may use which foreign crate. `bin` is the command line of both programs.
 const KEYS: &[(&str, &[&str])] = &[
     ("clap", &["bin"]),
+    ("clap_complete", &["bin"]),
+    ("clap_mangen", &["bin"]),
     ("hashbrown", &["core"]),
     ("itoa", &["wire", "core"]),
     ("lexopt", &["config"]),
@@ -60,6 +62,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("memchr", &["name", "wire", "core"]),
     ("mio", &["net"]),
     ("nix", &["listen", "net", "plugin", "service", "sys", "bin"]),
+    ("pulldown_cmark", &["bin"]),
     ("sd_notify", &["listen", "service", "sys"]),
     ("serde", &["config", "bin"]),
     ("serde_json", &["wire", "client", "node", "config", "bin"]),
@@ -70,6 +73,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("telex_plugin", &["plugin"]),
     ("terminal_size", &["bin"]),
     ("toml", &["config", "profile", "toml_file"]),
+    ("toml_edit", &["bin"]),
     ("unicode_width", &["bin"]),
     ("wide", &["wire"]),
 ];

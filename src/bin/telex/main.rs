@@ -4,16 +4,20 @@
 
 mod answer;
 mod body;
+mod caret;
 mod command;
 mod context;
+mod document;
 mod exit;
 mod format;
 mod hear;
 mod notice;
 mod output;
+mod own_file;
 mod process;
 mod sending;
 mod serving;
+mod setting;
 mod stream;
 mod table;
 mod verb;

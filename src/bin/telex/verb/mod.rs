@@ -57,6 +57,10 @@ verbs! {
     log => Log,
     log_level => LogLevel,
     config => Config,
+    profile => Profile,
+    parent => Parent,
+    showconfig => Showconfig,
+    run => Run,
     ping => Ping,
     black_hole => BlackHole,
 }
