@@ -10,6 +10,8 @@ mod command;
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "verbs/complete.rs"]
+mod complete;
 #[path = "verbs/configure.rs"]
 mod configure;
 #[path = "verbs/look.rs"]

@@ -25,7 +25,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::context::{Context, Form};
 use crate::exit::{Exit, codes};
@@ -54,6 +54,11 @@ struct Cli {
     verb: Verb,
 }
 
+/// The table of arguments, from which help, completions and man pages are made.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command()
+}
+
 fn main() -> ExitCode {
     // A fault in the arguments ends here, with the status 2.
     let Cli { address, quiet, json, table, verb } = Cli::parse();
@@ -76,8 +81,6 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
     use crate::verb::EXAMPLES;
 

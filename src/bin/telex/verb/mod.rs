@@ -61,6 +61,8 @@ verbs! {
     parent => Parent,
     showconfig => Showconfig,
     run => Run,
+    completions => Completions,
+    complete => Complete,
     ping => Ping,
     black_hole => BlackHole,
 }
