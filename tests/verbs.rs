@@ -16,6 +16,8 @@ mod complete;
 mod configure;
 #[path = "verbs/look.rs"]
 mod look;
+#[path = "verbs/man.rs"]
+mod man;
 #[path = "verbs/serve.rs"]
 mod serve;
 #[path = "verbs/talk.rs"]

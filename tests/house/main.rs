@@ -21,7 +21,7 @@ mod source;
 mod types;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use circles::{Use, circles};
@@ -76,6 +76,22 @@ const KEYS: &[(&str, &[&str])] = &[
     ("toml_edit", &["bin"]),
     ("unicode_width", &["bin"]),
     ("wide", &["wire"]),
+];
+
+/// All that a program brings in which wants the client alone.
+const CRATES_OF_THE_CLIENT: &[&str] = &[
+    "bytemuck",
+    "hashbrown",
+    "itoa",
+    "memchr",
+    "safe_arch",
+    "serde_core",
+    "serde_json",
+    "simdutf8",
+    "slotmap",
+    "telexd",
+    "wide",
+    "zmij",
 ];
 
 /// Crates whose rooms are not built yet: nobody has their keys.
@@ -316,6 +332,18 @@ fn every_dependency_has_a_room() {
             "{name}: what core and client need is there without features, the rest is not"
         );
     }
+}
+
+#[test]
+fn the_client_alone_brings_in_few_crates() {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["tree", "--offline", "--quiet", "--package", "telexd", "--no-default-features"]);
+    cargo.args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]).current_dir(root());
+    let told = cargo.output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let told = String::from_utf8(told.stdout).unwrap();
+    let crates: BTreeSet<&str> = told.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(crates.into_iter().collect::<Vec<_>>(), CRATES_OF_THE_CLIENT);
 }
 
 #[test]

@@ -63,6 +63,7 @@ verbs! {
     run => Run,
     completions => Completions,
     complete => Complete,
+    man => Man,
     ping => Ping,
     black_hole => BlackHole,
 }
