@@ -51,6 +51,8 @@ fn bash_completes_verbs_options_and_nodes() {
     let address = &telexd.addresses[0];
     let offered = |line: &str| offered("bash", BASH, address, line);
     assert_eq!(offered("telex resol"), ["resolve"]);
+    assert_eq!(offered("telex compl"), ["completions"]);
+    assert_eq!(offered("telex --vers"), ["--version"]);
     assert_eq!(offered("telex call --gath"), ["--gather"]);
     assert_eq!(offered("telex call web"), ["web\\ 2", "web-1"]);
     assert_eq!(offered("telex wait-for db web-"), ["web-1"]);

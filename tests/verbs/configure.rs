@@ -288,6 +288,21 @@ fn the_daemon_is_started_with_a_profile() {
     };
     assert_eq!((&setting("max_names")["value"], &setting("max_requests")["value"]), (&json!(3), &json!(7)));
     assert!(setting("max_names")["source"].as_str().is_some_and(|source| source.contains("small")));
+    // What a reload puts in force, and what has to wait for a restart.
+    fs::write(&file, "host = 'beta'\n[profile.small]\nmax_names = 4\n").expect("the file");
+    let at = |args: &[&str]| start_with(telex(args).env("TELEX_ADDRESS", &address), "").finish();
+    assert_eq!(at(&["reload"]).code, Some(0));
+    let told = at(&["config"]);
+    let setting = |name: &str| -> Value {
+        let all = told.out.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+        all.into_iter().find(|setting| setting["name"] == name).expect(name)
+    };
+    let (host, names) = (setting("host"), setting("max_names"));
+    assert_eq!((&names["value"], &names["next"], &host["next"]), (&json!(4), &Value::Null, &json!("beta")));
+    assert_eq!((&names["applies"], &host["applies"]), (&json!("now"), &json!("restart")), "{names} {host}");
+    let table = at(&["config", "--table"]).out;
+    let row = table.lines().find(|row| row.starts_with("host ")).expect("a row");
+    assert!(row.contains("restart") && row.ends_with("\"beta\""), "{row}");
     assert_eq!(home.run(&["run", "small", "max_names"]).code, Some(2));
     // The daemon itself tells what is wrong, and its status is this one's.
     let told = home.run(&["run", "large", "--config", config]);

@@ -283,6 +283,8 @@ fn json(value: Option<&Value>) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{Just, Strategy, prop_assert, prop_assert_eq, prop_oneof, proptest};
+
     use super::*;
 
     /// What becomes of a text.
@@ -418,5 +420,75 @@ node_id = 'worker' # last
         let text = format!("{BOM}[global]\r\n# above\r\nservices = []\r\n");
         let new = changed(&text, |document| document.set("a", "services", value("[]")));
         assert_eq!(new, format!("{text}\r\n[profile.a]\r\nservices = []\r\n"));
+    }
+    /// Part of a file: whole lines, comments among them.
+    fn block(lines: &'static [&'static str]) -> impl Strategy<Value = String> {
+        let comment = prop_oneof![Just(""), Just("# c\n"), Just("\n# c\n\n"), Just("  # c\n\n# c\n")];
+        proptest::collection::vec((comment, proptest::sample::select(lines)), 0..4).prop_map(|lines| {
+            let mut seen = Vec::new();
+            let mut text = String::new();
+            for (comment, line) in lines {
+                let key = line.split(['=', ' ']).next();
+                if !seen.contains(&key) {
+                    seen.push(key);
+                    text += &format!("{comment}{line}\n");
+                }
+            }
+            text
+        })
+    }
+
+    const LINES: &[&str] =
+        &["node_id='n'", "services = [\n  'a',\n  # c\n]", "address = [ 'b' ] #c", "parent = 'b'"];
+
+    proptest! {
+        #[test]
+        fn every_edit_does_what_it_says_and_no_more(
+            (global, a, b, tail) in (block(LINES), block(LINES), block(LINES), 0..3_usize),
+            name in proptest::sample::select(&["global", "a", "b", "new"][..]),
+            key in proptest::sample::select(&["node_id", "services", "parent"][..]),
+            act in 0..4,
+        ) {
+            let end = "# end\n".repeat(tail);
+            let text = format!("# head\n[global]\n{global}# g\n\n[profile.a] # a\n{a}\n# b\n[profile.b]\n{b}{end}");
+            let mut document = Document::read(&text).expect(&text);
+            let before = ["global", "a", "b", "new"].map(|name| document.settings(name));
+            match act {
+                0 => document.set(name, key, value("'x'")),
+                1 => document.add(name, "services", value("['x']")),
+                2 => drop(document.remove(name, key)),
+                _ => drop(document.remove_table(name)),
+            }
+            let new = document.text();
+            let read = Document::read(&new).expect(&new);
+            for (of, before) in ["global", "a", "b", "new"].into_iter().zip(before) {
+                let after = read.settings(of);
+                if of != name {
+                    prop_assert_eq!(after, before, "{}\n{}", text, new);
+                    continue;
+                }
+                let find = |settings: &Option<Vec<(String, serde_json::Value)>>, key: &str| {
+                    settings.iter().flatten().find(|(known, _)| known == key).map(|(_, value)| value.clone())
+                };
+                match act {
+                    0 => prop_assert_eq!(find(&after, key), Some("x".into())),
+                    1 => {
+                        let old = find(&before, "services").and_then(|old| Some(old.as_array()?.len())).unwrap_or(0);
+                        let services = find(&after, "services").expect("a list");
+                        prop_assert_eq!(&services[old], "x");
+                    }
+                    2 => prop_assert_eq!(find(&after, key), None),
+                    _ => prop_assert_eq!(after, None),
+                }
+            }
+            // All whole lines of comments are there, but for those inside of what went.
+            let comments = |text: &str| text.lines().filter(|line| line.trim_start().starts_with('#')).count();
+            let inside = match act {
+                0 | 2 if key == "services" => 1,
+                3 => comments(match name { "global" => &global, "a" => &a, "b" => &b, _ => "" }),
+                _ => 0,
+            };
+            prop_assert!(comments(&new) + inside >= comments(&text), "{}\n{}", text, new);
+        }
     }
 }

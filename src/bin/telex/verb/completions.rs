@@ -1,7 +1,7 @@
 //! Knows how a shell completes the command: a script for each, made from the table of arguments.
 //! Never: which nodes there are; the scripts ask `telex complete`.
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Command, ValueEnum};
 use clap_complete::Shell;
 
 use crate::context::Context;
@@ -47,7 +47,7 @@ impl Kind {
             Kind::Fish => (Shell::Fish, FISH),
         };
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut crate::definition(), "telex", &mut script);
+        clap_complete::generate(shell, &mut shown(), "telex", &mut script);
         let script = String::from_utf8_lossy(&script).into_owned();
         match self {
             Kind::Fish => script + nodes,
@@ -57,6 +57,13 @@ impl Kind {
             }
         }
     }
+}
+
+/// The table of arguments without the verbs that are hidden, which the library would offer.
+fn shown() -> Command {
+    let all = crate::definition();
+    let verbs = all.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    Command::new("telex").version("").args(all.get_arguments().cloned()).subcommands(verbs)
 }
 
 /// A name is never split, expanded or run: it is read as a line and quoted. What stands in front of a colon bash takes
