@@ -85,6 +85,29 @@ _telex
 }
 
 #[test]
+fn zsh_completes_verbs_and_options_at_a_terminal() {
+    if !support::needs::programs(&["zsh"]) {
+        return;
+    }
+    let telexd = Telexd::start();
+    let _node = telexd.node("web-1");
+    // What has been typed is there at once, and the rest when it is completed.
+    const ZSH: &str = r#"
+zmodload zsh/zpty
+zpty terminal zsh -f -i
+zpty -w terminal 'PS1=; autoload -Uz compinit; compinit -u -D; source "$SCRIPT"; print is-$((1 + 1))'
+zpty -r terminal out '*is-2*'
+zpty -w -n terminal "${LINE% *}"$'\t'
+zpty -r terminal out "*${LINE##* }*"
+zpty -d terminal
+print found
+"#;
+    for line in ["telex resol ve", "telex call --gath er", "telex call we b-1"] {
+        assert_eq!(offered("zsh", ZSH, &telexd.addresses[0], line), ["found"]);
+    }
+}
+
+#[test]
 fn fish_completes_verbs_options_and_nodes() {
     if !support::needs::programs(&["fish"]) {
         return;

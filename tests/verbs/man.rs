@@ -103,6 +103,11 @@ fn man_shows_them() {
     has(&shown("man5/telexd.toml.5"), "max_names = 64 Node IDs that");
     has(&shown("man8/telexd.8"), "--check Say whether the configuration is right");
     has(&shown("man1/telex.1"), " 5 timeout");
+    has(
+        &shown("man1/telex-call.1"),
+        "SYNOPSIS telex call [OPTIONS] NODE TYPE [BODY] telex call [OPTIONS] --topic TOPIC TYPE",
+    );
+    has(&shown("man1/telex-resolve.1"), "SYNOPSIS telex resolve [OPTIONS] <NODE> DESCRIPTION");
     has(&shown("man1/telex-call.1"), "telex call heating set '{\"c\":21}'");
     has(&shown("man7/telex-protocol.7"), "timeout_ms an integer from");
 }

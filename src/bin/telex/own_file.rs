@@ -178,3 +178,30 @@ fn replace(
     let folder = target.parent().unwrap_or(Path::new("/"));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_another_program_has_changed_meanwhile_is_not_written_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [path, beside] = ["profiles.toml", "new"].map(|name| folder.path().join(name));
+        let file = OwnFile { path: path.clone() };
+        fs::write(&path, "theirs").expect("a file");
+        // Left by one that was killed.
+        fs::write(&beside, "half").expect("a file");
+        let refused = replace(&beside, "ours", None, || Ok(false), &path, &file).expect_err("it has changed");
+        assert!(
+            refused.words.ends_with("another program has just changed it; try again"),
+            "{}",
+            refused.words
+        );
+        assert_eq!(fs::read_to_string(&path).expect("the file"), "theirs");
+        replace(&beside, "ours", None, || Ok(true), &path, &file).expect("it is the same");
+        assert_eq!(fs::read_to_string(&path).expect("the file"), "ours");
+        assert!(!beside.exists());
+    }
+}

@@ -25,7 +25,7 @@ fn page(command: &Command, see: &[(&str, u8)]) -> Page {
     let written = (|| -> io::Result<()> {
         man.render_title(&mut text)?;
         man.render_name_section(&mut text)?;
-        man.render_synopsis_section(&mut text)?;
+        synopsis(command).to_writer(&mut text)?;
         man.render_description_section(&mut text)?;
         man.render_options_section(&mut text)?;
         if command.has_subcommands() {
@@ -35,6 +35,17 @@ fn page(command: &Command, see: &[(&str, u8)]) -> Page {
     })();
     written.expect("memory takes it");
     Page { name, section: 1, text: finished(&String::from_utf8_lossy(&text)) }
+}
+
+/// As the help has it: the library's own leaves out the values of options.
+fn synopsis(command: &Command) -> Roff {
+    let usage = command.clone().render_usage().to_string();
+    let mut roff = Roff::new();
+    roff.control("SH", ["SYNOPSIS"]);
+    for line in usage.trim_start_matches("Usage:").lines().map(str::trim) {
+        roff.control("br", []).text([roman(line)]);
+    }
+    roff
 }
 
 /// What stands behind the options: the examples of a verb, the exit codes of the command.

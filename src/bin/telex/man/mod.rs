@@ -65,13 +65,16 @@ fn verbatim<'l>(roff: &mut Roff, lines: impl IntoIterator<Item = &'l str>) {
     roff.control("fi", []);
 }
 
-/// Roff without what does nothing there: a break at the start of a section, or two in a row. What the library writes
-/// for a backslash is none outside of a macro.
+/// Roff without what does nothing there: a break at the start of a section, or two in a row, and the library's own head
+/// before each section but the first. What the library writes for a backslash is none outside of a macro.
 fn finished(roff: &str) -> String {
     let mut lines: Vec<&str> = Vec::new();
     for line in roff.lines().filter(|line| !line.is_empty()) {
         let last = lines.last().copied().unwrap_or_default();
         if [".PP", ".IP", ".br"].contains(&line) && (is_break(last) || last.starts_with(".S")) {
+            continue;
+        }
+        if (line.starts_with(".ie ") || line.starts_with(".el ")) && lines.contains(&line) {
             continue;
         }
         if is_break(line) && [".PP", ".IP", ".br"].contains(&last) {
