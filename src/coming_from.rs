@@ -143,17 +143,26 @@
 //!
 //! ## aemp
 //!
-//! | theirs | here |
-//! | --- | --- |
-//! | `snd PORT …` | `telex send NODE#PORT '[…]'` |
-//! | `cal PORT …` (`rpc` before) | *not yet* for ports; `telex call` for nodes |
-//! | `mon PORT` | *not yet* |
-//! | `eval` | none: see `eval_on` above |
-//! | `shell` | *not yet* |
-//! | `trace NODE` | `telex tap --to NODE`, `telex explain`: there is one switch, not a mesh to be traced |
-//! | `run` | `telexd --profile PROFILE --set KEY=VALUE`; programs have their own command |
-//! | `restart` | none: `systemctl restart` |
-//! | `setnodeid` `delnodeid` `setseeds` `delseeds` `addseed` `delseed` `setservices` `delservices` `addservice` `delservice` `profile` `delprofile` `setparent` `delparent` | an editor, on [`profiles.toml`](crate::profile); *not yet* as verbs |
-//! | `showprofile`, `showconfig` | [`Configure::settings`](crate::profile::Configure::settings), [`Profiles::settings`](crate::profile::Profiles::settings) tell each value and where it comes from; *not yet* as verbs |
-//! | `setbinds` `delbinds` `addbind` `delbind` | `listen` in `etc/telexd.toml` |
-//! | `gensecret` `setsecret` `delsecret` `gencert` `setcert` `delcert` | *not yet* |
+//! Each word of the command, and the verb of `telex` that does it. A profile is edited by `telex profile`; what `aemp`
+//! had as global settings stands in the profile `global`.
+//!
+//! | theirs | here | what differs |
+//! | --- | --- | --- |
+//! | `snd PORT …` | `telex send NODE#PORT '[…]'` | a port or node that is not there is an error, not a success |
+//! | `cal PORT …` (`rpc` before) | `telex call NODE TYPE BODY` | of nodes; *not yet* of ports |
+//! | `mon PORT` | `telex monitor NODE` | of nodes; *not yet* of ports |
+//! | `eval` | none | see `eval_on` above |
+//! | `shell` | *not yet* | |
+//! | `trace NODE` | `telex tap --to NODE`, `telex explain` | there is one switch, not a mesh to be traced |
+//! | `run PROFILE KEY VALUE…` | `telex run PROFILE KEY VALUE…` | becomes the daemon; programs have their own command |
+//! | `restart` | none | `systemctl restart telexd`, or `telex reload`, which loses no connection |
+//! | `profile NAME …` | `telex profile NAME …` | |
+//! | `setnodeid` `delnodeid` | `telex profile NAME set node_id`, `telex profile NAME del node_id` | |
+//! | `setseeds` `delseeds` `addseed` `delseed` | `telex profile NAME set address`, and so on with `add` and `del` | a node is at one switch at a time |
+//! | `setservices` `delservices` `addservice` `delservice` | `telex profile NAME set services`, and so on with `add` and `del` | names of functions that the program offers |
+//! | `setparent` `delparent` | `telex parent NAME PARENT`, `telex profile NAME del parent` | a circle is refused |
+//! | `delprofile` | `telex profile NAME del` | |
+//! | `showprofile` | `telex profile NAME show` | |
+//! | `showconfig NAME KEY VALUE…` | `telex showconfig NAME KEY VALUE…` | tells where each value comes from; `telex config` does of the daemon's |
+//! | `setbinds` `delbinds` `addbind` `delbind` | none: `listen` in `etc/telexd.toml`, or `telex run PROFILE listen ADDRESS` | nodes do not listen |
+//! | `gensecret` `setsecret` `delsecret` `gencert` `setcert` `delcert` | *not yet* | over Unix sockets the kernel says whose a connection is |

@@ -10,8 +10,14 @@ mod command;
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "verbs/complete.rs"]
+mod complete;
+#[path = "verbs/configure.rs"]
+mod configure;
 #[path = "verbs/look.rs"]
 mod look;
+#[path = "verbs/man.rs"]
+mod man;
 #[path = "verbs/serve.rs"]
 mod serve;
 #[path = "verbs/talk.rs"]

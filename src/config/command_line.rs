@@ -10,58 +10,7 @@ use lexopt::{Arg, ValueExt};
 use crate::address::Address;
 
 /// What `telexd --help` prints.
-pub const HELP: &str = "\
-telexd: a message switch for the processes of this machine.
-
-Usage: telexd [OPTION]...
-
-Options:
-  --config FILE        Read settings from FILE (TOML), then from its drop-ins:
-                       of X.toml, all X.d/*.toml in the order of their names.
-                       Without it no file is read; settings have their defaults.
-  --profile NAME       Overlay the settings of [profile.NAME]. Without it the
-                       profile named as this host is taken, if there is one.
-  --set KEY=VALUE      Set any setting of the file; VALUE is TOML, or text that
-                       needs no quotes. May be given again.
-  --listen ADDRESS     Listen at ADDRESS, in place of the setting listen. May be
-                       given again. See below.
-  --state-dir DIR      Keep the state in DIR, in place of the setting state_dir.
-  --check              Say whether the configuration is right, and its plugins
-                       can be made, and exit. To be run as the daemon's user.
-  -h, --help           Print this and exit.
-  -V, --version        Print the version and exit.
-
-What stands further down counts more: defaults, FILE, drop-ins, the profile's
-parents, the profile, --set, --listen and --state-dir. Of an option given twice,
-the last counts; --listen adds up.
-
-Addresses:
-  unix:/PATH           A Unix socket in the file system.
-  unix:@NAME           A Unix socket in the abstract namespace.
-  tcp:127.0.0.1:PORT   TCP, loopback only; also [::1] and localhost. PORT may be
-                       0 for any that is free; tcp: may be left out.
-Without any, root listens at unix:/run/telexd/telex.sock and keeps the state in
-/var/lib/telexd; others listen at unix:$XDG_RUNTIME_DIR/telex.sock and keep it
-in $XDG_STATE_HOME/telexd/HOST or ~/.local/state/telexd/HOST.
-
-Settings: listen, state_dir, host, socket_mode, socket_group, log_level,
-drain_timeout, turn_bytes, plugin_dir, without, max_line_bytes,
-max_queue_bytes, max_memory_bytes, max_connections, max_connections_per_uid,
-max_names, max_requests, max_subscriptions, max_known_nodes, request_timeout,
-stall_timeout, shared_names.
-The file etc/telexd.toml of the sources says what each of them does, and how
-plugins are loaded: [[plugin]].
-
-SIGHUP reads the files again, or stops the daemon if its terminal is gone.
-SIGTERM, SIGINT and SIGQUIT stop it, once its peers have taken what is queued
-for them or drain_timeout has passed; a second one does at once.
-
-Examples:
-  telexd                                    for yourself, with every default
-  telexd --config /etc/telexd.toml --check  before a reload
-  telexd --listen unix:/tmp/t.sock --listen tcp:127.0.0.1:4040
-  telexd --set log_level=debug --set max_line_bytes=64KiB
-";
+pub const HELP: &str = include_str!("help.txt");
 
 /// What `telexd` was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

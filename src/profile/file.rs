@@ -2,6 +2,7 @@
 //! Never: what a node does with its settings.
 
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
@@ -14,6 +15,9 @@ use crate::toml_file::{self, ConfigError, File, Problem, Value, Wrong, no_settin
 
 /// The keys of a profile beside `parent`, and of `[global]`.
 const KEYS: [&str; 3] = ["node_id", "address", "services"];
+
+/// The table that all profiles share. No profile has its name, so that a name alone says which table is meant.
+const GLOBAL: &str = "global";
 
 impl Profiles {
     /// Reads the text of a file; `path` is its name in errors and sources. Every profile is checked, and
@@ -56,23 +60,27 @@ impl Profiles {
             let of = |line| Source::Profile { name: name.to_owned(), path: path.clone(), line };
             layer(file, prefix, table, of, problems)
         });
-        let global = root.remove_entry("global").map(|(key, value)| match value.into_inner() {
+        let global = root.remove_entry(GLOBAL).map(|(key, value)| match value.into_inner() {
             DeValue::Table(table) => {
                 let of = |line| Source::Global { path: path.clone(), line };
                 layer(file, "global.", table, of, &mut problems)
             }
             _ => {
-                problems.push(file.problem(&key.span(), "global", "must be a table: [global]"));
+                problems.push(file.problem(&key.span(), GLOBAL, "must be a table: [global]"));
                 Layer::default()
             }
         });
         for (key, _) in &root {
             let text = no_setting(
                 key.get_ref(),
-                ["global", "profile"].into_iter(),
+                [GLOBAL, "profile"].into_iter(),
                 "there are [global] and [profile.NAME]",
             );
             problems.push(file.problem(&key.span(), key.get_ref(), &text));
+        }
+        if let Some(profile) = profiles.get(GLOBAL) {
+            let text = "is no name of a profile; what all profiles share is [global]".to_owned();
+            problems.push(profile.place.problem(Wrong { span: None, text }));
         }
         let chains = toml_file::chains(&profiles, &mut problems);
         ConfigError::check(problems)?;
@@ -125,6 +133,45 @@ pub fn config_home() -> Option<PathBuf> {
 fn config_home_of(config_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
     let folder = |named: Option<OsString>| named.map(PathBuf::from).filter(|path| path.is_absolute());
     folder(config_home).or_else(|| folder(home).map(|home| home.join(".config")))
+}
+
+/// What is wrong with a value for a key of a profile: the part of its text at fault, in bytes, and why. The value is
+/// written in TOML. Whether a `parent` is there is not looked at.
+///
+/// ```
+/// use telex::profile::fault;
+///
+/// assert_eq!(fault("address", r#"["unix:/run/telexd/telex.sock"]"#), None);
+/// let (at, why) = fault("services", r#"["images", 5]"#).expect("a number");
+/// assert_eq!(at, 11..12);
+/// assert!(why.starts_with("holds 5; it must be a list of names of functions"));
+/// ```
+#[doc(hidden)]
+pub fn fault(key: &str, value: &str) -> Option<(Range<usize>, String)> {
+    const HEAD: &str = "value=";
+    let text = format!("{HEAD}{value}");
+    let inside = |span: Range<usize>| {
+        let at = |byte: usize| byte.saturating_sub(HEAD.len()).min(value.len());
+        at(span.start)..at(span.end)
+    };
+    let mut root = match DeTable::parse(&text) {
+        Ok(root) => root.into_inner(),
+        Err(error) => {
+            return Some((inside(error.span().unwrap_or(0..text.len())), error.message().to_owned()));
+        }
+    };
+    let value = root.remove("value")?;
+    let wrong = match key {
+        "parent" => parent(&value),
+        _ => set(&mut Layer::default(), key, &value, Source::Default),
+    };
+    let Wrong { span, text } = wrong.err()?;
+    Some((inside(span.unwrap_or_else(|| value.span())), text))
+}
+
+fn parent(value: &Value<'_>) -> Result<(), Wrong> {
+    let unlike = || Wrong::unlike(value.get_ref(), "the name of another profile");
+    value.get_ref().as_str().map(|_| ()).ok_or_else(unlike)
 }
 
 /// What a table sets. `of` tells where, by the line.

@@ -25,6 +25,8 @@
 //! | `services` | names of functions, started in their order | none |
 //! | `parent` | another profile; in a profile alone | none |
 //!
+//! No profile is called `global`. The command edits the file, too: `telex profile night set node_id night/%n`.
+//!
 //! In this order the first counts that sets something: the profile, its parents, `[global]`, the program. So the
 //! program sets defaults, unless it [insists](Configure::force). A profile that is not in the file sets nothing.
 //!
@@ -57,7 +59,7 @@ mod source;
 pub use configure::Configure;
 pub use error::Error;
 #[cfg(feature = "profiles")]
-pub use file::config_home;
+pub use file::{config_home, fault};
 pub use settings::{Profiles, Program, Setting, Settings};
 pub use source::Source;
 

@@ -21,7 +21,7 @@ mod source;
 mod types;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use circles::{Use, circles};
@@ -64,6 +64,8 @@ const FEATURE_ROOMS: &[&str] = &["profile"];
 /// Which rooms may use which foreign crate. `bin` is the command line of both programs.
 const KEYS: &[(&str, &[&str])] = &[
     ("clap", &["bin"]),
+    ("clap_complete", &["bin"]),
+    ("clap_mangen", &["bin"]),
     ("hashbrown", &["core"]),
     ("itoa", &["wire", "core"]),
     ("lexopt", &["config"]),
@@ -71,6 +73,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("memchr", &["name", "wire", "core"]),
     ("mio", &["net"]),
     ("nix", &["listen", "net", "plugin", "service", "sys", "bin"]),
+    ("pulldown_cmark", &["bin"]),
     ("sd_notify", &["listen", "service", "sys"]),
     ("serde", &["config", "bin"]),
     ("serde_json", &["wire", "client", "node", "config", "bin"]),
@@ -81,8 +84,25 @@ const KEYS: &[(&str, &[&str])] = &[
     ("telex_plugin", &["plugin"]),
     ("terminal_size", &["bin"]),
     ("toml", &["config", "profile", "toml_file"]),
+    ("toml_edit", &["bin"]),
     ("unicode_width", &["bin"]),
     ("wide", &["wire"]),
+];
+
+/// All that a program brings in which wants the client alone.
+const CRATES_OF_THE_CLIENT: &[&str] = &[
+    "bytemuck",
+    "hashbrown",
+    "itoa",
+    "memchr",
+    "safe_arch",
+    "serde_core",
+    "serde_json",
+    "simdutf8",
+    "slotmap",
+    "telexd",
+    "wide",
+    "zmij",
 ];
 
 /// Crates whose rooms are not built yet: nobody has their keys.
@@ -323,6 +343,18 @@ fn every_dependency_has_a_room() {
             "{name}: what core and client need is there without features, the rest is not"
         );
     }
+}
+
+#[test]
+fn the_client_alone_brings_in_few_crates() {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args(["tree", "--offline", "--quiet", "--package", "telexd", "--no-default-features"]);
+    cargo.args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]).current_dir(root());
+    let told = cargo.output().unwrap();
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    let told = String::from_utf8(told.stdout).unwrap();
+    let crates: BTreeSet<&str> = told.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(crates.into_iter().collect::<Vec<_>>(), CRATES_OF_THE_CLIENT);
 }
 
 #[test]

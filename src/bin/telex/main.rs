@@ -4,16 +4,21 @@
 
 mod answer;
 mod body;
+mod caret;
 mod command;
 mod context;
+mod document;
 mod exit;
 mod format;
 mod hear;
+mod man;
 mod notice;
 mod output;
+mod own_file;
 mod process;
 mod sending;
 mod serving;
+mod setting;
 mod stream;
 mod table;
 mod verb;
@@ -21,7 +26,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::context::{Context, Form};
 use crate::exit::{Exit, codes};
@@ -50,6 +55,11 @@ struct Cli {
     verb: Verb,
 }
 
+/// The table of arguments, from which help, completions and man pages are made.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command()
+}
+
 fn main() -> ExitCode {
     // A fault in the arguments ends here, with the status 2.
     let Cli { address, quiet, json, table, verb } = Cli::parse();
@@ -72,8 +82,6 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
     use crate::verb::EXAMPLES;
 
@@ -95,6 +103,53 @@ mod tests {
     #[test]
     fn the_definition_holds() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_of_every_verb_ends_with_two_examples_at_least() {
+        for verb in definition().get_subcommands_mut() {
+            let name = verb.get_name().to_owned();
+            let help = verb.render_long_help().to_string();
+            let (_, examples) =
+                help.rsplit_once("\n\nExamples:\n").unwrap_or_else(|| panic!("{name} has none"));
+            assert!(examples.lines().count() >= 2, "{name}: {examples}");
+            let is_own = |line: &str| line.starts_with("  ") && line.contains(&format!("telex {name}"));
+            assert!(examples.lines().all(is_own), "{name}: {examples}");
+        }
+    }
+
+    /// The rows of the table that has a place for each word of the ancestor's command.
+    fn words_of_aemp() -> Vec<(&'static str, &'static str)> {
+        let (_, table) = include_str!("../../coming_from.rs").split_once("//! ## aemp\n").expect("the table");
+        let rows = table.lines().filter_map(|line| line.strip_prefix("//! | `"));
+        rows.filter_map(|row| row.split_once(" | ")).collect()
+    }
+
+    #[test]
+    fn each_word_of_aemp_has_a_verb_that_is_there_or_a_reason() {
+        let rows = words_of_aemp();
+        let known: String = rows.iter().map(|(words, _)| format!("`{words} ")).collect();
+        let words = "snd mon cal eval shell trace run restart setnodeid delnodeid gensecret setsecret delsecret gencert \
+                     setcert delcert setseeds delseeds addseed delseed setbinds delbinds addbind delbind setservices \
+                     delservices addservice delservice profile setparent delparent delprofile showprofile showconfig";
+        for word in words.split(' ') {
+            let is_there = |end: &str| known.contains(&format!("`{word}{end}"));
+            assert!(is_there("`") || is_there(" "), "{word}");
+        }
+        let telex = definition();
+        let mut count = 0;
+        for (words, place) in rows {
+            for (_, call) in
+                place.match_indices("`telex ").map(|(at, _)| place[at + 1..].split_at("telex ".len()))
+            {
+                let verb = call.split([' ', '`']).next().expect("a verb");
+                assert!(telex.find_subcommand(verb).is_some(), "{words}: telex {verb}");
+                count += 1;
+            }
+            let has_reason = place.starts_with("none") || place.starts_with("*not yet*");
+            assert!(place.contains("`telex ") || has_reason, "{words}: {place}");
+        }
+        assert!(count > 15, "{count}");
     }
 
     #[test]

@@ -39,6 +39,36 @@ fn program(is_forced: bool) -> Program {
 }
 
 #[test]
+fn no_profile_has_the_name_of_what_all_share() {
+    assert_eq!(
+        told("[profile.global]"),
+        "p.toml:1: profile.global: is no name of a profile; what all profiles share is [global]"
+    );
+}
+
+#[test]
+fn a_value_by_itself_is_at_fault_where_it_would_be_in_a_file() {
+    for (key, value) in
+        [("node_id", "'a/%n'"), ("address", "['unix:/a']"), ("services", "[]"), ("parent", "'a'")]
+    {
+        assert_eq!(fault(key, value), None, "{key}");
+    }
+    for (key, value, part, why) in [
+        ("node_id", "'a#1'", "'a#1'", "has a '#' in it"),
+        ("node_id", "5", "5", "is 5; it must be a node ID"),
+        ("address", "['unix:/a', 'x']", "'x'", "\"x\" is no address"),
+        ("address", "[]", "[]", "is empty"),
+        ("parent", "['a']", "['a']", "is a list; it must be the name of another profile"),
+        ("services", "['a', ", "", "unclosed array"),
+        ("colour", "'red'", "'red'", "is no setting"),
+    ] {
+        let (at, told) = fault(key, value).expect(value);
+        assert!(told.starts_with(why), "{told}");
+        assert_eq!(&value[at], part, "{value}");
+    }
+}
+
+#[test]
 fn the_profile_counts_most_then_its_parents_then_the_globals_then_the_program() {
     let words = |profile: &str, program: &Program| {
         let of = settings(LAYERS, profile, program);

@@ -57,6 +57,13 @@ verbs! {
     log => Log,
     log_level => LogLevel,
     config => Config,
+    profile => Profile,
+    parent => Parent,
+    showconfig => Showconfig,
+    run => Run,
+    completions => Completions,
+    complete => Complete,
+    man => Man,
     ping => Ping,
     black_hole => BlackHole,
 }

@@ -1,0 +1,129 @@
+//! Knows how a user changes the profiles of nodes.
+//! Never: how the file is written.
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value, json};
+
+use crate::context::{Context, Form};
+use crate::document::GLOBAL;
+use crate::exit::Failure;
+use crate::output::Results;
+use crate::own_file::OwnFile;
+use crate::setting::Key;
+use crate::table::Table;
+
+pub(super) const EXAMPLES: &str = r#"Examples:
+  telex profile global set address '["unix:/run/telexd/telex.sock", "tcp:127.0.0.1:4040"]'
+  telex profile worker add services images
+  telex profile night set node_id night/%n
+  telex profile night del"#;
+
+/// Show or change what a profile of nodes sets, in your profiles.toml
+///
+/// The file is telex/profiles.toml in $XDG_CONFIG_HOME, or in ~/.config. It is made if it is not there, and its comments
+/// are kept. What a node could not be configured by is refused, and the file stays as it was.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Profile {
+    /// The profile; global is what all profiles share
+    name: String,
+    /// What to do
+    #[arg(value_enum)]
+    act: Act,
+    /// The setting; without one, show and del are about all of them
+    #[arg(value_enum)]
+    key: Option<Key>,
+    /// The value: TOML if it begins with a quote or a bracket, else a text; a text alone is a list of one
+    value: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Act {
+    /// Give a setting this value
+    Set,
+    /// Add to a list
+    Add,
+    /// Remove a setting, one element of a list, or the profile
+    Del,
+    /// Print what the profile itself sets
+    Show,
+}
+
+impl Profile {
+    pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
+        let file = OwnFile::find()?;
+        let (name, value) = (self.name.as_str(), self.value.as_deref());
+        match (self.act, self.key, value) {
+            (Act::Set, Some(key), Some(given)) => set(&file, name, key, given),
+            (Act::Add, Some(key), Some(given)) if key.is_list() => {
+                let value = key.read(given)?;
+                file.edit(given, |document| {
+                    document.add(name, key.word(), value);
+                    Ok(())
+                })
+            }
+            (Act::Add, Some(key), Some(_)) => Err(Failure::usage(format!("{} is no list: use set", key.word()))),
+            (Act::Set | Act::Add, ..) => Err(Failure::usage("a KEY and a VALUE are needed")),
+            (Act::Del, key, element) => delete(&file, name, key, element),
+            (Act::Show, _, Some(_)) => Err(Failure::usage("show takes no VALUE")),
+            (Act::Show, key, None) => show(&file, name, key, context),
+        }
+    }
+}
+
+/// Sets one setting.
+pub(super) fn set(file: &OwnFile, name: &str, key: Key, given: &str) -> Result<(), Failure> {
+    let value = key.read(given)?;
+    file.edit(given, |document| {
+        document.set(name, key.word(), value);
+        Ok(())
+    })
+}
+
+fn delete(file: &OwnFile, name: &str, key: Option<Key>, element: Option<&str>) -> Result<(), Failure> {
+    if let (Some(key), Some(_)) = (key, element)
+        && !key.is_list()
+    {
+        return Err(Failure::usage(format!("{} is no list: del takes no VALUE of it", key.word())));
+    }
+    file.edit("", |document| {
+        let (was_there, what) = match (key, element) {
+            (Some(key), Some(element)) => {
+                (document.take(name, key.word(), element), format!("{element:?} among the {} of", key.word()))
+            }
+            (Some(key), None) => (document.remove(name, key.word()), format!("{} of", key.word())),
+            (None, _) => (document.remove_table(name), "profile".to_owned()),
+        };
+        if was_there { Ok(()) } else { Err(Failure::usage(format!("there is no {what} {name:?}"))) }
+    })
+}
+
+fn show(file: &OwnFile, name: &str, key: Option<Key>, context: &Context) -> Result<(), Failure> {
+    let settings = file.document()?.settings(name);
+    let settings = match settings {
+        Some(settings) => settings,
+        None if name == GLOBAL => Vec::new(),
+        None => return Err(Failure::usage(format!("there is no profile {name:?}"))),
+    };
+    let mut results = Results::new();
+    let mut table = Table::new(&["SETTING", "VALUE"]);
+    for (word, value) in settings.into_iter().filter(|(word, _)| key.is_none_or(|key| key.word() == word)) {
+        match context.form() {
+            Form::Json => results.line(&json!({"name": word, "value": value}).to_string())?,
+            Form::Table => table.row([word, plain(&value)]),
+        }
+    }
+    if context.form() == Form::Table {
+        table.write(&mut results)?;
+    }
+    results.flush()
+}
+
+/// A value for people: a list has spaces between its elements.
+pub(super) fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(elements) => elements.iter().map(plain).collect::<Vec<_>>().join(" "),
+        value => value.to_string(),
+    }
+}

@@ -1,0 +1,98 @@
+//! Knows what a node would be configured by.
+//! Never: which source counts more; that is the library's.
+
+use clap::Args;
+use serde_json::json;
+use telex::address::Address;
+use telex::profile::{Program, Source};
+
+use super::profile::plain;
+use crate::context::{Context, Form};
+use crate::exit::Failure;
+use crate::output::Results;
+use crate::own_file::OwnFile;
+use crate::setting::Key;
+use crate::table::Table;
+
+pub(super) const EXAMPLES: &str = r#"Examples:
+  telex showconfig night
+  telex showconfig night address tcp:127.0.0.1:4040 --json"#;
+
+/// Tell what a node of a profile is configured by, and where each setting comes from
+///
+/// In this order the first counts that sets something: the pairs that stand here, the profile, its parents, global, the
+/// defaults. A profile that is not there sets nothing. For the settings of the daemon see config.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Showconfig {
+    /// The profile
+    name: String,
+    /// A setting (node_id, address, services) and its value, as if the program insisted on it; any number of pairs
+    #[arg(value_names = ["KEY", "VALUE"], num_args = 0..)]
+    pairs: Vec<String>,
+}
+
+impl Showconfig {
+    pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
+        let program = program(&self.pairs)?;
+        let profiles = OwnFile::find()?.profiles()?;
+        let settings =
+            profiles.settings(&self.name, &program).map_err(|error| Failure::usage(error.to_string()))?;
+        let mut addresses = settings.address.value;
+        if addresses.is_empty() {
+            addresses.push(context.address()?);
+        }
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let rows = [
+            (Key::NodeId, json!(settings.node_id.value), settings.node_id.source),
+            (Key::Address, json!(addresses), settings.address.source),
+            (Key::Services, json!(settings.services.value), settings.services.source),
+        ];
+        let mut results = Results::new();
+        let mut table = Table::new(&["SETTING", "VALUE", "SOURCE"]);
+        for (key, value, source) in rows {
+            let source = match source {
+                Source::Program => "the command line".to_owned(),
+                source => source.to_string(),
+            };
+            match context.form() {
+                Form::Json => {
+                    let row = json!({"name": key.word(), "value": value, "source": source});
+                    results.line(&row.to_string())?;
+                }
+                Form::Table => table.row([key.word().to_owned(), plain(&value), source]),
+            }
+        }
+        if context.form() == Form::Table {
+            table.write(&mut results)?;
+        }
+        results.flush()
+    }
+}
+
+/// What the pairs set.
+fn program(pairs: &[String]) -> Result<Program, Failure> {
+    let mut program = Program { is_forced: true, ..Program::default() };
+    for pair in pairs.chunks(2) {
+        let [word, given] = pair else {
+            return Err(Failure::usage(format!("{} has no VALUE", pair.concat())));
+        };
+        let key = Key::of(word).filter(|key| *key != Key::Parent).ok_or_else(|| {
+            Failure::usage(format!("{word:?} is no setting of a node; there are node_id, address, services"))
+        })?;
+        let value = key.read(given)?;
+        let elements = value.as_array().into_iter().flatten();
+        let texts: Vec<String> = elements.filter_map(|element| element.as_str().map(str::to_owned)).collect();
+        match key {
+            Key::NodeId => program.node_id = value.as_str().map(str::to_owned),
+            Key::Services => program.services = Some(texts),
+            Key::Address => {
+                let addresses = texts.iter().map(|text| Address::parse(text));
+                program.address =
+                    Some(addresses.collect::<Result<_, _>>().map_err(|bad| Failure::usage(bad.to_string()))?);
+            }
+            Key::Parent => {}
+        }
+    }
+    Ok(program)
+}
