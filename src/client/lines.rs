@@ -20,6 +20,9 @@ use crate::wire::message::{Category, Id};
 /// configured. That is a tap's, which holds another line as a string; escapes at most double it.
 pub const LINE_BYTES_MAX: usize = 2 * (MAX_LINE_BYTES_MAX + ADDED_BYTES_MAX) + ADDED_BYTES_MAX;
 
+/// What usually is enough for what stands around a body.
+pub(super) const HEAD_BYTES: usize = 192;
+
 /// Where a message goes. A text is a node's address: `NODE`, `NODE#PORT`, `:N`.
 ///
 /// ```
@@ -137,8 +140,7 @@ impl Outgoing {
         body: &str,
         timeout: Duration,
     ) -> Result<Draft, Unsendable> {
-        // About what stands around them; more does no harm.
-        let mut line = Vec::with_capacity(body.len() + message_type.len() + 128);
+        let mut line = Vec::with_capacity(body.len() + HEAD_BYTES);
         let number = self.request(to, message_type, body, Some(timeout), &mut line)?.number();
         Ok(Draft { number, line, timeout, is_to_daemon: to == To::Daemon })
     }

@@ -20,7 +20,7 @@ use crate::client::handle::state::{Phase, State};
 use crate::client::handle::stream::Stream;
 use crate::client::handle::told::{NodeList, ResolvedNode, Whoami};
 use crate::client::kept::KEPT_BYTES_MAX;
-use crate::client::lines::{Ticket, To};
+use crate::client::lines::{HEAD_BYTES, Ticket, To};
 use crate::client::message::Message;
 use crate::wire::control::Register;
 
@@ -193,11 +193,10 @@ impl Handle {
     /// cannot be delivered is told by [`Change::Undelivered`] with the ticket that this gives.
     pub fn send<'a>(&self, to: impl Into<To<'a>>, body: &str) -> Result<Ticket, Error> {
         let to = to.into();
-        say(
-            self.shared(),
-            |state| state.check(to),
-            |state| state.lines.signal(to, body, state.output.lines()),
-        )
+        let mut line = Vec::with_capacity(body.len() + HEAD_BYTES);
+        let ticket = self.shared().lines.signal(to, body, &mut line)?;
+        say(self.shared(), |state| state.check(to), &line)?;
+        Ok(ticket)
     }
 
     /// Sends a signal to all that subscribe to `topic`; that nothing does is no error.

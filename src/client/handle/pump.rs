@@ -16,7 +16,6 @@ use crate::client::handle::state::{Phase, State};
 use crate::client::lines::{Outgoing, Ticket};
 use crate::client::message::Message;
 use crate::client::refused::Refused;
-use crate::client::unsendable::Unsendable;
 use crate::wire::code::Code;
 use crate::wire::message::Category;
 
@@ -288,18 +287,18 @@ fn pump_a_little(shared: &Shared, until: Option<Instant>) -> Result<(), Error> {
 pub(super) fn say(
     shared: &Shared,
     check: impl Fn(&State) -> Result<(), Error>,
-    mut line: impl FnMut(&mut State) -> Result<Ticket, Unsendable>,
-) -> Result<Ticket, Error> {
+    line: &[u8],
+) -> Result<(), Error> {
     let mut until = None;
     let mut state = shared.lock();
     loop {
         check(&state)?;
         if state.output.has_room() {
-            let ticket = line(&mut state)?;
+            state.output.lines().extend_from_slice(line);
             if matches!(state.phase, Phase::Up) {
                 shared.wake_writer(&mut state);
             }
-            return Ok(ticket);
+            return Ok(());
         }
         let patience = shared.options.send_timeout;
         let end = *until.get_or_insert_with(|| after(Instant::now(), patience));

@@ -17,7 +17,7 @@ use crate::client::handle::shared::Shared;
 use crate::client::handle::slot::Job;
 use crate::client::handle::state::{Phase, State};
 use crate::client::handle::writer::WRITE_TIMEOUT;
-use crate::client::lines::Ticket;
+use crate::client::lines::{HEAD_BYTES, Ticket};
 use crate::client::message::Message;
 use crate::client::unique;
 use crate::panics::words_of;
@@ -144,12 +144,10 @@ pub(super) fn error_body(error: &str) -> String {
 }
 
 pub(super) fn send_reply(shared: &Shared, request: &Message, body: &str) -> Result<Ticket, Error> {
-    say(shared, State::check_reply, |state| {
-        let mut line = Vec::new();
-        let ticket = state.lines.reply(request, body, &mut line)?;
-        state.output.lines().append(&mut line);
-        Ok(ticket)
-    })
+    let mut line = Vec::with_capacity(body.len() + HEAD_BYTES);
+    let ticket = shared.lines.reply(request, body, &mut line)?;
+    say(shared, State::check_reply, &line)?;
+    Ok(ticket)
 }
 
 /// The connection is lost: ends what was on its way. Gives callbacks to be run.
