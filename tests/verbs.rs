@@ -10,12 +10,16 @@ mod command;
 #[path = "support/mod.rs"]
 mod support;
 
+#[path = "verbs/lasting.rs"]
+mod lasting;
 #[path = "verbs/look.rs"]
 mod look;
 #[path = "verbs/serve.rs"]
 mod serve;
 #[path = "verbs/talk.rs"]
 mod talk;
+#[path = "verbs/terminal.rs"]
+mod terminal;
 
 use command::{Outcome, Running, start_with, telex};
 use serde_json::Value;

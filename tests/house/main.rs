@@ -74,7 +74,7 @@ const KEYS: &[(&str, &[&str])] = &[
     ("sd_notify", &["listen", "service", "sys"]),
     ("serde", &["config", "bin"]),
     ("serde_json", &["wire", "client", "node", "config", "bin"]),
-    ("signal_hook", &["service", "sys"]),
+    ("signal_hook", &["service", "sys", "bin"]),
     ("signal_hook_mio", &["sys"]),
     ("simdutf8", &["wire"]),
     ("slotmap", &["core", "net"]),

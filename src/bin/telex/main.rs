@@ -4,16 +4,20 @@
 
 mod answer;
 mod body;
+mod colour;
 mod command;
 mod context;
 mod exit;
 mod format;
+mod given;
 mod hear;
+mod keep;
 mod notice;
 mod output;
 mod process;
 mod sending;
 mod serving;
+mod stop;
 mod stream;
 mod table;
 mod verb;
@@ -23,6 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::colour::{Colours, When};
 use crate::context::{Context, Form};
 use crate::exit::{Exit, codes};
 use crate::output::Words;
@@ -46,24 +51,27 @@ struct Cli {
     /// For people, wherever it goes
     #[arg(long, global = true, conflicts_with = "json")]
     table: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    color: When,
     #[command(subcommand)]
     verb: Verb,
 }
 
 fn main() -> ExitCode {
     // A fault in the arguments ends here, with the status 2.
-    let Cli { address, quiet, json, table, verb } = Cli::parse();
+    let Cli { address, quiet, json, table, color, verb } = Cli::parse();
     let form = match (json, table) {
         (true, _) => Some(Form::Json),
         (_, true) => Some(Form::Table),
         _ => None,
     };
-    let words = Words { quiet };
-    match verb.run(&Context { address, form, words }) {
+    let words = Words { quiet, colours: Colours::on(color, &std::io::stderr()) };
+    match verb.run(&Context { address, form, colour: color, words }) {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             if !failure.words.is_empty() {
-                words.say(&failure.words);
+                words.fail(&failure.words);
             }
             failure.exit.into()
         }
