@@ -14,6 +14,8 @@ mod support;
 mod lasting;
 #[path = "verbs/look.rs"]
 mod look;
+#[path = "verbs/ports.rs"]
+mod ports;
 #[path = "verbs/serve.rs"]
 mod serve;
 #[path = "verbs/talk.rs"]

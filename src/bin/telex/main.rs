@@ -14,6 +14,7 @@ mod hear;
 mod keep;
 mod notice;
 mod output;
+mod port;
 mod process;
 mod sending;
 mod serving;
