@@ -145,11 +145,12 @@
 //!
 //! | theirs | here |
 //! | --- | --- |
-//! | `snd PORT …` | `telex send NODE#PORT '[…]'` |
-//! | `cal PORT …` (`rpc` before) | *not yet* for ports; `telex call` for nodes |
-//! | `mon PORT` | *not yet* |
+//! | `snd PORT …` | `telex snd PORT …`; a port that is not there is told, with the status 3 |
+//! | `cal PORT …` (`rpc` before) | `telex cal PORT …`; `telex call` for nodes |
+//! | `mon PORT` | `telex mon PORT`; the status says whether it ended normally |
+//! | | `telex kil PORT …`, `telex spawn NODE FUNCTION …` |
 //! | `eval` | none: see `eval_on` above |
-//! | `shell` | *not yet* |
+//! | `shell` | `telex shell` |
 //! | `trace NODE` | `telex tap --to NODE`, `telex explain`: there is one switch, not a mesh to be traced |
 //! | `run` | `telexd --profile PROFILE --set KEY=VALUE`; programs have their own command |
 //! | `restart` | none: `systemctl restart` |

@@ -1,12 +1,14 @@
 //! What is seen on a terminal.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Child;
 use std::sync::{Arc, Mutex};
 
 use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use super::*;
@@ -14,6 +16,7 @@ use super::*;
 /// `telex` on a terminal; it ends with the test.
 struct Screen {
     child: Child,
+    keys: File,
     seen: Arc<Mutex<Vec<u8>>>,
     reader: Option<std::thread::JoinHandle<()>>,
 }
@@ -37,6 +40,7 @@ impl Screen {
         command.stderr(std::process::Stdio::null());
         drop(pty.slave);
         let mut master = File::from(pty.master);
+        let keys = master.try_clone().expect("a descriptor");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&seen);
         let reader = std::thread::spawn(move || {
@@ -45,7 +49,7 @@ impl Screen {
                 kept.lock().expect("what is seen").extend_from_slice(&chunk[..count]);
             }
         });
-        Screen { child, seen, reader: Some(reader) }
+        Screen { child, keys, seen, reader: Some(reader) }
     }
 
     fn seen(&self) -> String {
@@ -58,6 +62,18 @@ impl Screen {
             assert!(std::time::Instant::now() < deadline, "no {part:?} in:\n{:?}", self.seen());
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
+    }
+
+    /// Types, and waits until `part` is seen that was not there before.
+    fn type_and_see(&mut self, keys: &str, part: &str) {
+        self.seen.lock().expect("what is seen").clear();
+        self.keys.write_all(keys.as_bytes()).expect("keys");
+        self.wait_for(part);
+    }
+
+    /// What Ctrl-C does while a verb runs.
+    fn interrupt(&self) {
+        killpg(Pid::from_raw(self.child.id() as i32), Signal::SIGINT).expect("a signal");
     }
 
     /// All that was seen until its end, and its status.
@@ -186,6 +202,31 @@ fn no_message_drives_a_terminal() {
 }
 
 #[test]
+fn what_ports_say_drives_no_terminal() {
+    let telexd = Telexd::start();
+    let (_, all) = foul();
+    let address = telex::address::Address::parse(&telexd.addresses[0]).expect("an address");
+    let node = telex::node::Node::connect(&address, "shop").expect("a node");
+    let port = node.port();
+    let text = all.clone();
+    port.rcv("ask", move |port, message| {
+        port.node().snd(message[0].as_str().unwrap_or_default(), text.clone());
+    });
+    let text = all.clone();
+    port.rcv("die", move |port, _| port.node().kil_with(port, text.clone()));
+    let text = all.clone();
+    node.offer("fail", move |_, _| Err::<(), _>(text.clone()));
+    expect_clean("cal", &seen(&telexd, &["cal", port.id(), "ask"]));
+    expect_clean("spawn", &seen(&telexd, &["spawn", "shop", "fail"]));
+    let mut watching = Screen::start(&telexd, &["mon", port.id()]);
+    support::wait_until("it monitors", || {
+        lines(&telexd, &["connections"]).iter().any(|one| one["subscriptions"] == 1)
+    });
+    expect_clean("cal", &seen(&telexd, &["cal", port.id(), "die"]));
+    expect_clean("mon", &watching.finish().1);
+}
+
+#[test]
 fn colours_are_for_terminals() {
     let telexd = Telexd::start();
     let _alice = telexd.node("alice");
@@ -207,4 +248,67 @@ fn colours_are_for_terminals() {
     assert!(!out(&telexd, &["list", "--table"]).contains('\x1b'));
     assert!(out(&telexd, &["list", "--table", "--color=always"]).contains(name));
     assert!(run(&telexd, &["send", "nobody", "1", "--color=always"]).err.starts_with(bad));
+}
+
+#[test]
+fn verbs_are_typed_at_a_prompt() {
+    let telexd = Telexd::start();
+    let (_alice, mut bob) = (telexd.node("alice"), telexd.node("bob's"));
+    let home = tempfile::tempdir().expect("a directory");
+    let start = || {
+        let mut command = telex(&["shell", "--color", "never"]);
+        command.env("TELEX_ADDRESS", &telexd.addresses[0]).env("XDG_STATE_HOME", home.path());
+        let screen = Screen::start_with(&mut command);
+        screen.wait_for("telex> ");
+        screen
+    };
+    let mut shell = start();
+    shell.type_and_see("send bob\\'s '\"two words\"'\r", "telex> ");
+    assert_eq!(bob.message()["body"], "two words");
+    shell.type_and_see("send nobody 1\r", "telex: status 3");
+    shell.type_and_see("call 'open\r", "a quote is not closed");
+    // Completion: of verbs, of flags, of nodes.
+    shell.type_and_see("whoa\t", "whoami ");
+    shell.type_and_see("\x15resolve al\t", "resolve alice ");
+    shell.type_and_see("\x15resolve --qui\t", "--quiet ");
+    // Ctrl-C at the prompt drops the line; while a verb runs it ends that.
+    shell.type_and_see("\x03", "telex> ");
+    shell.type_and_see("listen carol\r", "listening as carol");
+    shell.interrupt();
+    shell.wait_for("messages: 0, missed: 0");
+    shell.wait_for("telex> ");
+    shell.type_and_see("call alice ask\r", "\n");
+    support::wait_until("it asks", || {
+        lines(&telexd, &["connections"])
+            .iter()
+            .any(|one| one["lines_in"] == 1 && one["pid"] != std::process::id())
+    });
+    shell.interrupt();
+    shell.wait_for("telex: status 130");
+    shell.wait_for("telex> ");
+    shell.keys.write_all(b"\x04").expect("keys");
+    assert_eq!(shell.finish().0, Some(0));
+    let history = home.path().join("telex/history");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&history.metadata().expect("a history").permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    // The next one knows what was typed.
+    let mut shell = start();
+    shell.type_and_see("\x1b[A", "call alice ask");
+    shell.type_and_see("\x15quit\r", "");
+    assert_eq!(shell.finish().0, Some(0));
+}
+
+#[test]
+fn a_file_of_verbs_is_run() {
+    let telexd = Telexd::start();
+    let _reply = start(&telexd, &["reply", "r", "{{body}}"]);
+    let script = "# a comment\n\ncall r ask '\"a b\"'\ntelex call r ask 2\nlist --names\n";
+    let done = run_with(&telexd, &["shell"], script);
+    assert_eq!((done.code, &*done.out, &*done.err), (Some(0), "\"a b\"\n2\nr\n", ""));
+    let failed = run_with(&telexd, &["shell"], "send nobody 1\nsend nobody 2\ncall r ask 3\n");
+    assert_eq!((failed.code, &*failed.out), (Some(3), "3\n"), "{failed:?}");
+    let mixed = run_with(&telexd, &["shell"], "send nobody 1\nnonsense\n");
+    assert_eq!(mixed.code, Some(1), "{mixed:?}");
+    let quote = run_with(&telexd, &["shell", "--quiet"], "call 'r\nquit\nsend nobody 1\n");
+    assert_eq!((quote.code, &*quote.err), (Some(2), ""));
 }

@@ -15,6 +15,17 @@ pub(crate) enum When {
     Never,
 }
 
+impl When {
+    /// As it is given.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            When::Auto => "auto",
+            When::Always => "always",
+            When::Never => "never",
+        }
+    }
+}
+
 /// What a colour says.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Hue {

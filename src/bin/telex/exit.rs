@@ -51,6 +51,12 @@ impl Exit {
         refused.code().filter(|_| refused.by_daemon()).map_or(Exit::Refused, Exit::of_word)
     }
 
+    /// The one that another run of the command ended with.
+    pub(crate) fn of_code(code: i32) -> Exit {
+        let known = MEANINGS.iter().map(|(exit, _)| *exit).find(|exit| *exit as i32 == code);
+        known.unwrap_or(Exit::Refused)
+    }
+
     /// What a code of the daemon's counts as.
     pub(crate) fn of_word(code: &str) -> Exit {
         let Some(code) = Code::of(code) else { return Exit::Refused };

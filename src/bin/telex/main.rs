@@ -6,6 +6,7 @@ mod answer;
 mod body;
 mod colour;
 mod command;
+mod complete;
 mod context;
 mod exit;
 mod format;

@@ -64,4 +64,5 @@ verbs! {
     config => Config,
     ping => Ping,
     black_hole => BlackHole,
+    shell => Shell,
 }
