@@ -77,7 +77,10 @@ pub(crate) fn json(text: &str) -> Result<String, String> {
         Err(error) => {
             let line_start: usize = text.split_inclusive('\n').take(error.line() - 1).map(str::len).sum();
             let at = if error.is_eof() { text.len() } else { line_start + error.column().saturating_sub(1) };
-            Err(pointed(&error.to_string(), text, at))
+            // Of a control character in a string the place before it is told.
+            let is_before = text.as_bytes().get(at + 1).is_some_and(u8::is_ascii_control);
+            let is_control = error.to_string().starts_with("control character");
+            Err(pointed(&error.to_string(), text, at + usize::from(is_before && is_control)))
         }
     }
 }

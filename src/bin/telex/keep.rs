@@ -79,7 +79,9 @@ impl Delays {
         bounds: Bounds<'_>,
     ) -> Result<Client, Failure> {
         let lost = Instant::now();
-        for tries in 1_u64.. {
+        let mut tries = 0_u64;
+        loop {
+            tries += 1;
             pause(self.0.next(RandomState::new().hash_one(tries)), bounds)?;
             match context.connect(within) {
                 Ok(client) => {
@@ -93,7 +95,6 @@ impl Delays {
                 Err(failure) => return Err(failure),
             }
         }
-        unreachable!("attempts go on for ever")
     }
 }
 

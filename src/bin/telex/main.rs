@@ -27,7 +27,7 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Args, Command, FromArgMatches, Parser};
 
 use crate::colour::{Colours, When};
 use crate::context::{Context, Form};
@@ -39,6 +39,15 @@ use crate::verb::Verb;
 #[derive(Parser)]
 #[command(name = "telex", version, after_help = codes(), max_term_width = 100)]
 struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What all verbs take.
+#[derive(Args)]
+struct Global {
     /// Where the daemon is: unix:/path, unix:@name or tcp:host:port [default: $TELEX_ADDRESS, else
     /// unix:/run/telexd/telex.sock for root; for others unix:$XDG_RUNTIME_DIR/telex.sock if a daemon answers
     /// there, else the same as for root]
@@ -56,20 +65,33 @@ struct Cli {
     /// When to use colours
     #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
     color: When,
-    #[command(subcommand)]
-    verb: Verb,
+}
+
+impl Cli {
+    /// The command line. A fault in it ends here, with the status 2.
+    fn read() -> Cli {
+        Cli::read_at_once().unwrap_or_else(Cli::parse)
+    }
+
+    /// The same where the first word is a verb and nothing is at fault: the arguments of all other verbs, which cost as
+    /// much time as all the rest, are not looked at.
+    fn read_at_once() -> Option<Cli> {
+        let verb = Verb::command(std::env::args_os().nth(1)?.to_str()?)?;
+        let command = Global::augment_args(Command::new("telex")).subcommand(verb);
+        let matches = command.try_get_matches_from(std::env::args_os()).ok()?;
+        Cli::from_arg_matches(&matches).ok()
+    }
 }
 
 fn main() -> ExitCode {
-    // A fault in the arguments ends here, with the status 2.
-    let Cli { address, quiet, json, table, color, verb } = Cli::parse();
-    let form = match (json, table) {
+    let Cli { global, verb } = Cli::read();
+    let form = match (global.json, global.table) {
         (true, _) => Some(Form::Json),
         (_, true) => Some(Form::Table),
         _ => None,
     };
-    let words = Words { quiet, colours: Colours::on(color, &std::io::stderr()) };
-    match verb.run(&Context { address, form, colour: color, words }) {
+    let words = Words { quiet: global.quiet, colours: Colours::on(global.color, &std::io::stderr()) };
+    match verb.run(&Context { address: global.address, form, colour: global.color, words }) {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             if !failure.words.is_empty() {
@@ -105,6 +127,15 @@ mod tests {
     #[test]
     fn the_definition_holds() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_is_found_by_its_name() {
+        for verb in Cli::command().get_subcommands() {
+            let found = Verb::command(verb.get_name());
+            assert_eq!(found.as_ref().map(Command::get_name), Some(verb.get_name()));
+        }
+        assert!(Verb::command("log_level").is_none() && Verb::command("nonsense").is_none());
     }
 
     #[test]

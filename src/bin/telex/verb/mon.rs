@@ -15,7 +15,7 @@ use crate::stream::deadline_after;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex mon 'shop#2a-7.1'
-  telex mon 'worker#2a-7.1' -W 1m || echo "status $?""#;
+  telex mon 'worker#2a-7.1' -W 1m && echo 'it has done its work'"#;
 
 /// Wait until a port dies, and print of what
 ///

@@ -20,7 +20,7 @@ use crate::exit::{Exit, Failure, Failures};
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex shell
-  telex shell < morning.telex"#;
+  cat morning.telex | telex shell"#;
 
 const PROMPT: &str = "telex> ";
 

@@ -14,7 +14,7 @@ use crate::port::{Spoken, become_node, list};
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex spawn factory worker
-  telex snd "$(telex spawn shop till 17)" pay 5"#;
+  telex spawn shop till 17 '"17"' '{"open":true}'"#;
 
 /// Make a port on a node, by a function that it offers, and print the ID of the port
 ///
