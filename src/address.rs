@@ -31,11 +31,21 @@ pub enum Host {
 
 /// Why a text is no address; its `Display` is for people and says what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadAddress(String);
+pub struct BadAddress {
+    why: String,
+    at: usize,
+}
+
+impl BadAddress {
+    /// The byte of the text, from 0, where the fault is.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+}
 
 impl fmt::Display for BadAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.why)
     }
 }
 
@@ -52,6 +62,8 @@ impl Address {
     /// assert_eq!(Address::parse("localhost:4040")?.to_string(), "tcp:localhost:4040");
     /// let bad = Address::parse("/run/x.sock").expect_err("it lacks its kind");
     /// assert!(bad.to_string().ends_with("did you mean unix:/run/x.sock?"));
+    /// let bad = Address::parse("tcp:localhost:http").expect_err("it lacks a number");
+    /// assert_eq!(bad.at(), "tcp:localhost:".len());
     /// # Ok::<(), telex::address::BadAddress>(())
     /// ```
     pub fn parse(text: &str) -> Result<Address, BadAddress> {
@@ -59,7 +71,8 @@ impl Address {
             return unix(text, path);
         }
         if let Some(meant) = lacks_its_kind(text) {
-            return Err(BadAddress(format!("\"{text}\" is no address; did you mean {meant}?")));
+            let why = format!("\"{text}\" is no address; did you mean {meant}?");
+            return Err(BadAddress { why, at: 0 });
         }
         tcp(text, text.strip_prefix("tcp:").unwrap_or(text))
     }
@@ -134,17 +147,22 @@ fn lacks_its_kind(text: &str) -> Option<String> {
 }
 
 fn unix(text: &str, path: &str) -> Result<Address, BadAddress> {
-    let bad = |why: String| Err(BadAddress(format!("\"{text}\" is no address of a Unix socket: {why}")));
     let name = path.strip_prefix('@');
     let named = name.unwrap_or(path);
+    let start = text.len() - named.len();
+    let bad = |at: usize, why: String| {
+        let why = format!("\"{text}\" is no address of a Unix socket: {why}");
+        Err(BadAddress { why, at: start + at })
+    };
     if named.is_empty() {
-        return bad("it lacks a path (unix:/path/to/socket) or a name (unix:@name)".into());
+        return bad(0, "it lacks a path (unix:/path/to/socket) or a name (unix:@name)".into());
     }
-    if named.contains('\0') {
-        return bad("it has a NUL byte in it".into());
+    if let Some(at) = named.find('\0') {
+        return bad(at, "it has a NUL byte in it".into());
     }
     if named.len() > UNIX_PATH_BYTES_MAX {
-        return bad(format!("it has {} bytes, and the kernel takes {UNIX_PATH_BYTES_MAX}", named.len()));
+        let why = format!("it has {} bytes, and the kernel takes {UNIX_PATH_BYTES_MAX}", named.len());
+        return bad(UNIX_PATH_BYTES_MAX, why);
     }
     Ok(match name {
         Some(name) => Address::Abstract(name.to_owned()),
@@ -153,28 +171,30 @@ fn unix(text: &str, path: &str) -> Result<Address, BadAddress> {
 }
 
 fn tcp(text: &str, rest: &str) -> Result<Address, BadAddress> {
-    let bad = |why: &str| {
-        Err(BadAddress(format!(
+    let start = text.len() - rest.len();
+    let bad = |at: usize, why: &str| {
+        let why = format!(
             "\"{text}\" is no address: {why}; right are unix:/path, unix:@name, tcp:host:port, tcp:[::1]:port"
-        )))
+        );
+        Err(BadAddress { why, at: start + at })
     };
     let Some((host, port)) = rest.rsplit_once(':') else {
-        return if rest == "*" { Ok(Address::Tcp(Host::Any, 0)) } else { bad("it lacks a port") };
+        return if rest == "*" { Ok(Address::Tcp(Host::Any, 0)) } else { bad(rest.len(), "it lacks a port") };
     };
     let port = match port {
         "*" => 0,
         // A sign, which parse() takes, is no digit.
         _ => match port.parse::<u16>() {
             Ok(number) if !port.starts_with('+') => number,
-            _ => return bad("its port is no number from 0 to 65535, nor *"),
+            _ => return bad(host.len() + 1, "its port is no number from 0 to 65535, nor *"),
         },
     };
     let host = match host.strip_prefix('[').map(|inner| inner.strip_suffix(']')) {
         Some(Some(inner)) if inner.parse::<std::net::Ipv6Addr>().is_ok() => Host::Name(inner.to_owned()),
-        Some(_) => return bad("what stands in brackets is no IPv6 address"),
-        None if host.contains(':') => return bad("an IPv6 address must stand in brackets"),
+        Some(_) => return bad(0, "what stands in brackets is no IPv6 address"),
+        None if host.contains(':') => return bad(0, "an IPv6 address must stand in brackets"),
         None if host == "*" => Host::Any,
-        None if host.is_empty() => return bad("it lacks a host (* for every address of the machine)"),
+        None if host.is_empty() => return bad(0, "it lacks a host (* for every address of the machine)"),
         None => Host::Name(host.to_owned()),
     };
     Ok(Address::Tcp(host, port))

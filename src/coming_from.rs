@@ -148,11 +148,11 @@
 //!
 //! | theirs | here | what differs |
 //! | --- | --- | --- |
-//! | `snd PORT …` | `telex send NODE#PORT '[…]'` | a port or node that is not there is an error, not a success |
-//! | `cal PORT …` (`rpc` before) | `telex call NODE TYPE BODY` | of nodes; *not yet* of ports |
-//! | `mon PORT` | `telex monitor NODE` | of nodes; *not yet* of ports |
+//! | `snd PORT …` | `telex snd PORT …` | a port or node that is not there is told, with the status 3 |
+//! | `cal PORT …` (`rpc` before) | `telex cal PORT …`; `telex call` for nodes | why there is no answer is told apart |
+//! | `mon PORT` | `telex mon PORT`; `telex monitor` for nodes | the status says whether it ended normally; there are `telex kil` and `telex spawn`, too |
 //! | `eval` | none | see `eval_on` above |
-//! | `shell` | *not yet* | |
+//! | `shell` | `telex shell` | |
 //! | `trace NODE` | `telex tap --to NODE`, `telex explain` | there is one switch, not a mesh to be traced |
 //! | `run PROFILE KEY VALUE…` | `telex run PROFILE KEY VALUE…` | becomes the daemon; programs have their own command |
 //! | `restart` | none | `systemctl restart telexd`, or `telex reload`, which loses no connection |

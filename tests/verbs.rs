@@ -14,14 +14,20 @@ mod support;
 mod complete;
 #[path = "verbs/configure.rs"]
 mod configure;
+#[path = "verbs/lasting.rs"]
+mod lasting;
 #[path = "verbs/look.rs"]
 mod look;
 #[path = "verbs/man.rs"]
 mod man;
+#[path = "verbs/ports.rs"]
+mod ports;
 #[path = "verbs/serve.rs"]
 mod serve;
 #[path = "verbs/talk.rs"]
 mod talk;
+#[path = "verbs/terminal.rs"]
+mod terminal;
 
 use command::{Outcome, Running, start_with, telex};
 use serde_json::Value;

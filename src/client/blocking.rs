@@ -5,6 +5,7 @@ mod direct;
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
@@ -78,6 +79,12 @@ impl Client {
     pub fn connect_within(address: &Address, within: Duration) -> Result<Client, Error> {
         let connected = attempt::connect(address, within).and_then(Client::over);
         connected.map_err(|source| seek::unreachable(address, source))
+    }
+
+    /// Over a socket that is connected to a daemon.
+    #[doc(hidden)]
+    pub fn over_socket(socket: UnixStream) -> Result<Client, Error> {
+        Client::over(Stream::Unix(socket)).map_err(|source| Error::Io { doing: "connecting", source })
     }
 
     fn over(stream: Stream) -> io::Result<Client> {

@@ -176,6 +176,8 @@ pub(crate) use dial::Stream as Socket;
 pub use error::Error;
 pub use fault::Fault;
 #[doc(hidden)]
+pub use handle::Backoff;
+#[doc(hidden)]
 pub use handle::driven::Driven;
 pub use handle::{
     Answer, Arrival, Builder, Change, Handle, Instance, List, ListedNode, Next, NodeList, Presence,

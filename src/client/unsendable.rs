@@ -14,6 +14,8 @@ pub enum Unsendable {
     BadBody {
         /// What is wrong with it, and at which line and column or byte.
         why: String,
+        /// The first byte at fault, from 0; the length of the body if it ends too early.
+        at: usize,
     },
     /// The body of a reply has an `in_reply_to` of its own.
     BadReply,
@@ -33,7 +35,7 @@ pub enum Unsendable {
 impl fmt::Display for Unsendable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unsendable::BadBody { why } => write!(f, "the body is no JSON: {why}"),
+            Unsendable::BadBody { why, .. } => write!(f, "the body is no JSON: {why}"),
             Unsendable::BadReply => {
                 f.write_str("the body of a reply must not have an \"in_reply_to\" of its own")
             }
@@ -60,6 +62,6 @@ impl Unsendable {
                 DEPTH_MAX - 1
             ),
         };
-        Unsendable::BadBody { why }
+        Unsendable::BadBody { why, at: column.saturating_sub(1).min(body.len()) }
     }
 }

@@ -53,6 +53,43 @@ fn each_line_is_a_call() {
 }
 
 #[test]
+fn answers_are_printed_as_they_come() {
+    let telexd = Telexd::start();
+    let mut worker = telexd.node("w");
+    let called = |args: &[&str], stdin: &str| {
+        let args = [&["call", "-l", "--unordered", "w", "ask"], args].concat();
+        start_with(telex(&args).env("TELEX_ADDRESS", &telexd.addresses[0]), stdin)
+    };
+    let reply = |worker: &mut support::Client, asked: &Value, body: Value| {
+        let mut body = body;
+        body["in_reply_to"] = asked["message_id"].clone();
+        worker.send(&json!({"message_type": "ask_reply", "to": asked["from"], "body": body}));
+    };
+    let mut calling = called(&["--from", "me"], "1\n\n2\n3\n");
+    let mut asked = [worker.message(), worker.message(), worker.message()];
+    asked.sort_by_key(|message| message["body"].as_u64());
+    reply(&mut worker, &asked[2], json!({"result": "c"}));
+    reply(&mut worker, &asked[1], json!({"error": "no"}));
+    reply(&mut worker, &asked[0], json!({"a": 1}));
+    let told = calling.finish();
+    assert_eq!((told.code, &*told.err), (Some(1), "telex: line 3: no\n"));
+    assert_eq!(told.out, "{\"line\":4,\"answer\":\"c\"}\n{\"line\":1,\"answer\":{\"a\":1}}\n");
+    // No more than two are under way.
+    let mut calling = called(&["--jobs", "2"], "1\n2\n3\n");
+    let [first, _second] = [worker.message(), worker.message()];
+    worker.ping();
+    reply(&mut worker, &first, json!({"result": 1}));
+    let third = worker.message();
+    assert_eq!(third["body"], 3);
+    out(&telexd, &["kill", "w"]);
+    let told = calling.finish();
+    assert_eq!((told.code, told.out.lines().count(), told.err.lines().count()), (Some(6), 1, 2), "{told:?}");
+    let wrong = called(&[], "1\nnonsense\n").finish();
+    assert!(matches!(wrong.code, Some(2 | 3)), "{wrong:?}");
+    assert_eq!(run(&telexd, &["call", "--unordered", "w", "ask"]).code, Some(2));
+}
+
+#[test]
 fn all_instances_are_asked() {
     let telexd = Telexd::start();
     let mut workers = [telexd.node("w"), telexd.node("w")];

@@ -6,12 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 use telex::client::{self, Client, Unsendable};
-use telex::duration;
 
 use crate::exit::Failure;
-
-/// The longest timeout of a request.
-const TIMEOUT_MAX: Duration = Duration::from_millis(telex::limits::TIMEOUT_MS_MAX);
+use crate::given;
 
 /// What all messages that are sent have in common.
 #[derive(Args)]
@@ -23,7 +20,7 @@ pub(crate) struct Sent {
     #[arg(long)]
     pub(crate) text: bool,
     /// How long to wait for the reply, or at the end until the daemon has taken everything; up to 1h
-    #[arg(long, short = 'W', value_name = "TIME", default_value = "60s", value_parser = timeout)]
+    #[arg(long, short = 'W', value_name = "TIME", default_value = "60s", value_parser = given::timeout)]
     pub(crate) timeout: Duration,
 }
 
@@ -56,14 +53,17 @@ impl Sent {
     }
 }
 
-/// Why something cannot be sent, with what would help.
-pub(crate) fn unsendable(why: &Unsendable, line: Option<u64>, text: bool) -> Failure {
+/// Why something with this body cannot be sent, with what would help.
+pub(crate) fn unsendable(why: &Unsendable, body: &str, line: Option<u64>, text: bool) -> Failure {
     let mut words = line.map(|line| format!("line {line} of stdin: ")).unwrap_or_default();
     words += &why.to_string();
-    if matches!(why, Unsendable::BadBody { .. }) && !text {
-        words += "; --text sends it as a string";
+    match why {
+        Unsendable::BadBody { at, .. } if !text => {
+            words += "; --text sends it as a string";
+            Failure::usage(given::pointed(&words, body, *at))
+        }
+        _ => Failure::usage(words),
     }
-    Failure::usage(words)
 }
 
 /// The bodies that the lines of stdin are, each with the number of its line. Blank lines are none, unless they are text.
@@ -77,10 +77,4 @@ pub(crate) fn bodies(is_text: bool) -> impl Iterator<Item = Result<(u64, String)
         }
         Err(error) => Some(Err(Failure::file("stdin", &error))),
     })
-}
-
-/// Reads the time of a request.
-pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
-    let timeout = duration::parse(text).map_err(|bad| bad.to_string())?;
-    if timeout > TIMEOUT_MAX { Err("1h is the most".to_owned()) } else { Ok(timeout) }
 }

@@ -8,26 +8,55 @@ use unicode_width::UnicodeWidthStr;
 use crate::exit::Failure;
 use crate::output::safe;
 
-/// A fault in the command line: what is wrong, and below it the line of `text` with the part at `at`, in bytes.
+/// So many columns are shown on either side of where a fault begins.
+const BESIDE_COLUMNS: usize = 36;
+
+/// A fault in the command line, as [`pointed`] shows it.
 pub(crate) fn fault(text: &str, at: Range<usize>, why: &str) -> Failure {
-    Failure::usage(format!("{why}\n{}", shown(text, at)))
+    Failure::usage(pointed(why, text, at))
 }
 
-fn shown(text: &str, at: Range<usize>) -> String {
+/// What is wrong, and below it the line of `text` with carets under the part at `at`, in bytes: one caret if that is
+/// empty. A long line is cut around it.
+pub(crate) fn pointed(why: &str, text: &str, at: Range<usize>) -> String {
     let begin = (0..=at.start.min(text.len())).rev().find(|&byte| text.is_char_boundary(byte)).unwrap_or(0);
     let (before, behind) = text.split_at(begin);
-    let head = before.rsplit('\n').next().unwrap_or_default();
     let rest = behind.split('\n').next().unwrap_or_default();
     let end = (at.len()..=rest.len()).find(|&byte| rest.is_char_boundary(byte)).unwrap_or(rest.len());
-    let (part, tail) = rest.split_at(end);
-    let [head, part, tail] = [head, part, tail].map(safe);
+    let head = last_columns(before.rsplit('\n').next().unwrap_or_default());
+    let part = first_columns(&rest[..end]);
+    let tail = if part.ends_with('…') { String::new() } else { first_columns(&rest[end..]) };
     let carets = "^".repeat(part.width().max(1));
-    format!("  {head}{part}{tail}\n  {:space$}{carets}", "", space = head.width())
+    format!("{why}\n  {head}{part}{tail}\n  {:space$}{carets}", "", space = head.width())
+}
+
+fn first_columns(text: &str) -> String {
+    let mut shown = String::new();
+    for (at, c) in text.char_indices() {
+        shown.push_str(&safe(c.encode_utf8(&mut [0; 4])));
+        if shown.width() > BESIDE_COLUMNS && at + c.len_utf8() < text.len() {
+            return shown + "…";
+        }
+    }
+    shown
+}
+
+fn last_columns(text: &str) -> String {
+    let mut start = text.len();
+    let mut width = 0;
+    for (at, c) in text.char_indices().rev() {
+        width += safe(c.encode_utf8(&mut [0; 4])).width();
+        if width > BESIDE_COLUMNS {
+            return format!("…{}", safe(&text[start..]));
+        }
+        start = at;
+    }
+    safe(text)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::pointed;
 
     #[test]
     fn carets_stand_under_what_they_are_about() {
@@ -42,7 +71,7 @@ mod tests {
             ("first\nsecond\nthird", 6..12, "  second\n  ^^^^^^"),
             ("first\nsecond", 0..9, "  first\n  ^^^^^"),
         ] {
-            assert_eq!(shown(text, at), told, "{text:?}");
+            assert_eq!(pointed("why", text, at), format!("why\n{told}"), "{text:?}");
         }
     }
 }

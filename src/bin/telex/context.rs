@@ -2,12 +2,18 @@
 //! Never: a verb.
 
 use std::io::IsTerminal;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use telex::address::Address;
 use telex::client::{self, Client, Handle};
 
-use crate::exit::{Exit, Failure};
+use crate::colour::{Colours, When};
+use crate::exit::Failure;
+use crate::given;
 use crate::notice::farewell;
 use crate::output::Words;
 
@@ -30,6 +36,7 @@ pub(crate) struct Context {
     pub(crate) address: Option<String>,
     /// As the command line wants it.
     pub(crate) form: Option<Form>,
+    pub(crate) colour: When,
     pub(crate) words: Words,
 }
 
@@ -37,7 +44,8 @@ impl Context {
     /// The daemon's address: the one that is given, else the library's choice.
     pub(crate) fn address(&self) -> Result<Address, Failure> {
         match &self.address {
-            Some(text) => Address::parse(text).map_err(|bad| Failure::new(Exit::Usage, bad.to_string())),
+            Some(text) => Address::parse(text)
+                .map_err(|bad| Failure::usage(given::pointed(&bad.to_string(), text, bad.at()))),
             None => Ok(client::default_address()?),
         }
     }
@@ -46,6 +54,11 @@ impl Context {
     pub(crate) fn form(&self) -> Form {
         let by_itself = if std::io::stdout().is_terminal() { Form::Table } else { Form::Json };
         self.form.unwrap_or(by_itself)
+    }
+
+    /// The colours of a table on stdout.
+    pub(crate) fn colours(&self) -> Colours {
+        Colours::on(self.colour, &std::io::stdout())
     }
 
     /// A connection that more than one thing can be done with at a time.
@@ -62,13 +75,41 @@ impl Context {
         within: Duration,
         run: impl FnOnce(&mut Client) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        self.talk_over(&mut self.connect(within)?, run)
+    }
+
+    /// A connection, if it can be made in this time.
+    pub(crate) fn connect(&self, within: Duration) -> Result<Client, Failure> {
         let address = self.address()?;
-        let mut client = Client::connect_within(&address, within.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT))
-            .map_err(|error| Failure::unreachable(&address, &error))?;
-        run(&mut client).inspect_err(|failure| {
+        if let Address::Unix(path) = &address
+            && let Some(socket) = connected_at_once(path)
+        {
+            return Ok(Client::over_socket(socket)?);
+        }
+        Client::connect_within(&address, within.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT))
+            .map_err(|error| Failure::unreachable(&address, &error))
+    }
+
+    /// Talks to the daemon, and says its last words if it ends the connection.
+    pub(crate) fn talk_over<T>(
+        &self,
+        client: &mut Client,
+        run: impl FnOnce(&mut Client) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        run(client).inspect_err(|failure| {
             if failure.is_end {
-                farewell(&mut client, self.words);
+                farewell(client, self.words);
             }
         })
     }
+}
+
+/// A connection, if it needs no wait: that costs a thread, which is half of what a short command costs.
+fn connected_at_once(path: &Path) -> Option<UnixStream> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
+    connect(socket.as_raw_fd(), &UnixAddr::new(path).ok()?).ok()?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false).ok()?;
+    Some(stream)
 }

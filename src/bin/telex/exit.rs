@@ -7,7 +7,7 @@ use telex::address::Address;
 use telex::client::{Error, Refused};
 use telex::wire::code::Code;
 
-use crate::output::Words;
+use crate::output::{Words, safe};
 
 /// The outcome, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(crate) enum Exit {
     NodeGone = 6,
     Overloaded = 7,
     Unreachable = 8,
+    Interrupted = 130,
+    Terminated = 143,
 }
 
 const MEANINGS: &[(Exit, &str)] = &[
@@ -33,11 +35,13 @@ const MEANINGS: &[(Exit, &str)] = &[
     (Exit::NodeGone, "the node went away before it had answered"),
     (Exit::Overloaded, "overloaded, or too many of something"),
     (Exit::Unreachable, "the daemon cannot be reached, or ended the connection and did not say why"),
+    (Exit::Interrupted, "Ctrl-C came before the count that -n names"),
+    (Exit::Terminated, "SIGTERM came before the count that -n names"),
 ];
 
 /// The exit codes, for the help.
 pub(crate) fn codes() -> String {
-    let line = |(exit, meaning): &(Exit, &str)| format!("\n  {}  {meaning}", *exit as u8);
+    let line = |(exit, meaning): &(Exit, &str)| format!("\n  {:>3}  {meaning}", *exit as u8);
     std::iter::once("Exit codes:".to_owned()).chain(MEANINGS.iter().map(line)).collect()
 }
 
@@ -45,6 +49,12 @@ impl Exit {
     /// What a refusal counts as. A node's own words have no class, whatever they look like.
     pub(crate) fn of_refusal(refused: &Refused) -> Exit {
         refused.code().filter(|_| refused.by_daemon()).map_or(Exit::Refused, Exit::of_word)
+    }
+
+    /// The one that another run of the command ended with.
+    pub(crate) fn of_code(code: i32) -> Exit {
+        let known = MEANINGS.iter().map(|(exit, _)| *exit).find(|exit| *exit as i32 == code);
+        known.unwrap_or(Exit::Refused)
     }
 
     /// What a code of the daemon's counts as.
@@ -89,6 +99,16 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(exit: Exit, words: impl Into<String>) -> Failure {
         Failure { exit, words: words.into(), is_end: false }
+    }
+
+    /// Whether it is a lost connection that another one may stand in for: none that an administrator ended.
+    pub(crate) fn is_loss(&self) -> bool {
+        self.is_end && self.exit != Exit::Denied
+    }
+
+    /// Whether the command was told to end.
+    pub(crate) fn is_stop(&self) -> bool {
+        matches!(self.exit, Exit::Interrupted | Exit::Terminated)
     }
 
     /// With the line of stdin that it is about.
@@ -149,7 +169,7 @@ impl Failures {
     pub(crate) fn add(&mut self, failure: &Failure, words: Words) {
         self.count += 1;
         if self.count <= TOLD_MAX {
-            words.say(&failure.words);
+            words.fail(&failure.words);
         }
         // Of several outcomes the first failure's, if they are all of one kind.
         self.exit = match self.exit {
@@ -184,7 +204,9 @@ impl From<Error> for Failure {
             Error::Closed { .. } => {
                 Failure { is_end: true, ..Failure::new(exit, Error::Closed { why: None }.to_string()) }
             }
-            error => Failure::new(exit, error.to_string()),
+            Error::Io { .. } => Failure { is_end: true, ..Failure::new(exit, error.to_string()) },
+            // A line end in the words of others begins no line here.
+            error => Failure::new(exit, safe(&error.to_string())),
         }
     }
 }

@@ -25,10 +25,14 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// Prints what comes until it is enough.
-    pub(crate) fn hear(&self, client: &mut Client, context: &Context) -> Result<(), Failure> {
+    /// Connects, does `begin`, and prints what comes until it is enough.
+    pub(crate) fn hear(
+        &self,
+        context: &Context,
+        begin: impl FnMut(&mut Client) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let mut results = Results::new();
-        self.until.stream(client, context.words, |message| {
+        self.until.hear(context, begin, |message| {
             if message.from().is_none() {
                 return Ok(Heard::Other);
             }

@@ -5,20 +5,26 @@
 mod answer;
 mod body;
 mod caret;
+mod colour;
 mod command;
+mod complete;
 mod context;
 mod document;
 mod exit;
 mod format;
+mod given;
 mod hear;
+mod keep;
 mod man;
 mod notice;
 mod output;
 mod own_file;
+mod port;
 mod process;
 mod sending;
 mod serving;
 mod setting;
+mod stop;
 mod stream;
 mod table;
 mod verb;
@@ -26,8 +32,9 @@ mod wait;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser};
+use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
 
+use crate::colour::{Colours, When};
 use crate::context::{Context, Form};
 use crate::exit::{Exit, codes};
 use crate::output::Words;
@@ -37,6 +44,15 @@ use crate::verb::Verb;
 #[derive(Parser)]
 #[command(name = "telex", version, after_help = codes(), max_term_width = 100)]
 struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What all verbs take.
+#[derive(Args)]
+struct Global {
     /// Where the daemon is: unix:/path, unix:@name or tcp:host:port [default: $TELEX_ADDRESS, else
     /// unix:/run/telexd/telex.sock for root; for others unix:$XDG_RUNTIME_DIR/telex.sock if a daemon answers
     /// there, else the same as for root]
@@ -51,8 +67,25 @@ struct Cli {
     /// For people, wherever it goes
     #[arg(long, global = true, conflicts_with = "json")]
     table: bool,
-    #[command(subcommand)]
-    verb: Verb,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", value_enum, default_value_t)]
+    color: When,
+}
+
+impl Cli {
+    /// The command line. A fault in it ends here, with the status 2.
+    fn read() -> Cli {
+        Cli::read_at_once().unwrap_or_else(Cli::parse)
+    }
+
+    /// The same where the first word is a verb and nothing is at fault: the arguments of all other verbs, which cost as
+    /// much time as all the rest, are not looked at.
+    fn read_at_once() -> Option<Cli> {
+        let verb = Verb::command(std::env::args_os().nth(1)?.to_str()?)?;
+        let command = Global::augment_args(Command::new("telex")).subcommand(verb);
+        let matches = command.try_get_matches_from(std::env::args_os()).ok()?;
+        Cli::from_arg_matches(&matches).ok()
+    }
 }
 
 /// The table of arguments, from which help, completions and man pages are made.
@@ -61,19 +94,18 @@ pub(crate) fn definition() -> clap::Command {
 }
 
 fn main() -> ExitCode {
-    // A fault in the arguments ends here, with the status 2.
-    let Cli { address, quiet, json, table, verb } = Cli::parse();
-    let form = match (json, table) {
+    let Cli { global, verb } = Cli::read();
+    let form = match (global.json, global.table) {
         (true, _) => Some(Form::Json),
         (_, true) => Some(Form::Table),
         _ => None,
     };
-    let words = Words { quiet };
-    match verb.run(&Context { address, form, words }) {
+    let words = Words { quiet: global.quiet, colours: Colours::on(global.color, &std::io::stderr()) };
+    match verb.run(&Context { address: global.address, form, colour: global.color, words }) {
         Ok(()) => Exit::Done.into(),
         Err(failure) => {
             if !failure.words.is_empty() {
-                words.say(&failure.words);
+                words.fail(&failure.words);
             }
             failure.exit.into()
         }
@@ -150,6 +182,15 @@ mod tests {
             assert!(place.contains("`telex ") || has_reason, "{words}: {place}");
         }
         assert!(count > 15, "{count}");
+    }
+
+    #[test]
+    fn every_verb_is_found_by_its_name() {
+        for verb in Cli::command().get_subcommands() {
+            let found = Verb::command(verb.get_name());
+            assert_eq!(found.as_ref().map(Command::get_name), Some(verb.get_name()));
+        }
+        assert!(Verb::command("log_level").is_none() && Verb::command("nonsense").is_none());
     }
 
     #[test]

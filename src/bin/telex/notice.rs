@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use telex::client::{Category, Client, Message, Refused};
 
-use crate::output::Words;
+use crate::output::{Words, safe};
 
 /// What the daemon itself says, in words; `None` for the message of a node.
 pub(crate) fn notice(message: &Message) -> Option<String> {
@@ -15,7 +15,7 @@ pub(crate) fn notice(message: &Message) -> Option<String> {
     if message.category() == Category::Error
         && let Err(refused) = Refused::check(message.clone())
     {
-        return Some(refused.to_string());
+        return Some(safe(&refused.to_string()));
     }
     let body = message.body_value();
     Some(match body["event"].as_str() {
@@ -23,6 +23,13 @@ pub(crate) fn notice(message: &Message) -> Option<String> {
         Some("shutdown") => "the daemon shuts down".to_owned(),
         _ => message.line().to_owned(),
     })
+}
+
+/// How many messages the daemon says were missed.
+pub(crate) fn missed(message: &Message) -> u64 {
+    let body = message.body_value();
+    let is_told = message.from().is_none() && body["event"] == "lagged";
+    if is_told { body["count"].as_u64().unwrap_or_default() } else { 0 }
 }
 
 /// Says what the daemon has said before it ended the connection, such as why.

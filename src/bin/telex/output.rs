@@ -1,31 +1,41 @@
 //! Knows stdout, stderr, and how foreign text is made safe for a terminal.
 //! Never: what is said.
 
-use std::io::{BufWriter, Stdout, Write};
+use std::io::{BufWriter, IsTerminal, Stdout, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
+use crate::colour::{Colours, Hue};
 use crate::exit::Failure;
 
 /// Results, line by line.
-pub(crate) struct Results(BufWriter<Stdout>);
+pub(crate) struct Results {
+    out: BufWriter<Stdout>,
+    is_terminal: bool,
+}
 
 impl Results {
     pub(crate) fn new() -> Results {
-        Results(BufWriter::new(std::io::stdout()))
+        let stdout = std::io::stdout();
+        Results { is_terminal: stdout.is_terminal(), out: BufWriter::new(stdout) }
     }
 
-    /// Writes one line.
+    /// Writes one line. On a terminal nothing in it drives that.
     pub(crate) fn line(&mut self, line: &str) -> Result<(), Failure> {
-        let written = self.0.write_all(line.as_bytes()).and_then(|()| self.0.write_all(b"\n"));
+        if self.is_terminal { self.painted(&safe_json(line)) } else { self.painted(line) }
+    }
+
+    /// Writes one line of which all that others have written was made safe, and which may have colours.
+    pub(crate) fn painted(&mut self, line: &str) -> Result<(), Failure> {
+        let written = self.out.write_all(line.as_bytes()).and_then(|()| self.out.write_all(b"\n"));
         written.map_err(|error| Failure::file("stdout", &error))
     }
 
     /// Hands all that was written to the reader. To be called at the end, too: a failure after that would go
     /// untold.
     pub(crate) fn flush(&mut self) -> Result<(), Failure> {
-        self.0.flush().map_err(|error| Failure::file("stdout", &error))
+        self.out.flush().map_err(|error| Failure::file("stdout", &error))
     }
 }
 
@@ -33,17 +43,27 @@ impl Results {
 #[derive(Clone, Copy)]
 pub(crate) struct Words {
     pub(crate) quiet: bool,
+    pub(crate) colours: Colours,
 }
 
 impl Words {
     /// Says `words`, unless it is to be quiet. If that fails there is no other way left to tell.
     pub(crate) fn say(self, words: &str) {
+        self.write("telex:", words);
+    }
+
+    /// The same of what went wrong.
+    pub(crate) fn fail(self, words: &str) {
+        self.write(&self.colours.paint(Hue::Bad, "telex:"), words);
+    }
+
+    fn write(self, who: &str, words: &str) {
         if self.quiet {
             return;
         }
         let mut err = std::io::stderr().lock();
         for line in words.lines() {
-            let _ = writeln!(err, "telex: {}", safe(line));
+            let _ = writeln!(err, "{who} {}", safe(line));
         }
     }
 }
@@ -85,16 +105,25 @@ pub(crate) fn clock(time: &Value) -> String {
 /// Text of others with everything spelled out that could drive a terminal, or that has no sign of its own: control
 /// characters, those that turn the direction of what follows, unassigned ones.
 pub(crate) fn safe(text: &str) -> String {
+    safe_with(text, |c, out| out.extend(c.escape_debug()))
+}
+
+/// The same in the way of JSON, which is the same value then.
+fn safe_json(line: &str) -> String {
+    safe_with(line, |c, out| {
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            out.push_str(&format!("\\u{unit:04x}"));
+        }
+    })
+}
+
+fn safe_with(text: &str, escape: impl Fn(char, &mut String)) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        match c {
-            ' '..='~' => out.push(c),
-            _ => {
-                // Behind a letter, so that a mark that belongs on one is not spelled out.
-                let pair: String = ['a', c].into_iter().collect();
-                out.extend(pair.escape_debug().skip(1));
-            }
-        }
+        // Behind a letter, so that a mark that belongs on one is not spelled out.
+        let is_safe =
+            matches!(c, ' '..='~') || ['a', c].iter().collect::<String>().escape_debug().nth(1) == Some(c);
+        if is_safe { out.push(c) } else { escape(c, &mut out) }
     }
     out
 }
@@ -117,6 +146,7 @@ mod tests {
     fn control_characters_are_spelled_out() {
         assert_eq!(safe("a\u{1b}[2J\u{9b}ä\t"), "a\\u{1b}[2J\\u{9b}ä\\t");
         assert_eq!(safe("a\u{202e}b\u{2066}\u{200f}"), "a\\u{202e}b\\u{2066}\\u{200f}");
+        assert_eq!(safe_json("[\"\u{9b}\u{e0001}ä\"]"), "[\"\\u009b\\udb40\\udc01ä\"]");
         assert_eq!(safe("\u{378}\u{e000}"), "\\u{378}\\u{e000}", "unassigned, private");
         assert_eq!(safe("\"\\' नमस्ते e\u{301}"), "\"\\' नमस्ते e\u{301}");
     }

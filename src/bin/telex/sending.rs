@@ -11,8 +11,8 @@ use telex::client::{self, Category, Client, Error, Message, Refused, To};
 use crate::body::{Sent, unsendable};
 use crate::exit::{Exit, Failure, Failures};
 use crate::notice::notice;
-use crate::output::Words;
-use crate::wait::{Ready, wait};
+use crate::output::{Words, safe};
+use crate::wait::wait;
 
 /// How many lines are sent at most before it is looked what the daemon says about them.
 const LOOK_EVERY: u64 = 128;
@@ -87,7 +87,8 @@ impl<'a> Sending<'a> {
     fn wait_for(&mut self, stdin: &impl AsFd) -> Result<(), Failure> {
         loop {
             self.look()?;
-            if let Ready::Other = wait(self.client.as_fd(), stdin.as_fd(), PollFlags::POLLIN, None)? {
+            let files = [(self.client.as_fd(), PollFlags::POLLIN), (stdin.as_fd(), PollFlags::POLLIN)];
+            if let Some(1) = wait(files, None)? {
                 return Ok(());
             }
         }
@@ -105,7 +106,7 @@ impl<'a> Sending<'a> {
             match self.client.send(self.to, body) {
                 Ok(ticket) => break ticket.number(),
                 Err(Error::KeptFull) => self.look()?,
-                Err(Error::Unsendable(why)) => return Err(unsendable(&why, line, self.options.text)),
+                Err(Error::Unsendable(why)) => return Err(unsendable(&why, body, line, self.options.text)),
                 Err(error) => return Err(error.into()),
             }
         };
@@ -135,7 +136,7 @@ impl<'a> Sending<'a> {
         }
         let line = self.line_of(&message);
         let Err(refused) = Refused::check(message) else { return };
-        let failure = Failure::new(Exit::of_refusal(&refused), refused.to_string());
+        let failure = Failure::new(Exit::of_refusal(&refused), safe(&refused.to_string()));
         self.failures.add(&failure.at(line), self.words);
     }
 

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use nix::poll::PollFlags;
 use telex::client::{Client, Message};
-use telex::duration;
 
-use crate::context::CONNECT_TIMEOUT;
+use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::{Exit, Failure};
-use crate::notice::notice;
-use crate::output::Words;
-use crate::wait::{Ready, wait};
+use crate::given;
+use crate::keep::{Bounds, Reconnect};
+use crate::notice::{missed, notice};
+use crate::stop::Stop;
+use crate::wait::wait;
 
 /// When it is enough.
 #[derive(Args)]
@@ -22,8 +23,10 @@ pub(crate) struct Until {
     #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// End with 5 after this time
-    #[arg(short = 'W', long = "wait", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(short = 'W', long = "wait", value_name = "TIME", value_parser = given::duration)]
     wait: Option<Duration>,
+    #[command(flatten)]
+    reconnect: Reconnect,
 }
 
 /// What a message was to a verb.
@@ -42,26 +45,59 @@ impl Until {
         self.wait.unwrap_or(CONNECT_TIMEOUT)
     }
 
-    /// Hands each message that comes to `each` until it is enough.
-    pub(crate) fn stream(
+    /// Connects, does `begin`, and hands each message that comes to `each` until it is enough. With `--reconnect` it
+    /// connects and begins anew when the connection is lost. Ctrl-C and SIGTERM end it with a summary: as it was to be,
+    /// unless a count was to be reached.
+    pub(crate) fn hear(
         &self,
-        client: &mut Client,
-        words: Words,
+        context: &Context,
+        mut begin: impl FnMut(&mut Client) -> Result<(), Failure>,
         mut each: impl FnMut(&Message) -> Result<Heard, Failure>,
     ) -> Result<(), Failure> {
-        let deadline = self.wait.and_then(deadline_after);
-        let mut count = 0;
-        while self.count.is_none_or(|most| count < most) {
-            let Some(message) = next(client, deadline)? else {
-                return Err(Failure::new(Exit::Timeout, format!("{count} messages came in time")));
-            };
-            match each(&message)? {
-                Heard::Shown => count += 1,
-                Heard::Kept => {}
-                Heard::Other => notice(&message).into_iter().for_each(|notice| words.say(&notice)),
+        let stop = Stop::watch()?;
+        let bounds = Bounds { deadline: self.wait.and_then(deadline_after), stop: Some(&stop) };
+        let mut tally = Tally::default();
+        let ended = self.reconnect.keep(context, self.patience(), bounds, |client| {
+            tally.connections += 1;
+            begin(client)?;
+            while self.count.is_none_or(|most| tally.came < most) {
+                let Some(message) = next(client, &stop, bounds.deadline)? else {
+                    return Err(Failure::new(Exit::Timeout, format!("{} messages came in time", tally.came)));
+                };
+                match each(&message)? {
+                    Heard::Shown => tally.came += 1,
+                    Heard::Kept => {}
+                    Heard::Other => {
+                        tally.missed += missed(&message);
+                        notice(&message).into_iter().for_each(|notice| context.words.say(&notice));
+                    }
+                }
             }
+            Ok(())
+        });
+        match ended {
+            Err(stopped) if stopped.is_stop() => {
+                context.words.say(&tally.told());
+                if self.count.is_some() { Err(stopped) } else { Ok(()) }
+            }
+            ended => ended,
         }
-        Ok(())
+    }
+}
+
+/// What came of it so far.
+#[derive(Default)]
+struct Tally {
+    came: u64,
+    missed: u64,
+    connections: u64,
+}
+
+impl Tally {
+    fn told(&self) -> String {
+        let losses = self.connections.saturating_sub(1);
+        let lost = if losses > 0 { format!("; connections lost: {losses}") } else { String::new() };
+        format!("messages: {}, missed: {}{lost}", self.came, self.missed)
     }
 }
 
@@ -70,17 +106,24 @@ pub(crate) fn deadline_after(wait: Duration) -> Option<Instant> {
     Instant::now().checked_add(wait)
 }
 
-/// The next message; none if it does not come in time. It ends, too, if the reader of stdout goes away meanwhile.
-fn next(client: &mut Client, deadline: Option<Instant>) -> Result<Option<Message>, Failure> {
+/// The next message; none if it does not come in time. It ends, too, if the command is told to end, or the reader of
+/// stdout goes away meanwhile.
+fn next(client: &mut Client, stop: &Stop, deadline: Option<Instant>) -> Result<Option<Message>, Failure> {
+    let stdout = std::io::stdout();
     loop {
+        stop.check()?;
         if let Some(message) = client.next(Some(Duration::ZERO))? {
             return Ok(Some(message));
         }
-        let stdout = std::io::stdout();
-        match wait(client.as_fd(), stdout.as_fd(), PollFlags::empty(), deadline)? {
-            Ready::Client => {}
-            Ready::Other => return Err(Failure::reader_gone()),
-            Ready::Nothing => return Ok(None),
+        let files = [
+            (client.as_fd(), PollFlags::POLLIN),
+            (stop.as_fd(), PollFlags::POLLIN),
+            (stdout.as_fd(), PollFlags::empty()),
+        ];
+        match wait(files, deadline)? {
+            Some(2) => return Err(Failure::reader_gone()),
+            Some(_) => {}
+            None => return Ok(None),
         }
     }
 }

@@ -4,6 +4,7 @@
 use terminal_size::{Width, terminal_size};
 use unicode_width::UnicodeWidthStr;
 
+use crate::colour::{Colours, Hue};
 use crate::exit::Failure;
 use crate::output::{Results, safe};
 
@@ -21,6 +22,8 @@ pub(crate) enum Side {
 pub(crate) struct Table {
     sides: Vec<Side>,
     rows: Vec<Vec<String>>,
+    /// The column that has names of nodes.
+    names: Option<(usize, Colours)>,
 }
 
 impl Table {
@@ -28,7 +31,13 @@ impl Table {
     pub(crate) fn new(columns: &[&str]) -> Table {
         let side = |name: &&str| if name.starts_with('>') { Side::Right } else { Side::Left };
         let names = columns.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
-        Table { sides: columns.iter().map(side).collect(), rows: vec![names] }
+        Table { sides: columns.iter().map(side).collect(), rows: vec![names], names: None }
+    }
+
+    /// Paints the names of nodes, which stand in this column.
+    pub(crate) fn with_names(mut self, column: usize, colours: Colours) -> Table {
+        self.names = Some((column, colours));
+        self
     }
 
     /// Adds a row; what is no text for a terminal is escaped.
@@ -41,7 +50,7 @@ impl Table {
     pub(crate) fn write(&self, results: &mut Results) -> Result<(), Failure> {
         let most = terminal_size().map_or(usize::MAX, |(Width(width), _)| usize::from(width));
         for line in self.lines(most) {
-            results.line(&line)?;
+            results.painted(&line)?;
         }
         Ok(())
     }
@@ -54,25 +63,36 @@ impl Table {
             }
         }
         shrink(&mut widths, most);
-        self.rows.iter().map(|row| self.line(row, &widths)).collect()
-    }
-
-    fn line(&self, row: &[String], widths: &[usize]) -> String {
-        let mut line = String::new();
-        for ((cell, &width), side) in row.iter().zip(widths).zip(&self.sides) {
-            if !line.is_empty() {
-                line.push_str("  ");
-            }
-            let cell = cut(cell, width);
-            let space = " ".repeat(width - cell.width());
-            match side {
-                Side::Left => line.extend([&*cell, &*space]),
-                Side::Right => line.extend([&*space, &*cell]),
-            }
+        let mut names = None;
+        let mut lines = Vec::new();
+        for row in &self.rows {
+            lines.push(line(row, &widths, &self.sides, names));
+            // They begin below the head.
+            names = self.names;
         }
-        line.truncate(line.trim_end().len());
-        line
+        lines
     }
+}
+
+fn line(row: &[String], widths: &[usize], sides: &[Side], names: Option<(usize, Colours)>) -> String {
+    let mut line = String::new();
+    for (column, ((cell, &width), side)) in row.iter().zip(widths).zip(sides).enumerate() {
+        if column > 0 {
+            line.push_str("  ");
+        }
+        let cell = cut(cell, width);
+        let space = " ".repeat(width - cell.width());
+        let cell = match names {
+            Some((at, colours)) if at == column => colours.paint(Hue::Name, &cell),
+            _ => cell,
+        };
+        match side {
+            Side::Left => line.extend([&*cell, &*space]),
+            Side::Right => line.extend([&*space, &*cell]),
+        }
+    }
+    line.truncate(line.trim_end().len());
+    line
 }
 
 /// Makes the widest columns narrower until all fit.

@@ -1,5 +1,5 @@
-//! Knows how to wait for the daemon and for one of the command's own files at the same time.
-//! Never: what either has to say.
+//! Knows how to wait for several files at the same time.
+//! Never: what any of them has to say.
 
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
@@ -9,37 +9,23 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::exit::{Exit, Failure};
 
-/// What came first.
-pub(crate) enum Ready {
-    Client,
-    Other,
-    /// The deadline.
-    Nothing,
-}
-
-/// Waits until the client's socket can be read, or `other` has one of `events` or is broken.
-pub(crate) fn wait(
-    client: BorrowedFd<'_>,
-    other: BorrowedFd<'_>,
-    events: PollFlags,
+/// Waits until one of the files has one of its events or is broken; which one, or none at the deadline.
+pub(crate) fn wait<const COUNT: usize>(
+    files: [(BorrowedFd<'_>, PollFlags); COUNT],
     deadline: Option<Instant>,
-) -> Result<Ready, Failure> {
-    let mut fds = [PollFd::new(client, PollFlags::POLLIN), PollFd::new(other, events)];
+) -> Result<Option<usize>, Failure> {
+    let mut fds = files.map(|(file, events)| PollFd::new(file, events));
     loop {
         // The kernel counts in milliseconds, and rounds down.
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         let left = left.map_or(PollTimeout::NONE, |left| {
             PollTimeout::try_from(left.as_millis() + u128::from(!left.is_zero())).unwrap_or(PollTimeout::MAX)
         });
-        let ready = match poll(&mut fds, left) {
-            Err(Errno::EINTR) => continue,
-            ready => ready.map_err(|errno| Failure::new(Exit::Refused, format!("poll: {errno}")))?,
-        };
-        return Ok(match fds.each_ref().map(|fd| fd.any().unwrap_or(true)) {
-            _ if ready == 0 && left != PollTimeout::MAX => Ready::Nothing,
-            [true, _] => Ready::Client,
-            [_, true] => Ready::Other,
-            _ => continue,
-        });
+        match poll(&mut fds, left) {
+            Ok(0) if left != PollTimeout::MAX => return Ok(None),
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => return Ok(fds.iter().position(|fd| fd.any().unwrap_or(true))),
+            Err(errno) => return Err(Failure::new(Exit::Refused, format!("poll: {errno}"))),
+        }
     }
 }

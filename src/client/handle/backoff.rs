@@ -6,18 +6,19 @@ use std::time::Duration;
 /// Delays that double from the first to the longest, each shortened by chance by up to half, so that many
 /// clients of one daemon do not come back at the same moment.
 #[derive(Clone, Debug)]
-pub(super) struct Backoff {
+pub struct Backoff {
     longest: Duration,
     next: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new(first: Duration, longest: Duration) -> Backoff {
+    /// From a first delay to a longest one.
+    pub fn new(first: Duration, longest: Duration) -> Backoff {
         Backoff { longest, next: first.min(longest) }
     }
 
     /// The next delay. `random` is any number, all as likely.
-    pub(super) fn next(&mut self, random: u64) -> Duration {
+    pub fn next(&mut self, random: u64) -> Duration {
         let whole = self.next;
         self.next = whole.saturating_mul(2).min(self.longest);
         let share = 0.5 + (random >> 11) as f64 / (1_u64 << 54) as f64;

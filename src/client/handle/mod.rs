@@ -26,6 +26,8 @@ mod told;
 mod writer;
 
 pub use answer::Answer;
+#[doc(hidden)]
+pub use backoff::Backoff;
 pub use builder::Builder;
 pub use change::{Arrival, Change, Presence};
 pub use connection::{Handle, List, WeakHandle};

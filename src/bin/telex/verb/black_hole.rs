@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use telex::duration;
 
 use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::Failure;
+use crate::given;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex black-hole sink
@@ -25,7 +25,7 @@ pub(crate) struct BlackHole {
     #[arg(long = "topic", value_name = "PATTERN")]
     topics: Vec<String>,
     /// End after this time
-    #[arg(short = 'W', long = "wait", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(short = 'W', long = "wait", value_name = "TIME", value_parser = given::duration)]
     wait: Option<Duration>,
 }
 

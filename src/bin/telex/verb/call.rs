@@ -1,16 +1,18 @@
 //! Knows requests and their replies.
 //! Never: how the daemon finds a node that answers.
 
+use std::sync::mpsc::{channel, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use telex::client::{Client, Error, Message, To};
-use telex::duration;
 
 use crate::answer::answer_of;
 use crate::body::{Sent, bodies, unsendable};
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Failures};
+use crate::given;
 use crate::output::Results;
 use crate::stream::deadline_after;
 
@@ -57,11 +59,17 @@ pub(crate) struct Call {
     #[arg(long, conflicts_with = "daemon")]
     all: bool,
     /// With --all: until so long after the first answer
-    #[arg(long, value_name = "TIME", requires = "all", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", requires = "all", value_parser = given::duration)]
     gather: Option<Duration>,
     /// Each line of stdin is the body of a call; the answers come in their order
     #[arg(short, long, conflicts_with = "all")]
     lines: bool,
+    /// With -l: print the answers as they come, each with the number of its line: {"line":3,"answer":...}
+    #[arg(long, requires = "lines")]
+    unordered: bool,
+    /// With --unordered: so many calls at a time
+    #[arg(long, value_name = "COUNT", requires = "unordered", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    jobs: u16,
     /// Print the whole body of the reply
     #[arg(long)]
     envelope: bool,
@@ -94,6 +102,9 @@ impl Call {
         if self.all {
             return self.call_all(&receiver, &message_type, &body, context);
         }
+        if self.unordered {
+            return self.call_unordered(receiver, message_type, context);
+        }
         context.talk(self.sent.timeout, |client| {
             self.sent.register(client)?;
             if self.lines {
@@ -101,7 +112,7 @@ impl Call {
             }
             let reply = match client.call(receiver.to(), &message_type, &body, self.sent.timeout) {
                 Ok(reply) => reply,
-                Err(Error::Unsendable(why)) => return Err(unsendable(&why, None, self.sent.text)),
+                Err(Error::Unsendable(why)) => return Err(unsendable(&why, &body, None, self.sent.text)),
                 Err(error) => return Err(error.into()),
             };
             let mut results = Results::new();
@@ -153,7 +164,56 @@ impl Call {
                     results.line(&self.shown(&reply))?;
                     results.flush()?;
                 }
-                Err(Error::Unsendable(why)) => return Err(unsendable(&why, Some(number), self.sent.text)),
+                Err(Error::Unsendable(why)) => return Err(unsendable(&why, &body, Some(number), self.sent.text)),
+                Err(error) => {
+                    let failure = Failure::from(error);
+                    if failure.is_end {
+                        return Err(failure);
+                    }
+                    failures.add(&failure.at(Some(number)), context.words);
+                }
+            }
+        }
+        failures.end(context.words)
+    }
+
+    /// Calls for each line of stdin, several at a time, and prints the answers as they come.
+    fn call_unordered(&self, receiver: Receiver, message_type: String, context: &Context) -> Result<(), Failure> {
+        let handle = context.handle(self.sent.timeout)?;
+        if let Some(name) = &self.sent.from {
+            handle.register(name).wait()?;
+        }
+        let (tell, answers) = channel();
+        let (take, places) = sync_channel(usize::from(self.jobs));
+        let (is_text, timeout) = (self.sent.text, self.sent.timeout);
+        // The connection lasts until all answers are there.
+        let asker = handle.clone();
+        // It may wait for stdin when all is over, and ends with the process.
+        thread::spawn(move || {
+            for body in bodies(is_text) {
+                let (number, body) = match body {
+                    Ok(body) => body,
+                    Err(failure) => return drop(tell.send(Err(failure))),
+                };
+                if take.send(()).is_err() {
+                    return;
+                }
+                let tell = tell.clone();
+                let answer = asker.call(receiver.to(), &message_type, &body, timeout);
+                answer.then(move |answer| drop(tell.send(Ok((number, body, answer)))));
+            }
+        });
+        let (mut results, mut failures) = (Results::new(), Failures::default());
+        for answer in answers {
+            let (number, body, answer) = answer?;
+            // There is one for each call.
+            let _ = places.recv();
+            match answer {
+                Ok(reply) => {
+                    results.line(&format!(r#"{{"line":{number},"answer":{}}}"#, self.shown(&reply)))?;
+                    results.flush()?;
+                }
+                Err(Error::Unsendable(why)) => return Err(unsendable(&why, &body, Some(number), is_text)),
                 Err(error) => {
                     let failure = Failure::from(error);
                     if failure.is_end {

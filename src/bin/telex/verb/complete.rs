@@ -43,8 +43,8 @@ impl Complete {
         }
         let context = Context {
             address: context.address.clone().or_else(|| value_of(&self.words, "--address")),
-            form: None,
-            words: Words { quiet: true },
+            words: Words { quiet: true, ..context.words },
+            ..*context
         };
         let (done, names) = channel();
         // It may outlive the wait, and ends with the process.

@@ -30,7 +30,8 @@ impl Connections {
         let mut table = Table::new(&[
             "ID", "NODES", ">PID", "PROCESS", "USER", "OVER", ">SINCE", ">IN", ">OUT", ">QUEUE", ">OLDEST",
             ">MISSED", "PAUSED",
-        ]);
+        ])
+        .with_names(1, context.colours());
         context.talk(CONNECT_TIMEOUT, |client| {
             ask_pages(client, "connections", json!({}), ("connections", "unique_id"), |raw, entry| {
                 match form {

@@ -2,12 +2,13 @@
 //! Never: sends the message.
 
 use clap::Args;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::answer::{Members, ask_raw};
+use crate::colour::{Colours, hue_of_verdict};
 use crate::context::{CONNECT_TIMEOUT, Context, Form};
 use crate::exit::{Exit, Failure};
+use crate::given;
 use crate::output::{Results, safe};
 
 pub(super) const EXAMPLES: &str = r#"Examples:
@@ -31,9 +32,8 @@ pub(crate) struct Explain {
 impl Explain {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
         // As it is written: the daemon finds what is doubled in it.
-        let message: &RawValue = serde_json::from_str(&self.message)
-            .map_err(|error| Failure::usage(format!("the message is no JSON: {error}")))?;
-        let message = message.get().replace(['\n', '\r'], " ");
+        let message = given::json(&self.message)
+            .map_err(|why| Failure::usage(format!("the message is no JSON: {why}")))?;
         let speaker = self.speaker.as_ref().map_or_else(String::new, |id| format!(",\"as\":{}", json!(id)));
         let body = format!("{{\"message\":{message}{speaker}}}");
         let reply = context.talk(CONNECT_TIMEOUT, |client| ask_raw(client, "explain", &body))?;
@@ -43,7 +43,7 @@ impl Explain {
             Form::Json => {
                 results.line(&Members::of_reply(&reply).map_or_else(String::new, |members| members.to_line()))?;
             }
-            Form::Table => write(&told, &mut results)?,
+            Form::Table => write(&told, context.colours(), &mut results)?,
         }
         results.flush()?;
         match told["refusal"]["code"].as_str() {
@@ -53,17 +53,19 @@ impl Explain {
     }
 }
 
-fn write(told: &Value, results: &mut Results) -> Result<(), Failure> {
+fn write(told: &Value, colours: Colours, results: &mut Results) -> Result<(), Failure> {
     let list = |key: &str| told[key].as_array().cloned().unwrap_or_default();
     for ruling in list("verdicts") {
         let verdict = ruling["verdict"].as_str().unwrap_or("-");
         let reason = ruling["reason"].as_str().map_or_else(String::new, |reason| format!(": {reason}"));
         let filter = ruling["filter"].as_str().unwrap_or_default();
-        results.line(&safe(&format!("filter {filter}: {verdict}{reason}")))?;
+        let verdict = colours.paint(hue_of_verdict(verdict), &safe(verdict));
+        results.painted(&format!("filter {}: {verdict}{}", safe(filter), safe(&reason)))?;
     }
     if let Some(error) = told["refusal"]["error"].as_str() {
         let code = told["refusal"]["code"].as_str().unwrap_or_default();
-        return results.line(&safe(&format!("refused: {error} ({code})")));
+        let refused = colours.paint(hue_of_verdict("refused"), "refused");
+        return results.painted(&format!("{refused}: {}", safe(&format!("{error} ({code})"))));
     }
     let receivers = list("receivers");
     if told["any_of"] == json!(true) {

@@ -39,13 +39,13 @@ impl Listen {
             delivery: (!self.join).then_some(Delivery::All),
             ..Register::default()
         };
-        context.talk(self.shown.until.patience(), |client| {
+        self.shown.hear(context, |client| {
             let name = match client.register_with(&options) {
                 Err(Error::DeliveryMismatch(_)) => return Err(self.shared()),
                 registered => registered?,
             };
             context.words.say(&format!("listening as {name}"));
-            self.shown.hear(client, context)
+            Ok(())
         })
     }
 

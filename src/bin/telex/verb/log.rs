@@ -31,9 +31,10 @@ impl Log {
         let _ = self.follow;
         let form = context.form();
         let mut results = Results::new();
-        context.talk(self.until.patience(), |client| {
-            client.subscribe("telex.log", None)?;
-            self.until.stream(client, context.words, |message| {
+        self.until.hear(
+            context,
+            |client| Ok(client.subscribe("telex.log", None)?),
+            |message| {
                 if message.topic() != Some("telex.log") {
                     return Ok(Heard::Other);
                 }
@@ -43,8 +44,8 @@ impl Log {
                 }
                 results.flush()?;
                 Ok(Heard::Shown)
-            })
-        })
+            },
+        )
     }
 }
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Value, json};
-use telex::duration;
 
 use crate::answer::{ask, object};
 use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::Failure;
+use crate::given;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex log-level debug --for 10m
@@ -25,7 +25,7 @@ pub(crate) struct LogLevel {
     #[arg(value_parser = ["error", "warning", "notice", "info", "debug"])]
     level: String,
     /// For so long
-    #[arg(long = "for", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long = "for", value_name = "TIME", value_parser = given::duration)]
     time: Option<Duration>,
 }
 

@@ -1,7 +1,7 @@
 //! Knows which verbs there are. Each is a file that owns its arguments, its examples and what it does.
 //! Never: what a verb does.
 
-use clap::Subcommand;
+use clap::{Args, Command, Subcommand};
 
 use crate::context::Context;
 use crate::exit::Failure;
@@ -17,6 +17,19 @@ macro_rules! verbs {
         }
 
         impl Verb {
+            /// The arguments of the verb with this name.
+            pub(crate) fn command(name: &str) -> Option<Command> {
+                let module = name.replace('-', "_");
+                match &*module {
+                    $(stringify!($module) if !name.contains('_') => {
+                        // A name has to outlive everything.
+                        let name: &'static str = name.to_owned().leak();
+                        Some($module::$verb::augment_args(Command::new(name)))
+                    })*
+                    _ => None,
+                }
+            }
+
             pub(crate) fn run(self, context: &Context) -> Result<(), Failure> {
                 match self {
                     $(Verb::$verb(verb) => verb.run(context),)*
@@ -34,6 +47,11 @@ verbs! {
     send => Send,
     publish => Publish,
     call => Call,
+    snd => Snd,
+    cal => Cal,
+    mon => Mon,
+    kil => Kil,
+    spawn => Spawn,
     listen => Listen,
     subscribe => Subscribe,
     reply => Reply,
@@ -66,4 +84,5 @@ verbs! {
     man => Man,
     ping => Ping,
     black_hole => BlackHole,
+    shell => Shell,
 }

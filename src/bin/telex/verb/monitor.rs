@@ -5,6 +5,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::answer::ask;
+use crate::colour::{Colours, Hue};
 use crate::context::{Context, Form};
 use crate::exit::Failure;
 use crate::output::{Results, safe};
@@ -27,30 +28,32 @@ pub(crate) struct Monitor {
 
 impl Monitor {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let form = context.form();
+        let (form, colours) = (context.form(), context.colours());
         let mut results = Results::new();
-        context.talk(self.until.patience(), |client| {
-            ask(client, "monitor", &json!({"node_id": self.pattern}))?;
-            self.until.stream(client, context.words, |message| {
+        self.until.hear(
+            context,
+            |client| ask(client, "monitor", &json!({"node_id": self.pattern})).map(drop),
+            |message| {
                 let body = message.body_value();
                 if message.from().is_some() || !matches!(body["event"].as_str(), Some("node_up" | "node_down")) {
                     return Ok(Heard::Other);
                 }
                 match form {
                     Form::Json => results.line(message.body().unwrap_or("null"))?,
-                    Form::Table => results.line(&told(&body))?,
+                    Form::Table => results.painted(&told(&body, colours))?,
                 }
                 results.flush()?;
                 Ok(Heard::Shown)
-            })
-        })
+            },
+        )
     }
 }
 
-fn told(body: &Value) -> String {
+fn told(body: &Value, colours: Colours) -> String {
     let text = |key: &str| safe(body[key].as_str().unwrap_or("-"));
+    let name = colours.paint(Hue::Name, &text("node_id"));
     match body["event"].as_str() {
-        Some("node_up") => format!("+ {} {}", text("node_id"), text("unique_id")),
-        _ => format!("- {} {} ({})", text("node_id"), text("unique_id"), text("reason")),
+        Some("node_up") => format!("{} {name} {}", colours.paint(Hue::Good, "+"), text("unique_id")),
+        _ => format!("{} {name} {} ({})", colours.paint(Hue::Bad, "-"), text("unique_id"), text("reason")),
     }
 }

@@ -5,11 +5,12 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::Args;
-use telex::duration;
 
 use crate::command::Order;
 use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::Failure;
+use crate::given;
+use crate::keep::{Bounds, Reconnect};
 use crate::serving::{Serving, Wanted};
 
 pub(super) const EXAMPLES: &str = r#"Examples:
@@ -32,8 +33,10 @@ pub(crate) struct On {
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
     /// Kill a run, with all processes that it has started, after this time
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = given::duration)]
     timeout: Option<Duration>,
+    #[command(flatten)]
+    reconnect: Reconnect,
     /// The command
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -42,10 +45,10 @@ pub(crate) struct On {
 impl On {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
         let order = Order { words: self.command.clone(), timeout: self.timeout, is_text: false };
-        context.talk(CONNECT_TIMEOUT, |client| {
+        self.reconnect.keep(context, CONNECT_TIMEOUT, Bounds::default(), |client| {
             client.subscribe(&self.topic, self.group.as_deref())?;
             context.words.say(&format!("listening to {}", self.topic));
-            Serving::new(client, context, order, usize::from(self.jobs))?.run(|_| Wanted::Yes)
+            Serving::new(client, context, order.clone(), usize::from(self.jobs))?.run(|_| Wanted::Yes)
         })
     }
 }

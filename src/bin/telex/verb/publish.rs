@@ -70,7 +70,7 @@ impl Publish {
     ) -> Result<(), Failure> {
         let receipt = match client.publish_for_receipt(&self.topic, body, self.sent.timeout) {
             Ok(receipt) => receipt,
-            Err(Error::Unsendable(why)) => return Err(unsendable(&why, line, self.sent.text)),
+            Err(Error::Unsendable(why)) => return Err(unsendable(&why, body, line, self.sent.text)),
             Err(error) => {
                 let failure = Failure::from(error);
                 if failure.is_end {

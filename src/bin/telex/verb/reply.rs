@@ -2,11 +2,12 @@
 //! Never: looks at what it is asked.
 
 use clap::Args;
-use serde_json::Value;
 use telex::client::{Client, Message, Register, text};
 
 use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::Failure;
+use crate::given;
+use crate::keep::{Bounds, Reconnect};
 use crate::notice::notice;
 use crate::serving::reply;
 
@@ -28,6 +29,8 @@ pub(crate) struct Reply {
     /// The answer is plain text, and sent as a JSON string
     #[arg(long)]
     text: bool,
+    #[command(flatten)]
+    reconnect: Reconnect,
 }
 
 impl Reply {
@@ -35,31 +38,31 @@ impl Reply {
         // Wrong JSON is told before any request comes.
         for sample in [r#"{"message_type":"ask","from":"a"}"#, r#"{"message_type":"ask","from":"a","body":"b"}"#] {
             if let Ok(sample) = Message::read(sample.into())
-                && let Err(error) = serde_json::from_str::<Value>(&self.answer(&sample, 1))
+                && let Err(why) = given::json(&self.answer(&sample, 1))
             {
                 let body = sample.body().unwrap_or("null");
-                let words = format!("to the body {body} the answer is no JSON: {error}; --text sends it as a string");
+                let words = format!("to the body {body} the answer would be no JSON (see --text): {why}");
                 return Err(Failure::usage(words));
             }
         }
         let options =
             Register { node_id: Some(self.name.as_str().into()), exclusive: Some(true), ..Register::default() };
-        context.talk(CONNECT_TIMEOUT, |client| {
+        let mut count = 0;
+        self.reconnect.keep(context, CONNECT_TIMEOUT, Bounds::default(), |client| {
             let name = client.register_with(&options)?;
             context.words.say(&format!("listening as {name}"));
-            self.answer_all(client, context)
+            self.answer_all(client, &mut count, context)
         })
     }
 
-    fn answer_all(&self, client: &mut Client, context: &Context) -> Result<(), Failure> {
-        let mut count = 0;
+    fn answer_all(&self, client: &mut Client, count: &mut u64, context: &Context) -> Result<(), Failure> {
         loop {
             let Some(message) = client.next(None)? else { continue };
             if let Some(notice) = notice(&message) {
                 context.words.say(&notice);
             } else if message.is_request() {
-                count += 1;
-                reply(client, &message, Ok(self.answer(&message, count)))?;
+                *count += 1;
+                reply(client, &message, Ok(self.answer(&message, *count)))?;
             }
         }
     }

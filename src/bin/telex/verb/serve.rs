@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use clap::Args;
 use telex::client::{Delivery, Register};
-use telex::duration;
 
 use crate::command::Order;
 use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::Failure;
+use crate::given;
+use crate::keep::{Bounds, Reconnect};
 use crate::serving::{Serving, Wanted};
 
 pub(super) const EXAMPLES: &str = r#"Examples:
@@ -43,11 +44,13 @@ pub(crate) struct Serve {
     #[arg(long = "type", value_name = "TYPE")]
     types: Vec<String>,
     /// Kill a run, with all processes that it has started, after this time
-    #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = given::duration)]
     timeout: Option<Duration>,
     /// Take the output as text, whatever it looks like
     #[arg(long)]
     text: bool,
+    #[command(flatten)]
+    reconnect: Reconnect,
     /// The command
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -65,10 +68,10 @@ impl Serve {
             ..Register::default()
         };
         let order = Order { words: self.command.clone(), timeout: self.timeout, is_text: self.text };
-        context.talk(CONNECT_TIMEOUT, |client| {
+        self.reconnect.keep(context, CONNECT_TIMEOUT, Bounds::default(), |client| {
             let name = client.register_with(&options)?;
             context.words.say(&format!("serving {name}"));
-            Serving::new(client, context, order, usize::from(self.jobs))?.run(|message| {
+            Serving::new(client, context, order.clone(), usize::from(self.jobs))?.run(|message| {
                 let is_known = self.types.is_empty() || self.types.iter().any(|known| known == message.message_type());
                 match (is_known, message.is_request()) {
                     (true, _) => Wanted::Yes,

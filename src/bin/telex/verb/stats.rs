@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
-use telex::duration;
 
 use crate::answer::{Members, ask};
 use crate::context::{CONNECT_TIMEOUT, Context, Form};
 use crate::exit::Failure;
+use crate::given;
 use crate::output::{Results, safe};
 
 pub(super) const EXAMPLES: &str = r#"Examples:
@@ -25,7 +25,7 @@ pub(crate) struct Stats {
     #[arg(long)]
     prometheus: bool,
     /// Again and again, with this time between
-    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = duration::parse)]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, default_missing_value = "2s", value_parser = given::duration)]
     watch: Option<Duration>,
 }
 

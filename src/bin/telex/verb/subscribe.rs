@@ -29,12 +29,12 @@ pub(crate) struct Subscribe {
 
 impl Subscribe {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        context.talk(self.shown.until.patience(), |client| {
+        self.shown.hear(context, |client| {
             for topic in &self.topics {
                 client.subscribe(topic, self.group.as_deref())?;
             }
             context.words.say(&format!("listening to {}", self.topics.join(", ")));
-            self.shown.hear(client, context)
+            Ok(())
         })
     }
 }

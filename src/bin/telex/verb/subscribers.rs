@@ -35,7 +35,7 @@ impl Subscribers {
                 results.line(&subscriber.to_string())?;
             }
         } else {
-            let mut table = Table::new(&["ID", "NODES", "GROUP"]);
+            let mut table = Table::new(&["ID", "NODES", "GROUP"]).with_names(1, context.colours());
             for subscriber in subscribers {
                 let text = |key: &str| subscriber[key].as_str().unwrap_or("-").to_owned();
                 let names = subscriber["node_ids"].as_array().into_iter().flatten().filter_map(Value::as_str);

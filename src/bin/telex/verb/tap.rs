@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use telex::client::Message;
 
 use crate::answer::{ask, object};
+use crate::colour::{Colours, hue_of_verdict};
 use crate::context::{Context, Form};
 use crate::exit::Failure;
 use crate::output::{Results, safe};
@@ -73,23 +74,25 @@ impl Tap {
             ("snap_bytes", json!(self.snap)),
             ("sample", json!(self.sample)),
         ]);
-        let (form, mut results, mut pairs) = (context.form(), Results::new(), Pairs::default());
-        context.talk(self.until.patience(), |client| {
-            ask(client, "tap", &body)?;
-            self.until.stream(client, context.words, |message| {
+        let (form, colours) = (context.form(), context.colours());
+        let (mut results, mut pairs) = (Results::new(), Pairs::default());
+        self.until.hear(
+            context,
+            |client| ask(client, "tap", &body).map(drop),
+            |message| {
                 let Some(copy) = Copy::of(message) else { return Ok(Heard::Other) };
                 let pair = if self.pair { pairs.match_up(&copy) } else { Pair::None };
                 if matches!(pair, Pair::Waits) {
                     return Ok(Heard::Kept);
                 }
-                results.line(&match form {
-                    Form::Json => copy.as_json(&pair),
-                    Form::Table => copy.as_text(&pair),
-                })?;
+                match form {
+                    Form::Json => results.line(&copy.as_json(&pair))?,
+                    Form::Table => results.painted(&copy.as_text(&pair, colours))?,
+                }
                 results.flush()?;
                 Ok(Heard::Shown)
-            })
-        })
+            },
+        )
     }
 }
 
@@ -137,12 +140,15 @@ impl Copy {
         told.to_string()
     }
 
-    fn as_text(&self, pair: &Pair) -> String {
+    fn as_text(&self, pair: &Pair, colours: Colours) -> String {
         let Process { pid, name, user, .. } = self.process();
         let who = format!("{user} {name}[{pid}]");
         let verdict = match self.told["verdict"].as_str() {
             Some("pass") | None => String::new(),
-            Some(verdict) => format!(" {}", verdict.to_uppercase()),
+            Some(verdict) => {
+                let word = safe(&verdict.to_uppercase());
+                format!(" {}", colours.paint(hue_of_verdict(verdict), &word))
+            }
         };
         let receivers = self.told["receivers"].as_u64().map_or_else(String::new, |count| format!(" ({count} get it)"));
         let line = format!("{}{verdict}{receivers} {}", safe(&who), safe(&self.line));

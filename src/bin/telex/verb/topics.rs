@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Value, json};
 use telex::client::Client;
-use telex::duration;
 
 use crate::answer::ask;
 use crate::context::{CONNECT_TIMEOUT, Context, Form};
 use crate::exit::Failure;
+use crate::given;
 use crate::output::{Results, size};
 use crate::table::Table;
 
@@ -29,7 +29,7 @@ pub(crate) struct Topics {
     #[arg(long, default_value_t = 100)]
     limit: u32,
     /// Wait until messages of so much time have been counted
-    #[arg(short = 'W', long = "wait", value_name = "TIME", default_value = "2s", value_parser = duration::parse)]
+    #[arg(short = 'W', long = "wait", value_name = "TIME", default_value = "2s", value_parser = given::duration)]
     wait: Duration,
 }
 

@@ -11,6 +11,7 @@ use telex::duration;
 use crate::answer::ask;
 use crate::context::{Context, Form};
 use crate::exit::{Exit, Failure};
+use crate::given;
 use crate::output::Results;
 use crate::stream::deadline_after;
 
@@ -28,7 +29,7 @@ pub(crate) struct WaitFor {
     #[arg(required = true, value_name = "NODE")]
     nodes: Vec<String>,
     /// How long to wait
-    #[arg(short = 'W', long = "wait", value_name = "TIME", default_value = "30s", value_parser = duration::parse)]
+    #[arg(short = 'W', long = "wait", value_name = "TIME", default_value = "30s", value_parser = given::duration)]
     wait: Duration,
 }
 
