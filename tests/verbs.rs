@@ -12,6 +12,8 @@ mod support;
 
 #[path = "verbs/look.rs"]
 mod look;
+#[path = "verbs/measure.rs"]
+mod measure;
 #[path = "verbs/serve.rs"]
 mod serve;
 #[path = "verbs/talk.rs"]

@@ -9,15 +9,22 @@ mod context;
 mod exit;
 mod format;
 mod hear;
+mod interrupt;
+mod load;
 mod notice;
 mod output;
 mod process;
+mod recording;
+mod replaying;
 mod sending;
 mod serving;
+mod socket;
 mod stream;
 mod table;
+mod tapping;
 mod verb;
 mod wait;
+mod waits;
 
 use std::process::ExitCode;
 

@@ -87,7 +87,7 @@ impl<'a> Sending<'a> {
     fn wait_for(&mut self, stdin: &impl AsFd) -> Result<(), Failure> {
         loop {
             self.look()?;
-            if let Ready::Other = wait(self.client.as_fd(), stdin.as_fd(), PollFlags::POLLIN, None)? {
+            if let Ready::Other(_) = wait(self.client.as_fd(), &[(stdin.as_fd(), PollFlags::POLLIN)], None)? {
                 return Ok(());
             }
         }

@@ -77,9 +77,9 @@ fn next(client: &mut Client, deadline: Option<Instant>) -> Result<Option<Message
             return Ok(Some(message));
         }
         let stdout = std::io::stdout();
-        match wait(client.as_fd(), stdout.as_fd(), PollFlags::empty(), deadline)? {
+        match wait(client.as_fd(), &[(stdout.as_fd(), PollFlags::empty())], deadline)? {
             Ready::Client => {}
-            Ready::Other => return Err(Failure::reader_gone()),
+            Ready::Other(_) => return Err(Failure::reader_gone()),
             Ready::Nothing => return Ok(None),
         }
     }

@@ -32,9 +32,10 @@ impl Table {
     }
 
     /// Adds a row; what is no text for a terminal is escaped.
-    pub(crate) fn row<const CELLS: usize>(&mut self, cells: [String; CELLS]) {
-        debug_assert_eq!(CELLS, self.sides.len());
-        self.rows.push(cells.iter().map(|cell| safe(cell)).collect());
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let row: Vec<String> = cells.into_iter().map(|cell| safe(&cell)).collect();
+        debug_assert_eq!(row.len(), self.sides.len());
+        self.rows.push(row);
     }
 
     /// Writes it, cut to the width of the terminal if stdout is one.
@@ -46,7 +47,8 @@ impl Table {
         Ok(())
     }
 
-    fn lines(&self, most: usize) -> Vec<String> {
+    /// Its lines, the names of the columns first, of at most so many columns of a terminal if that is possible.
+    pub(crate) fn lines(&self, most: usize) -> Vec<String> {
         let mut widths = vec![0; self.sides.len()];
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
@@ -87,7 +89,7 @@ fn shrink(widths: &mut [usize], most: usize) {
 }
 
 /// A text of at most `width` columns, with an ellipsis for what is left out.
-fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

@@ -1,5 +1,5 @@
-//! Knows how to wait for the daemon and for one of the command's own files at the same time.
-//! Never: what either has to say.
+//! Knows how to wait for the daemon and for files of the command's own at the same time.
+//! Never: what they have to say.
 
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
@@ -12,19 +12,20 @@ use crate::exit::{Exit, Failure};
 /// What came first.
 pub(crate) enum Ready {
     Client,
-    Other,
+    /// The other one of this place.
+    Other(usize),
     /// The deadline.
     Nothing,
 }
 
-/// Waits until the client's socket can be read, or `other` has one of `events` or is broken.
+/// Waits until the client's socket can be read, or one of the others has an event that is wanted, or is broken.
 pub(crate) fn wait(
     client: BorrowedFd<'_>,
-    other: BorrowedFd<'_>,
-    events: PollFlags,
+    others: &[(BorrowedFd<'_>, PollFlags)],
     deadline: Option<Instant>,
 ) -> Result<Ready, Failure> {
-    let mut fds = [PollFd::new(client, PollFlags::POLLIN), PollFd::new(other, events)];
+    let others = others.iter().map(|(other, events)| PollFd::new(*other, *events));
+    let mut fds: Vec<_> = std::iter::once(PollFd::new(client, PollFlags::POLLIN)).chain(others).collect();
     loop {
         // The kernel counts in milliseconds, and rounds down.
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -35,11 +36,11 @@ pub(crate) fn wait(
             Err(Errno::EINTR) => continue,
             ready => ready.map_err(|errno| Failure::new(Exit::Refused, format!("poll: {errno}")))?,
         };
-        return Ok(match fds.each_ref().map(|fd| fd.any().unwrap_or(true)) {
-            _ if ready == 0 && left != PollTimeout::MAX => Ready::Nothing,
-            [true, _] => Ready::Client,
-            [_, true] => Ready::Other,
-            _ => continue,
+        return Ok(match fds.iter().position(|fd| fd.any().unwrap_or(true)) {
+            Some(0) => Ready::Client,
+            Some(place) => Ready::Other(place - 1),
+            None if ready == 0 && left != PollTimeout::MAX => Ready::Nothing,
+            None => continue,
         });
     }
 }

@@ -58,5 +58,8 @@ verbs! {
     log_level => LogLevel,
     config => Config,
     ping => Ping,
+    bench => Bench,
     black_hole => BlackHole,
+    record => Record,
+    replay => Replay,
 }
