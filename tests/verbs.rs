@@ -14,6 +14,8 @@ mod support;
 mod look;
 #[path = "verbs/measure.rs"]
 mod measure;
+#[path = "verbs/screen.rs"]
+mod screen;
 #[path = "verbs/serve.rs"]
 mod serve;
 #[path = "verbs/talk.rs"]

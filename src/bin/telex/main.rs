@@ -16,6 +16,7 @@ mod output;
 mod process;
 mod recording;
 mod replaying;
+mod screen;
 mod sending;
 mod serving;
 mod socket;
@@ -23,8 +24,10 @@ mod stream;
 mod table;
 mod tapping;
 mod verb;
+mod views;
 mod wait;
 mod waits;
+mod watch;
 
 use std::process::ExitCode;
 

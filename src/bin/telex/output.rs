@@ -64,6 +64,15 @@ pub(crate) fn span(seconds: f64) -> String {
     }
 }
 
+/// How many milliseconds the oldest line of a queue has waited; a dash if there is none.
+pub(crate) fn waited(ms: f64) -> String {
+    match ms {
+        ..1.0 => "-".to_owned(),
+        ..10_000.0 => format!("{ms:.0}ms"),
+        _ => format!("{:.0}s", ms / 1000.0),
+    }
+}
+
 /// A count of bytes in the largest unit that counts more than one.
 pub(crate) fn size(bytes: &Value) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];

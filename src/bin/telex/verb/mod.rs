@@ -48,6 +48,7 @@ verbs! {
     monitor => Monitor,
     tap => Tap,
     explain => Explain,
+    top => Top,
     stats => Stats,
     plugins => Plugins,
     whoami => Whoami,
