@@ -289,3 +289,24 @@ fn a_request_that_waits_to_be_sent_waits_already() {
     // Of the requests that were due meanwhile half waited for longer than half of that time.
     assert!(told["p90_us"].as_f64() > Some(50_000.0) && told["max_us"].as_f64() > Some(190_000.0), "{told}");
 }
+
+#[test]
+fn a_peer_that_never_reads() {
+    let telexd = Telexd::start();
+    let mut hole = start_with(
+        telex(&["black-hole", "sink", "--topic", "t.>", "-W", "20s"])
+            .env("TELEX_ADDRESS", &telexd.addresses[0]),
+        "",
+    );
+    assert_eq!(hole.next_word(), "telex: listening as sink, and never reads\n");
+    let mut alice = telexd.client();
+    let queued = |alice: &mut support::Client| {
+        alice.send(&json!({"message_type": "signal", "topic": "t.x", "body": "x".repeat(500_000)}));
+        alice.ask_well("resolve", json!({"node_id": "sink"}))["instances"][0]["queue_bytes"].as_u64()
+    };
+    support::wait_until("it has a queue", || queued(&mut alice) > Some(1_000_000));
+    out(&telexd, &["kill", "sink"]);
+    assert_eq!(hole.finish().code, Some(0));
+    let ended = run(&telexd, &["black-hole", "sink", "-W", "50ms", "--quiet"]);
+    assert_eq!((ended.code, &*ended.err), (Some(0), ""));
+}

@@ -200,7 +200,7 @@ impl Sender {
     fn ask(&mut self, message_type: &str, body: &str) -> Result<(), Failure> {
         let asked = self.session.request(To::Daemon, message_type, body, None, self.socket.out());
         asked.map_err(client::Error::Unsendable)?;
-        Ok(self.socket.write()?)
+        self.socket.write()
     }
 
     /// A message as this connection sends it: from a name that it has, and with an ID of its own.
