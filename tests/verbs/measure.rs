@@ -291,7 +291,7 @@ fn a_request_that_waits_to_be_sent_waits_already() {
 }
 
 #[test]
-fn a_peer_that_never_reads() {
+fn a_black_hole_ends_with_its_connection() {
     let telexd = Telexd::start();
     let mut hole = start_with(
         telex(&["black-hole", "sink", "--topic", "t.>", "-W", "20s"])

@@ -222,3 +222,37 @@ fn a_screen_needs_a_terminal() {
     assert!(refused.err.contains("telex stats --watch --json"), "{}", refused.err);
     assert_eq!(run(&telexd, &["top", "--every", "1ms"]).code, Some(2));
 }
+
+#[test]
+fn a_recording_that_is_shown_cannot_drive_the_terminal() {
+    if !needs::programs(&["tmux"]) {
+        return;
+    }
+    let telexd = Telexd::start();
+    let pane =
+        Pane::open(&telexd, 80, "$TELEX record - -n 1 --plain --topic t; stty -a | grep -o -- '-*icanon'");
+    pane.wait_for("telex: recording");
+    let mut alice = telexd.client();
+    alice.send(&json!({"message_type": "signal", "topic": "t", "body": "a\u{202e}b\u{9b}c"}));
+    let text = pane.wait_for("1 messages recorded");
+    assert!(text.contains(r"a\u{202e}b\u{9b}c"), "{text}");
+}
+
+#[test]
+fn a_replay_shows_how_far_it_is() {
+    if !needs::programs(&["tmux"]) {
+        return;
+    }
+    let telexd = Telexd::start();
+    let file = telexd.dir().join("recording");
+    let line = r#"{"message_type":"signal","from":":7","topic":"t"}"#;
+    let recorded =
+        |time: f64| json!({"time": time, "sender": {"unique_id": ":7"}, "line": line}).to_string() + "\n";
+    std::fs::write(&file, [1.0, 1.5, 900.0].map(recorded).concat()).expect("a recording");
+    let pane = Pane::open(&telexd, 80, &format!("$TELEX replay {}; echo status $?", file.display()));
+    pane.wait_for("[##########################              ] 2 of 3");
+    // Ctrl-C would end the shell, too.
+    pane.signal(Signal::SIGINT);
+    let text = pane.wait_for("status 1");
+    assert!(text.starts_with("2 of 3 messages sent in ") && !text.contains("[##"), "{text}");
+}

@@ -12,7 +12,8 @@ use crate::exit::{Exit, Failure};
 pub(crate) struct Interrupt(SignalFd);
 
 impl Interrupt {
-    /// From now on these signals end nothing by themselves. To be called before there are threads, which take that over.
+    /// From now on these signals end nothing by themselves. To be called before threads are started that go on: these
+    /// take it over.
     pub(crate) fn watch() -> Result<Interrupt, Failure> {
         let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;

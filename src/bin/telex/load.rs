@@ -102,9 +102,8 @@ struct Flow {
 }
 
 /// All clients, and what they do.
-pub(crate) struct Load<'a> {
+pub(crate) struct Load {
     address: Address,
-    interrupt: &'a Interrupt,
     clients: Vec<Client>,
     flows: Vec<Flow>,
     buffer: Vec<u8>,
@@ -116,21 +115,16 @@ pub(crate) struct Load<'a> {
     pub(crate) waits: Waits,
 }
 
-impl<'a> Load<'a> {
-    fn new(address: Address, interrupt: &'a Interrupt) -> Load<'a> {
+impl Load {
+    fn new(address: Address) -> Load {
         let (clients, flows, buffer, waits) = (Vec::new(), Vec::new(), vec![0; CHUNK_BYTES], Waits::new());
         let next_due = Instant::now();
-        Load { address, interrupt, clients, flows, buffer, every: None, next_due, waits }
+        Load { address, clients, flows, buffer, every: None, next_due, waits }
     }
 
     /// So many senders, each to a receiver of its own, with bodies of so many bytes.
-    pub(crate) fn pairs(
-        address: Address,
-        interrupt: &'a Interrupt,
-        pairs: usize,
-        bytes: usize,
-    ) -> Result<Load<'a>, Failure> {
-        let mut load = Load::new(address, interrupt);
+    pub(crate) fn pairs(address: Address, pairs: usize, bytes: usize) -> Result<Load, Failure> {
+        let mut load = Load::new(address);
         for _ in 0..pairs {
             let ((sender, from), (receiver, to)) = (load.join("s-%u")?, load.join("r-%u")?);
             let frame = Frame::message("signal", &from, ("to", &to), &body(bytes));
@@ -140,13 +134,8 @@ impl<'a> Load<'a> {
     }
 
     /// One client that publishes, and so many subscribers.
-    pub(crate) fn topic(
-        address: Address,
-        interrupt: &'a Interrupt,
-        subscribers: usize,
-        bytes: usize,
-    ) -> Result<Load<'a>, Failure> {
-        let mut load = Load::new(address, interrupt);
+    pub(crate) fn topic(address: Address, subscribers: usize, bytes: usize) -> Result<Load, Failure> {
+        let mut load = Load::new(address);
         let (sender, from) = load.join("s-%u")?;
         let topic = format!("bench.{from}");
         let receivers = (0..subscribers).map(|_| {
@@ -161,13 +150,8 @@ impl<'a> Load<'a> {
     }
 
     /// A client that asks so often, and one that answers.
-    pub(crate) fn calls(
-        address: Address,
-        interrupt: &'a Interrupt,
-        every: Duration,
-        bytes: usize,
-    ) -> Result<Load<'a>, Failure> {
-        let mut load = Load::new(address, interrupt);
+    pub(crate) fn calls(address: Address, every: Duration, bytes: usize) -> Result<Load, Failure> {
+        let mut load = Load::new(address);
         let ((sender, from), (receiver, to)) = (load.join("s-%u")?, load.join("r-%u")?);
         let request = Frame::message("ask", &from, ("to", &to), &body(bytes));
         let reply =
@@ -202,21 +186,21 @@ impl<'a> Load<'a> {
         self.flows.iter().map(|flow| flow.arrived).sum()
     }
 
-    /// Sends and receives for some time, or until the user wants an end.
-    pub(crate) fn go_on(&mut self, time: Duration) -> Result<(), Failure> {
+    /// Sends and receives for some time. False if the user wants an end before.
+    pub(crate) fn go_on(&mut self, time: Duration, interrupt: &Interrupt) -> Result<bool, Failure> {
         /// So often it is looked whether an end is wanted.
         const LOOK_EVERY: u64 = 64;
-        let began = Instant::now();
+        let (began, mut turn) = (Instant::now(), 0_u64);
         self.next_due = began;
-        for turn in 1_u64.. {
-            let is_over = began.elapsed() >= time;
-            if is_over || turn.is_multiple_of(LOOK_EVERY) && self.interrupt.has_come() {
-                break;
+        while began.elapsed() < time {
+            turn += 1;
+            if turn.is_multiple_of(LOOK_EVERY) && interrupt.has_come() {
+                return Ok(false);
             }
             self.send()?;
             self.receive()?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Waits until all that was sent has arrived.

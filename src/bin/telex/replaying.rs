@@ -20,8 +20,10 @@ use crate::output::Words;
 use crate::recording::Recorded;
 use crate::socket::Socket;
 
-/// No more is kept that the daemon does not take.
-const UNSENT_BYTES_MAX: usize = 16 << 20;
+/// No more is kept of a sender that the daemon does not take.
+const UNSENT_BYTES_MAX: usize = 1 << 20;
+/// So many requests of a sender may be open, at most: the daemon's own bound is above that unless it is lowered.
+const OPEN_MAX: usize = 4000;
 /// What is read at once.
 const READ_BYTES: usize = 256 << 10;
 
@@ -96,22 +98,29 @@ impl<'a> Replaying<'a> {
         Ok(())
     }
 
-    /// Sends a message once it is due and the daemon takes what was sent before. False if the user wants an end.
+    /// Sends a message once it is due, and there is room for it. False if the user wants an end.
     pub(crate) fn send(&mut self, recorded: &Recorded, due: Option<Instant>) -> Result<bool, Failure> {
-        while due.is_some_and(|due| due > Instant::now()) || self.unsent() > UNSENT_BYTES_MAX {
-            if !self.turn(due)? {
+        /// So many messages are sent before it is looked what has come.
+        const LOOK_EVERY: u64 = 64;
+        let Some(place) = self.places.get(&recorded.sender).copied() else { return Ok(true) };
+        if self.outcome.sent.is_multiple_of(LOOK_EVERY) && !self.turn(Some(Instant::now()))? {
+            return Ok(false);
+        }
+        loop {
+            let has_room = self.senders[place].has_room();
+            if has_room && due.is_none_or(|due| due <= Instant::now()) {
+                break;
+            }
+            if !self.turn(due.filter(|_| has_room))? {
                 return Ok(false);
             }
         }
-        let Some(place) = self.places.get(&recorded.sender) else { return Ok(true) };
-        let sender = &mut self.senders[*place];
+        let sender = &mut self.senders[place];
         self.outcome.sent += 1;
         let line = sender.line(&recorded.message, &self.prefix, self.outcome.sent)?;
         sender.socket.out().extend_from_slice(line.as_bytes());
         sender.socket.write()?;
-        // So much is sent before it is looked what has come.
-        const LOOK_EVERY: u64 = 64;
-        if self.outcome.sent.is_multiple_of(LOOK_EVERY) { self.turn(Some(Instant::now())) } else { Ok(true) }
+        Ok(true)
     }
 
     /// Waits until the daemon has handled all that was sent, and then for the answers until the deadline. False if the user
@@ -138,10 +147,6 @@ impl<'a> Replaying<'a> {
     /// How many requests wait for an answer.
     pub(crate) fn unanswered(&self) -> usize {
         self.senders.iter().map(|sender| sender.open.len()).sum()
-    }
-
-    fn unsent(&self) -> usize {
-        self.senders.iter().map(|sender| sender.socket.unsent()).sum()
     }
 
     /// Waits until there is something to do, and does it. False if the user wants an end.
@@ -196,6 +201,11 @@ impl<'a> Replaying<'a> {
 }
 
 impl Sender {
+    /// Whether another message may be sent.
+    fn has_room(&self) -> bool {
+        self.open.len() < OPEN_MAX && self.socket.unsent() < UNSENT_BYTES_MAX
+    }
+
     /// Asks the daemon itself.
     fn ask(&mut self, message_type: &str, body: &str) -> Result<(), Failure> {
         let asked = self.session.request(To::Daemon, message_type, body, None, self.socket.out());

@@ -3,6 +3,7 @@
 
 use std::io::{IsTerminal, Stdout, stdin, stdout};
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use ratatui::backend::CrosstermBackend;
@@ -50,6 +51,7 @@ impl Screen {
                 hook(info);
             }));
         });
+        IS_TAKEN.store(true, Ordering::Relaxed);
         let opened = enable_raw_mode()
             .and_then(|()| execute!(stdout(), EnterAlternateScreen))
             .and_then(|()| Terminal::with_options(CrosstermBackend::new(stdout()), options));
@@ -113,8 +115,13 @@ fn failed(error: std::io::Error) -> Failure {
     Failure::file("the terminal", &error)
 }
 
+/// Whether the terminal is to be given back. Twice would move the cursor into what was said between.
+static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+
 fn give_back() {
-    // There is no other way left to tell that it failed.
-    let _ = execute!(stdout(), Show);
-    let _ = ratatui::try_restore();
+    if IS_TAKEN.swap(false, Ordering::Relaxed) {
+        // There is no other way left to tell that it failed.
+        let _ = execute!(stdout(), Show);
+        let _ = ratatui::try_restore();
+    }
 }

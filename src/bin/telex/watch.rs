@@ -1,4 +1,4 @@
-//! Knows how a daemon is looked at again and again, on a thread of its own that nobody waits for.
+//! Knows how a daemon is looked at again and again, on a thread of its own.
 //! Never: how it is shown.
 
 use std::collections::HashMap;

@@ -86,7 +86,6 @@ struct Figure {
 
 impl Bench {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let interrupt = Interrupt::watch()?;
         raise_descriptor_limit();
         let address = context.address()?;
         let (name, size, measured) = match &self.what {
@@ -96,11 +95,11 @@ impl Bench {
         };
         let (count, bytes) = (size.1 as usize, measured.bytes as usize);
         let mut load = match &self.what {
-            What::Send { .. } => Load::pairs(address, &interrupt, count, bytes)?,
-            What::Publish { .. } => Load::topic(address, &interrupt, count, bytes)?,
-            What::Call { rate, .. } => Load::calls(address, &interrupt, Duration::from_secs(1) / *rate, bytes)?,
+            What::Send { .. } => Load::pairs(address, count, bytes)?,
+            What::Publish { .. } => Load::topic(address, count, bytes)?,
+            What::Call { rate, .. } => Load::calls(address, Duration::from_secs(1) / *rate, bytes)?,
         };
-        let figure = measured.measure(&mut load)?;
+        let figure = measured.measure(&mut load, &Interrupt::watch()?)?;
         let mut told = vec![(size.0, json!(size.1)), ("bytes", json!(bytes))];
         told.extend(figure.told());
         if let What::Call { .. } = self.what {
@@ -113,12 +112,15 @@ impl Bench {
 impl Measured {
     /// Measures between two moments at which nothing is under way, so that the time is that of these messages and of no
     /// others.
-    fn measure(&self, load: &mut Load<'_>) -> Result<Figure, Failure> {
-        load.go_on(self.time / 2)?;
+    fn measure(&self, load: &mut Load, interrupt: &Interrupt) -> Result<Figure, Failure> {
+        if !load.go_on(self.time / 2, interrupt)? {
+            return Err(Failure::new(Exit::Refused, "nothing was measured"));
+        }
         load.drain()?;
         load.waits = Waits::new();
         let (cpu, arrived, began) = (self.cpu()?, load.arrived(), Instant::now());
-        load.go_on(self.time)?;
+        // What has been measured when the user wants an end is told, too.
+        load.go_on(self.time, interrupt)?;
         load.drain()?;
         let (took, messages) = (began.elapsed(), load.arrived() - arrived);
         let cpu = self.cpu()?.zip(cpu).map(|(now, then)| now.saturating_sub(then));

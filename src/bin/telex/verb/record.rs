@@ -52,10 +52,10 @@ pub(crate) struct Record {
 
 impl Record {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let interrupt = Interrupt::watch()?;
         context.talk(CONNECT_TIMEOUT, |client| {
             ask(client, "tap", &self.filters.body())?;
             let deadline = self.wait.and_then(deadline_after);
+            let interrupt = Interrupt::watch()?;
             let recording = Recording::create(&self.file, self.force)?;
             let is_shown = self.file == "-" && std::io::stdout().is_terminal();
             let mut recorder = Recorder { recording, is_plain: self.plain, is_shown, taken: 0, missed: 0 };

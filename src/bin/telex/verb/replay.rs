@@ -85,7 +85,6 @@ impl Contents {
 
 impl Replay {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let interrupt = Interrupt::watch()?;
         let mut contents = Contents::default();
         read(&self.file, |recorded| {
             contents.add(&recorded);
@@ -96,6 +95,7 @@ impl Replay {
             context.talk(CONNECT_TIMEOUT, |client| names.into_iter().try_for_each(|name| is_free(client, name)))?;
         }
         let address = context.address()?;
+        let interrupt = Interrupt::watch()?;
         let mut replaying = Replaying::new(&interrupt, context.words);
         let none = HashSet::new();
         raise_descriptor_limit();

@@ -54,12 +54,11 @@ impl Top {
         if context.form == Some(Form::Json) {
             return Err(Failure::usage("top is for people; lines of JSON come from telex stats --watch --json"));
         }
-        // Before there are threads.
-        let interrupt = Interrupt::watch()?;
         let address = context.address()?;
         Screen::check()?;
         let client = Client::connect_within(&address, CONNECT_TIMEOUT)
             .map_err(|error| Failure::unreachable(&address, &error))?;
+        let interrupt = Interrupt::watch()?;
         let news = watch(client, address.clone(), self.every);
         Shown::new(&address, self.every).go_on(&mut Screen::open()?, &news, &interrupt)
     }
