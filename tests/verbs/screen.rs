@@ -248,7 +248,7 @@ fn a_replay_shows_how_far_it_is() {
     let line = r#"{"message_type":"signal","from":":7","topic":"t"}"#;
     let recorded =
         |time: f64| json!({"time": time, "sender": {"unique_id": ":7"}, "line": line}).to_string() + "\n";
-    std::fs::write(&file, [1.0, 1.5, 900.0].map(recorded).concat()).expect("a recording");
+    std::fs::write(&file, [1.0, 1.01, 900.0].map(recorded).concat()).expect("a recording");
     let pane = Pane::open(&telexd, 80, &format!("$TELEX replay {}; echo status $?", file.display()));
     pane.wait_for("[##########################              ] 2 of 3");
     // Ctrl-C would end the shell, too.

@@ -165,7 +165,7 @@ mod tests {
         table.row([":12345678".into(), "a-long-name-of-a-node".into(), "4711".into(), "8388608".into()]);
         assert_eq!(table.lines(50)[1], ":12345678  a-long-name-of-a-node  4711  8388608");
         assert_eq!(table.lines(40)[1], ":12345678  a-long-name-o…  4711  8388608");
-        assert_eq!(table.lines(30)[1], ":12345678  a-long-n…  8388608");
+        assert_eq!(table.lines(30)[1], ":12345678  a-long-na…  8388608");
         assert_eq!(table.lines(23)[1], ":12345678 a-lo… 8388608");
     }
 

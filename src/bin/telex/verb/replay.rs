@@ -120,8 +120,10 @@ impl Replay {
             // A clock that was set back is as if no time had passed.
             let after = self.speed.0.map(|times| Duration::try_from_secs_f64((after / times).max(0.0)));
             let due = after.and_then(|after| began.checked_add(after.unwrap_or(Duration::MAX)));
+            // Before it is waited for long.
+            let is_long = due.is_some_and(|due| due > Instant::now() + Progress::EVERY);
+            progress.show(replaying.outcome.sent, is_long);
             is_wanted = replaying.send(&recorded, due)?;
-            progress.show(replaying.outcome.sent);
             Ok(())
         });
         let is_wanted = sent.and_then(|()| Ok(is_wanted && replaying.finish(deadline_after(self.wait))?));
@@ -196,8 +198,8 @@ impl Progress {
         Progress { all, is_shown: std::io::stderr().is_terminal() && !words.quiet, next: Instant::now() }
     }
 
-    fn show(&mut self, sent: u64) {
-        if !self.is_shown || Instant::now() < self.next {
+    fn show(&mut self, sent: u64, is_due: bool) {
+        if !self.is_shown || !is_due && Instant::now() < self.next {
             return;
         }
         self.next = Instant::now() + Progress::EVERY;
