@@ -373,3 +373,64 @@ fn topics_of(topics: &Value) -> Vec<Vec<Cell>> {
     };
     topics["topics"].as_array().into_iter().flatten().map(row).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn connection(id: &str, names: &[&str], lines_in: u64, oldest_ms: u64) -> Value {
+        json!({"unique_id": id, "node_ids": names, "user": "alice", "lines_in": lines_in, "lines_out": 0,
+               "queue_bytes": 2048, "oldest_ms": oldest_ms, "missed": 0, "paused": null})
+    }
+
+    fn snapshot(at: Instant, connections: Vec<Value>, errors: Value) -> Snapshot {
+        let node = |name: &str, ids: &[&str]| {
+            let instances: Vec<Value> = ids.iter().map(|id| json!({"unique_id": id})).collect();
+            json!({"node_id": name, "instances": instances})
+        };
+        let nodes = vec![node("a", &[":1"]), node("b", &[":2", ":3"])];
+        let stats = json!({"lines_in": 0, "errors": errors});
+        Snapshot { at, stats, nodes, connections, topics: Err("denied \u{1b}[2J".to_owned()) }
+    }
+
+    fn words(lines: &[String]) -> Vec<Vec<&str>> {
+        lines.iter().map(|line| line.split_whitespace().collect()).collect()
+    }
+
+    #[test]
+    fn rates_are_what_has_changed_in_the_time() {
+        let (then, now) = (Instant::now(), Instant::now() + Duration::from_secs(2));
+        let before = vec![connection(":1", &["a"], 10, 0), connection(":2", &["b"], 10, 0)];
+        // One of them is new.
+        let after = vec![
+            connection(":1", &["a"], 14, 0),
+            connection(":2", &["b"], 10, 1500),
+            connection(":3", &["b"], 100, 0),
+        ];
+        let before = snapshot(then, before, json!({"timeout": 1}));
+        let after = snapshot(now, after, json!({"timeout": 1, "denied": 6}));
+        let seconds = now.duration_since(then).as_secs_f64();
+        let views = Views::new(&after, Some(&before));
+        let nodes = views.table(View::Nodes, View::Nodes.sorted_by(), 80);
+        let nodes = words(&nodes);
+        // The busiest is the first one; it has two instances.
+        assert_eq!((nodes[1][0], nodes[1][1], nodes[2][0]), ("b", "2", "a"));
+        assert_eq!((nodes[1][2], nodes[2][2]), (&*shown_rate(100.0 / seconds), &*shown_rate(4.0 / seconds)));
+        let users = views.table(View::Users, 0, 80);
+        assert_eq!(words(&users)[1][..3], ["alice", "3", &shown_rate(104.0 / seconds)]);
+        let errors = views.table(View::Errors, View::Errors.sorted_by(), 80);
+        assert_eq!(
+            (words(&errors)[1][0], words(&errors)[2][..].join(" ")),
+            ("denied", "timeout 0 1".to_owned())
+        );
+        // Texts come in the order of their letters.
+        assert!(views.table(View::Nodes, 0, 80)[1].starts_with("a "));
+        assert_eq!(views.table(View::Topics, 0, 80), ["denied \\u{1b}[2J"]);
+        assert_eq!(views.summary().last().expect("a line"), "slow readers: b 2.0KiB 1500ms");
+        // The first snapshot has nothing to be compared with.
+        let first = Views::new(&before, None);
+        assert_eq!(words(&first.table(View::Nodes, 0, 80))[1][2], "0");
+    }
+}
