@@ -20,8 +20,12 @@ mod lasting;
 mod look;
 #[path = "verbs/man.rs"]
 mod man;
+#[path = "verbs/measure.rs"]
+mod measure;
 #[path = "verbs/ports.rs"]
 mod ports;
+#[path = "verbs/screen.rs"]
+mod screen;
 #[path = "verbs/serve.rs"]
 mod serve;
 #[path = "verbs/talk.rs"]

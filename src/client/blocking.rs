@@ -4,7 +4,7 @@
 mod direct;
 
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,13 @@ const CONTROL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much longer than the daemon a call waits, so that it is the daemon that tells what happened. A service that is
 /// spoken to directly does not tell.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// A connected socket, for a program that reads and writes the lines itself. It is waited for and fails as
+/// [`Client::connect_within`] does.
+pub fn socket(address: &Address, within: Duration) -> Result<OwnedFd, Error> {
+    let connected = attempt::connect(address, within);
+    connected.map(OwnedFd::from).map_err(|source| seek::unreachable(address, source))
+}
 
 /// What became of a message to a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixStream};
 use std::time::{Duration, Instant};
@@ -115,6 +115,15 @@ impl Stream {
     /// Tells a TCP peer that nothing more comes; false if this is no TCP, or the connection is over.
     pub(crate) fn end_of_tcp(&self) -> bool {
         matches!(self, Stream::Tcp(stream) if stream.shutdown(Shutdown::Write).is_ok())
+    }
+}
+
+impl From<Stream> for OwnedFd {
+    fn from(stream: Stream) -> OwnedFd {
+        match stream {
+            Stream::Unix(stream) => stream.into(),
+            Stream::Tcp(stream) => stream.into(),
+        }
     }
 }
 

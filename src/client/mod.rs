@@ -170,6 +170,8 @@ mod undialled;
 pub(crate) mod unique;
 mod unsendable;
 
+#[doc(hidden)]
+pub use blocking::socket;
 pub use blocking::{Client, Receipt};
 #[cfg(feature = "service")]
 pub(crate) use dial::Stream as Socket;

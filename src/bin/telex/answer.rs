@@ -64,6 +64,12 @@ impl Members {
         self.0.iter().rfind(|(known, _)| known == name).map(|(_, value)| value.get())
     }
 
+    /// All but those of these names.
+    pub(crate) fn without(mut self, names: &[&str]) -> Members {
+        self.0.retain(|(name, _)| !names.contains(&&**name));
+        self
+    }
+
     /// As an object on one line.
     pub(crate) fn to_line(&self) -> String {
         let member =

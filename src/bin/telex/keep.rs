@@ -107,7 +107,7 @@ fn pause(delay: Duration, bounds: Bounds<'_>) -> Result<(), Failure> {
         Some(stop) => {
             let stdout = std::io::stdout();
             let files = [(stop.as_fd(), PollFlags::POLLIN), (stdout.as_fd(), PollFlags::empty())];
-            if let Some(1) = wait(files, Some(until))? {
+            if let Some(1) = wait(&files, Some(until))? {
                 return Err(Failure::reader_gone());
             }
             stop.check()?;

@@ -71,12 +71,25 @@ impl Words {
 /// How long ago a time since 1970 is, in the largest unit that counts more than one.
 pub(crate) fn age(since: &Value) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let Some(seconds) = since.as_f64().map(|since| (now - since).max(0.0)) else { return "-".to_owned() };
+    since.as_f64().map_or_else(|| "-".to_owned(), |since| span((now - since).max(0.0)))
+}
+
+/// So many seconds, in the largest unit that counts more than one.
+pub(crate) fn span(seconds: f64) -> String {
     match seconds {
         ..120.0 => format!("{seconds:.0}s"),
         ..7200.0 => format!("{:.0}m", seconds / 60.0),
         ..172_800.0 => format!("{:.0}h", seconds / 3600.0),
         _ => format!("{:.0}d", seconds / 86400.0),
+    }
+}
+
+/// How many milliseconds the oldest line of a queue has waited; a dash if there is none.
+pub(crate) fn waited(ms: f64) -> String {
+    match ms {
+        ..1.0 => "-".to_owned(),
+        ..10_000.0 => format!("{ms:.0}ms"),
+        _ => format!("{:.0}s", ms / 1000.0),
     }
 }
 

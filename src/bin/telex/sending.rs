@@ -88,7 +88,7 @@ impl<'a> Sending<'a> {
         loop {
             self.look()?;
             let files = [(self.client.as_fd(), PollFlags::POLLIN), (stdin.as_fd(), PollFlags::POLLIN)];
-            if let Some(1) = wait(files, None)? {
+            if let Some(1) = wait(&files, None)? {
                 return Ok(());
             }
         }

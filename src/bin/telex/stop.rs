@@ -1,4 +1,4 @@
-//! Knows how the command is told to end: by SIGINT (Ctrl-C) or SIGTERM.
+//! Knows how the command is told to end: by SIGINT (Ctrl-C), SIGTERM, or SIGHUP, when its terminal is gone.
 //! Never: what there is to say at the end.
 
 use std::io;
@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_default, register_usize};
 use signal_hook::low_level::pipe;
 
@@ -29,7 +29,8 @@ impl Stop {
     fn register() -> io::Result<Stop> {
         let (told, tell) = UnixStream::pair()?;
         let (is_second, signal) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        for (number, word) in [(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated)] {
+        let signals = [(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated), (SIGHUP, Exit::Terminated)];
+        for (number, word) in signals {
             if is_ignored(number) {
                 continue;
             }
@@ -40,6 +41,11 @@ impl Stop {
             pipe::register(number, tell.try_clone()?)?;
         }
         Ok(Stop { told, signal })
+    }
+
+    /// Whether a signal has come.
+    pub(crate) fn has_come(&self) -> bool {
+        self.check().is_err()
     }
 
     /// Fails once a signal has come.

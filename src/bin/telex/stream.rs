@@ -120,7 +120,7 @@ fn next(client: &mut Client, stop: &Stop, deadline: Option<Instant>) -> Result<O
             (stop.as_fd(), PollFlags::POLLIN),
             (stdout.as_fd(), PollFlags::empty()),
         ];
-        match wait(files, deadline)? {
+        match wait(&files, deadline)? {
             Some(2) => return Err(Failure::reader_gone()),
             Some(_) => {}
             None => return Ok(None),

@@ -10,11 +10,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::exit::{Exit, Failure};
 
 /// Waits until one of the files has one of its events or is broken; which one, or none at the deadline.
-pub(crate) fn wait<const COUNT: usize>(
-    files: [(BorrowedFd<'_>, PollFlags); COUNT],
+pub(crate) fn wait(
+    files: &[(BorrowedFd<'_>, PollFlags)],
     deadline: Option<Instant>,
 ) -> Result<Option<usize>, Failure> {
-    let mut fds = files.map(|(file, events)| PollFd::new(file, events));
+    let mut fds: Vec<_> = files.iter().map(|(file, events)| PollFd::new(*file, *events)).collect();
     loop {
         // The kernel counts in milliseconds, and rounds down.
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));

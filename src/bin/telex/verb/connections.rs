@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::answer::ask_pages;
 use crate::context::{CONNECT_TIMEOUT, Context, Form};
 use crate::exit::Failure;
-use crate::output::{Results, age, size};
+use crate::output::{Results, age, size, waited};
 use crate::process::Process;
 use crate::table::Table;
 
@@ -28,7 +28,7 @@ impl Connections {
         let form = context.form();
         let mut results = Results::new();
         let mut table = Table::new(&[
-            "ID", "NODES", ">PID", "PROCESS", "USER", "OVER", ">SINCE", ">IN", ">OUT", ">QUEUE", ">OLDEST",
+            "=ID", "NODES", ">?PID", "PROCESS", "USER", "?OVER", ">SINCE", ">?IN", ">?OUT", ">QUEUE", ">OLDEST",
             ">MISSED", "PAUSED",
         ])
         .with_names(1, context.colours());
@@ -56,10 +56,6 @@ fn add(table: &mut Table, entry: &Value) {
     let names = entry["node_ids"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let names = names.collect::<Vec<_>>().join(",");
     let names = if names.is_empty() { "-".to_owned() } else { names };
-    let oldest = match entry["oldest_ms"].as_u64() {
-        None | Some(0) => "-".to_owned(),
-        Some(ms) => format!("{ms}ms"),
-    };
     let paused = match entry["leaving"] == json!(true) {
         true => "leaving".to_owned(),
         false => text("paused"),
@@ -75,7 +71,7 @@ fn add(table: &mut Table, entry: &Value) {
         entry["lines_in"].to_string(),
         entry["lines_out"].to_string(),
         size(&entry["queue_bytes"]),
-        oldest,
+        waited(entry["oldest_ms"].as_f64().unwrap_or_default()),
         entry["missed"].to_string(),
         paused,
     ]);

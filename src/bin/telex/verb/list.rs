@@ -38,7 +38,7 @@ impl List {
         let form = context.form();
         let mut results = Results::new();
         let mut table =
-            Table::new(&["NODE", "ID", ">PID", "PROCESS", "USER", "UNIT", ">SINCE", ">OPEN", ">QUEUE"])
+            Table::new(&["NODE", "=ID", ">PID", "PROCESS", "USER", "?UNIT", ">SINCE", ">OPEN", ">QUEUE"])
             .with_names(0, context.colours());
         let body = object([
             ("match", json!(self.pattern)),

@@ -66,6 +66,7 @@ verbs! {
     monitor => Monitor,
     tap => Tap,
     explain => Explain,
+    top => Top,
     stats => Stats,
     plugins => Plugins,
     whoami => Whoami,
@@ -83,6 +84,9 @@ verbs! {
     complete => Complete,
     man => Man,
     ping => Ping,
+    bench => Bench,
     black_hole => BlackHole,
+    record => Record,
+    replay => Replay,
     shell => Shell,
 }

@@ -42,7 +42,7 @@ impl Ping {
         context.talk(CONNECT_TIMEOUT, |client| {
             for at in 0..self.count {
                 if at > 0 {
-                    wait([(stop.as_fd(), PollFlags::POLLIN)], deadline_after(self.every))?;
+                    wait(&[(stop.as_fd(), PollFlags::POLLIN)], deadline_after(self.every))?;
                 }
                 // What has come by then is told all the same.
                 if stop.check().is_err() {

@@ -52,6 +52,9 @@ impl Stats {
                 results.flush()?;
                 let Some(between) = self.watch else { return Ok(()) };
                 std::thread::sleep(between);
+                if form == Form::Table {
+                    results.line("")?;
+                }
             }
         })
     }

@@ -2,17 +2,19 @@
 //! Never: takes a message from its receiver.
 
 use std::collections::HashMap;
+
 use clap::Args;
 use serde_json::{Value, json};
 use telex::client::Message;
 
-use crate::answer::{ask, object};
+use crate::answer::ask;
 use crate::colour::{Colours, hue_of_verdict};
 use crate::context::{Context, Form};
 use crate::exit::Failure;
 use crate::output::{Results, safe};
 use crate::process::Process;
 use crate::stream::{Heard, Until};
+use crate::tapping::Filters;
 
 /// Bytes of requests that `--pair` keeps until their replies come; then the older half of them is forgotten.
 const OPEN_BYTES_MAX: usize = 64 << 20;
@@ -30,30 +32,8 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Tap {
-    /// Sender
-    #[arg(long, value_name = "PATTERN")]
-    from: Option<String>,
-    /// Receiver
-    #[arg(long, value_name = "PATTERN")]
-    to: Option<String>,
-    /// Topic
-    #[arg(long, value_name = "PATTERN")]
-    topic: Option<String>,
-    /// Type
-    #[arg(long = "type", value_name = "PATTERN")]
-    message_type: Option<String>,
-    /// Unique id of the sender's connection
-    #[arg(long, value_name = "PATTERN")]
-    unique_id: Option<String>,
-    /// User of the sender's
-    #[arg(long, value_name = "UID")]
-    uid: Option<u32>,
-    /// No more of a line than so many bytes
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
-    snap: Option<u64>,
-    /// One message of so many
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    sample: Option<u64>,
+    #[command(flatten)]
+    filters: Filters,
     /// With a reply its request, and the time between them
     #[arg(long, conflicts_with_all = ["snap", "sample"])]
     pair: bool,
@@ -63,22 +43,11 @@ pub(crate) struct Tap {
 
 impl Tap {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let text = |text: &Option<String>| text.as_ref().map_or(Value::Null, |text| json!(text));
-        let body = object([
-            ("from", text(&self.from)),
-            ("to", text(&self.to)),
-            ("topic", text(&self.topic)),
-            ("message_type", text(&self.message_type)),
-            ("unique_id", text(&self.unique_id)),
-            ("uid", json!(self.uid)),
-            ("snap_bytes", json!(self.snap)),
-            ("sample", json!(self.sample)),
-        ]);
         let (form, colours) = (context.form(), context.colours());
         let (mut results, mut pairs) = (Results::new(), Pairs::default());
         self.until.hear(
             context,
-            |client| ask(client, "tap", &body).map(drop),
+            |client| ask(client, "tap", &self.filters.body()).map(drop),
             |message| {
                 let Some(copy) = Copy::of(message) else { return Ok(Heard::Other) };
                 let pair = if self.pair { pairs.match_up(&copy) } else { Pair::None };

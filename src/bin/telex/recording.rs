@@ -1,0 +1,189 @@
+//! Knows the file of a recording: how its lines are written, whole or not at all, and read.
+//! Never: what is done with what was recorded.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::fd::AsFd;
+
+use serde::Deserialize;
+use telex::client::{Category, Message};
+
+use crate::exit::{Exit, Failure};
+
+/// How much is kept before it is written.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// A recording that is being written. A line stands in the file as a whole or not at all.
+pub(crate) struct Recording {
+    file: File,
+    name: String,
+    /// Whole lines that are still to be written.
+    kept: Vec<u8>,
+    bytes: u64,
+    lines: u64,
+}
+
+impl Recording {
+    /// A new file; what is there already is only overwritten if it is meant. `-` is stdout.
+    pub(crate) fn create(name: &str, overwrite: bool) -> Result<Recording, Failure> {
+        let file = match name {
+            "-" => std::io::stdout().as_fd().try_clone_to_owned().map(File::from),
+            _ => File::options()
+                .write(true)
+                .create(overwrite)
+                .truncate(overwrite)
+                .create_new(!overwrite)
+                .open(name),
+        };
+        let name = if name == "-" { "stdout" } else { name }.to_owned();
+        match file {
+            Ok(file) => Ok(Recording { file, name, kept: Vec::new(), bytes: 0, lines: 0 }),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Err(Failure::new(Exit::Refused, format!("{name} is there already: --force overwrites it")))
+            }
+            Err(error) => Err(Failure::file(&name, &error)),
+        }
+    }
+
+    /// Adds a line.
+    pub(crate) fn line(&mut self, line: &str) -> Result<(), Failure> {
+        self.kept.extend_from_slice(line.as_bytes());
+        self.kept.push(b'\n');
+        if self.kept.len() < KEPT_BYTES { Ok(()) } else { self.flush() }
+    }
+
+    /// Writes what is kept. If that fails, what was written of a line is taken back, if the file lets it.
+    pub(crate) fn flush(&mut self) -> Result<(), Failure> {
+        let (mut written, mut failed) = (0, None);
+        while written < self.kept.len() && failed.is_none() {
+            match self.file.write(&self.kept[written..]) {
+                Ok(0) => failed = Some(ErrorKind::WriteZero.into()),
+                Ok(count) => written += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        let whole = self.kept[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        self.lines += self.kept[..whole].iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.bytes += whole as u64;
+        self.kept.clear();
+        match failed {
+            None => Ok(()),
+            Some(error) => {
+                if whole < written {
+                    let _ = self.file.set_len(self.bytes);
+                }
+                Err(Failure::file(&self.name, &error))
+            }
+        }
+    }
+
+    /// Writes what is kept, and waits until a disk has it.
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
+        self.flush()?;
+        match self.file.sync_data() {
+            // It is no file on a disk.
+            Err(error) if error.kind() == ErrorKind::InvalidInput => Ok(()),
+            done => done.map_err(|error| Failure::file(&self.name, &error)),
+        }
+    }
+
+    /// How many lines stand in the file.
+    pub(crate) fn lines(&self) -> u64 {
+        self.lines
+    }
+}
+
+/// A message of a recording.
+pub(crate) struct Recorded {
+    /// Seconds since 1970.
+    pub(crate) time: f64,
+    /// The unique id of its sender's connection.
+    pub(crate) sender: String,
+    pub(crate) message: Message,
+}
+
+/// What can be done with it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// It can be sent.
+    Sent,
+    /// It answered a request.
+    Reply,
+    /// It was for the daemon itself.
+    ToDaemon,
+}
+
+/// A line of a recording.
+#[derive(Deserialize)]
+struct Line {
+    time: f64,
+    sender: Sender,
+    line: String,
+    line_bytes: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Sender {
+    unique_id: String,
+}
+
+/// Times beyond the year 30,000 are none.
+const TIME_MAX: f64 = 1e12;
+
+impl Recorded {
+    fn read(line: &[u8]) -> Result<Recorded, String> {
+        let is_message = || Message::read(line.to_vec()).is_ok();
+        let Line { time, sender, line: text, line_bytes } = match serde_json::from_slice(line) {
+            Ok(line) => line,
+            Err(_) if is_message() => {
+                return Err(
+                    "it has no time and no sender: what was recorded with --plain cannot be replayed".into(),
+                );
+            }
+            Err(error) => return Err(format!("it is no recorded message: {error}")),
+        };
+        if let Some(bytes) = line_bytes {
+            let kept = text.len();
+            return Err(format!(
+                "only {kept} of {bytes} bytes were recorded (--snap): that cannot be replayed"
+            ));
+        }
+        if !(0.0..TIME_MAX).contains(&time) {
+            return Err(format!("{time:?} is no time"));
+        }
+        match Message::read(text.into_bytes()) {
+            Ok(message) => Ok(Recorded { time, sender: sender.unique_id, message }),
+            Err(fault) => Err(format!("its line is no message: {fault}")),
+        }
+    }
+
+    pub(crate) fn again(&self) -> Again {
+        match self.message.category() {
+            Category::Reply | Category::Error => Again::Reply,
+            _ if self.message.to().is_none() && self.message.topic().is_none() => Again::ToDaemon,
+            _ => Again::Sent,
+        }
+    }
+
+    /// The node that it was sent from, if its sender had a name.
+    pub(crate) fn node(&self) -> Option<&str> {
+        let from = self.message.from().filter(|from| !from.starts_with(':'))?;
+        Some(from.split_once('#').map_or(from, |(node, _)| node))
+    }
+}
+
+/// Hands each message of a recording to `each`; none of an empty line. An error names the line that is at fault.
+pub(crate) fn read(name: &str, mut each: impl FnMut(Recorded) -> Result<(), Failure>) -> Result<(), Failure> {
+    let file = File::open(name).map_err(|error| Failure::file(name, &error))?;
+    let mut lines = BufReader::new(file).split(b'\n').zip(1..);
+    lines.try_for_each(|(line, number): (_, u64)| {
+        let line = line.map_err(|error| Failure::file(name, &error))?;
+        if line.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        let recorded =
+            Recorded::read(&line).map_err(|why| Failure::usage(format!("{name}: line {number}: {why}")))?;
+        each(recorded)
+    })
+}
