@@ -159,6 +159,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_commands_beside_those_of_other_tools_are_right() {
+        let readme = include_str!("../../../README.md");
+        let (_, table) = readme
+            .split_once("| `redis-cli` | `telex` |\n| --- | --- | --- | --- | --- | --- |\n")
+            .expect("a table");
+        let rows: Vec<_> = table.lines().take_while(|line| line.starts_with('|')).collect();
+        assert!(rows.len() > 5, "{rows:?}");
+        for row in rows {
+            let (_, command) = row.trim_end_matches([' ', '|', '`']).rsplit_once("| `").expect(row);
+            let read = Cli::try_parse_from(split(&format!("telex {command}")));
+            assert!(read.is_ok(), "{command}");
+        }
+    }
+
     /// The rows of the table that has a place for each word of the ancestor's command.
     fn words_of_aemp() -> Vec<(&'static str, &'static str)> {
         let (_, table) = include_str!("../../coming_from.rs").split_once("//! ## aemp\n").expect("the table");
