@@ -66,12 +66,17 @@ impl Pane {
         }
     }
 
-    /// Sends a signal to the command that runs in its shell.
-    fn signal(&self, signal: Signal) {
+    /// The process of the command that runs in its shell.
+    fn process(&self) -> i32 {
         let shell = self.ask(&["display-message", "-p", "#{pane_pid}"]);
         let children = format!("/proc/{0}/task/{0}/children", shell.trim());
         let children = std::fs::read_to_string(children).expect("its children");
-        kill(Pid::from_raw(children.trim().parse().expect("one child")), signal).expect("a signal");
+        children.trim().parse().expect("one child")
+    }
+
+    /// Sends a signal to it.
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.process()), signal).expect("a signal");
     }
 }
 
@@ -188,6 +193,20 @@ fn the_terminal_is_given_back() {
         let text = pane.wait_for("\nicanon");
         assert!(text.starts_with("before\nstatus 0\nicanon\n"), "{end}: {text}");
     }
+}
+
+#[test]
+fn without_its_terminal_it_ends_also_if_it_is_not_to_hear_of_that() {
+    if !needs::programs(&["tmux"]) {
+        return;
+    }
+    let telexd = Telexd::start();
+    let pane = Pane::open(&telexd, 80, "trap '' HUP; $TELEX top");
+    pane.wait_for("[nodes]");
+    let command_line = format!("/proc/{}/cmdline", pane.process());
+    drop(pane);
+    // That of a process that has ended is empty until its parent asks for it.
+    wait_until("its end", || std::fs::read(&command_line).unwrap_or_default().is_empty());
 }
 
 #[test]

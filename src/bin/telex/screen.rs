@@ -2,10 +2,12 @@
 //! Never: what is shown.
 
 use std::io::{IsTerminal, Stdout, stdin, stdout};
+use std::os::fd::AsFd;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::cursor::Show;
 use ratatui::crossterm::event::{self, Event};
@@ -92,7 +94,16 @@ impl Screen {
 
     /// What the user does next; none if that is nothing in this time.
     pub(crate) fn event(&self, within: Duration) -> Result<Option<Event>, Failure> {
-        let came = event::poll(within).and_then(|came| if came { event::read().map(Some) } else { Ok(None) });
+        // crossterm waits for a terminal that is gone, and never ends, so the wait is done here.
+        let (input, gone) = (stdin(), PollFlags::POLLHUP | PollFlags::POLLERR);
+        let mut fds = [PollFd::new(input.as_fd(), PollFlags::POLLIN)];
+        let patience = PollTimeout::try_from(within).unwrap_or(PollTimeout::MAX);
+        if poll(&mut fds, patience).is_ok() && fds[0].revents().is_some_and(|events| events.intersects(gone))
+        {
+            return Err(Failure::reader_gone());
+        }
+        let is_there = event::poll(Duration::ZERO);
+        let came = is_there.and_then(|is_there| if is_there { event::read().map(Some) } else { Ok(None) });
         came.map_err(failed)
     }
 }
