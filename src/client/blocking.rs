@@ -1,6 +1,7 @@
 //! Knows the clock and the order of steps: lines out, lines in, what is kept for later.
 //! Never: what a line means; that is the session's.
 
+mod daemon;
 mod direct;
 
 use std::io::{self, ErrorKind};

@@ -166,6 +166,7 @@ mod session;
 pub mod switches;
 #[cfg(test)]
 mod testing;
+mod told;
 mod undialled;
 pub(crate) mod unique;
 mod unsendable;
@@ -182,8 +183,7 @@ pub use handle::Backoff;
 #[doc(hidden)]
 pub use handle::driven::Driven;
 pub use handle::{
-    Answer, Arrival, Builder, Change, Handle, Instance, List, ListedNode, Next, NodeList, Presence,
-    Reconnect, ResolvedNode, Stream, WeakHandle, WhileAway, Whoami,
+    Answer, Arrival, Builder, Change, Handle, Next, Presence, Reconnect, Stream, WeakHandle, WhileAway,
 };
 pub use kept::KEPT_BYTES_MAX;
 #[cfg(feature = "service")]
@@ -194,6 +194,7 @@ pub use refused::Refused;
 pub use seek::default_address;
 pub use session::{Event, Session};
 pub use switches::Switches;
+pub use told::{Instance, List, ListedNode, NodeList, ResolvedNode, Whoami};
 pub use undialled::Undialled;
 pub use unsendable::Unsendable;
 

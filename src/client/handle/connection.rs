@@ -18,10 +18,10 @@ use crate::client::handle::shared::{LINGER, Shared};
 use crate::client::handle::slot::Slot;
 use crate::client::handle::state::{Phase, State};
 use crate::client::handle::stream::Stream;
-use crate::client::handle::told::{NodeList, ResolvedNode, Whoami};
 use crate::client::kept::KEPT_BYTES_MAX;
 use crate::client::lines::{HEAD_BYTES, Ticket, To};
 use crate::client::message::Message;
+use crate::client::told::{List, NodeList, ResolvedNode, Whoami};
 use crate::wire::control::Register;
 
 /// How long what concerns the daemon alone is waited for.
@@ -104,19 +104,6 @@ fn close(shared: &Shared) {
     {
         state = shared.wait_for_change(state, Some(until));
     }
-}
-
-/// What [`Handle::list`] is to give; by default the first 1000 nodes that are there.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct List<'a> {
-    /// Only node IDs that match this pattern, in which `*` is any run of characters.
-    pub pattern: Option<&'a str>,
-    /// Also nodes that are gone and remembered.
-    pub all: bool,
-    /// Only what comes behind this node ID.
-    pub after: Option<&'a str>,
-    /// So many at most; 1000 is the most there is.
-    pub limit: Option<usize>,
 }
 
 impl Handle {
@@ -307,8 +294,7 @@ impl Handle {
     /// # Ok::<(), telex::client::Error>(())
     /// ```
     pub fn list(&self, list: &List<'_>) -> Answer<NodeList> {
-        let body = ask::list(list.pattern, list.all, list.after, list.limit);
-        self.ask(To::Daemon, "list", &body, CONTROL_TIMEOUT, None, |reply| Ok(NodeList::read(&reply)))
+        self.ask(To::Daemon, "list", &list.body(), CONTROL_TIMEOUT, None, |reply| Ok(NodeList::read(&reply)))
     }
 
     /// What is known of a node. [`Error::NoSuchNode`] if nothing is.

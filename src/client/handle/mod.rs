@@ -22,7 +22,6 @@ mod shared;
 mod slot;
 mod state;
 mod stream;
-mod told;
 mod writer;
 
 pub use answer::Answer;
@@ -30,10 +29,9 @@ pub use answer::Answer;
 pub use backoff::Backoff;
 pub use builder::Builder;
 pub use change::{Arrival, Change, Presence};
-pub use connection::{Handle, List, WeakHandle};
+pub use connection::{Handle, WeakHandle};
 pub use options::{Reconnect, WhileAway};
 pub use stream::{Next, Stream};
-pub use told::{Instance, ListedNode, NodeList, ResolvedNode, Whoami};
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use std::sync::mpsc::channel;
 
 use super::*;
-use crate::client::{Arrival, Presence, To};
+use crate::client::{Arrival, List, Presence, To};
 use crate::wire::code::Code;
 
 #[test]

@@ -5,10 +5,24 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
+use crate::client::ask;
 use crate::client::message::Message;
 use crate::wire::control::Delivery;
 
-/// A page of [`Handle::list`](crate::client::Handle::list).
+/// What [`Handle::list`](crate::client::Handle::list) and [`Client::list`](crate::client::Client::list) are to give; by default the first 1000 nodes that are there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct List<'a> {
+    /// Only node IDs that match this pattern, in which `*` is any run of characters.
+    pub pattern: Option<&'a str>,
+    /// Also nodes that are gone and remembered.
+    pub all: bool,
+    /// Only what comes behind this node ID.
+    pub after: Option<&'a str>,
+    /// So many at most; 1000 is the most there is.
+    pub limit: Option<usize>,
+}
+
+/// A page of a [`List`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NodeList {
@@ -32,7 +46,7 @@ pub struct ListedNode {
     pub instances: Vec<String>,
 }
 
-/// A node, as [`Handle::resolve`](crate::client::Handle::resolve) finds it.
+/// A node, as `resolve` finds it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ResolvedNode {
@@ -72,7 +86,7 @@ pub struct Instance {
     pub queue_bytes: u64,
 }
 
-/// What [`Handle::whoami`](crate::client::Handle::whoami) tells.
+/// What `whoami` tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Whoami {
@@ -94,8 +108,15 @@ pub struct Whoami {
     pub daemon: String,
 }
 
+impl List<'_> {
+    /// The body of the request.
+    pub(in crate::client) fn body(&self) -> String {
+        ask::list(self.pattern, self.all, self.after, self.limit)
+    }
+}
+
 impl NodeList {
-    pub(super) fn read(message: &Message) -> NodeList {
+    pub(in crate::client) fn read(message: &Message) -> NodeList {
         let body = message.body_value();
         let node = |node: &Value| ListedNode {
             node_id: text(&node["node_id"]),
@@ -109,7 +130,7 @@ impl NodeList {
 }
 
 impl ResolvedNode {
-    pub(super) fn read(message: &Message) -> ResolvedNode {
+    pub(in crate::client) fn read(message: &Message) -> ResolvedNode {
         let body = message.body_value();
         let instance = |instance: &Value| Instance {
             unique_id: text(&instance["unique_id"]),
@@ -134,7 +155,7 @@ impl ResolvedNode {
 }
 
 impl Whoami {
-    pub(super) fn read(message: &Message) -> Whoami {
+    pub(in crate::client) fn read(message: &Message) -> Whoami {
         let body = message.body_value();
         Whoami {
             unique_id: text(&body["unique_id"]),
