@@ -154,3 +154,17 @@ fn a_script_is_the_same_in_both_forms() {
     }
     assert_eq!(start_with(&mut telex(&["completions", "tcsh"]), "").finish().code, Some(2));
 }
+
+#[test]
+fn the_daemon_that_is_named_is_asked_and_no_name_drives_a_terminal() {
+    let telexd = Telexd::start();
+    let _nodes = ["plain", "pl\u{202e}il"].map(|name| telexd.node(name));
+    let address = &telexd.addresses[0];
+    for named in [vec![format!("--address={address}")], vec!["--address".to_owned(), address.clone()]] {
+        let words =
+            ["complete", "--"].into_iter().chain(named.iter().map(String::as_str)).chain(["send", ""]);
+        let words: Vec<_> = words.collect();
+        let offered = start_with(telex(&words).env("TELEX_ADDRESS", "unix:/no"), "").finish();
+        assert_eq!((offered.code, &*offered.out), (Some(0), "plain\n"), "{named:?}");
+    }
+}

@@ -99,6 +99,18 @@ fn profiles_are_made_changed_and_removed() {
 }
 
 #[test]
+fn comments_at_the_end_of_the_file_stay_where_they_are() {
+    let text = "[profile.worker]\nservices = [\"images\"]\n\n[global]\naddress = [\"unix:/a\"]\n# until May:\n# address = []\n";
+    let home = Home::with(text);
+    home.out(&["profile", "night", "set", "node_id", "n"]);
+    assert_eq!(home.text(), format!("{text}\n[profile.night]\nnode_id = \"n\"\n"));
+    let home = Home::with("profile = { a = {} }\n# the end\n");
+    home.out(&["profile", "night", "set", "node_id", "n"]);
+    let text = home.text();
+    assert!(text.contains("night = { node_id = \"n\" }") && text.ends_with("}\n# the end\n"), "{text}");
+}
+
+#[test]
 fn what_a_node_could_not_be_configured_by_is_refused_before_it_is_written() {
     let home = Home::with("# mine\n[profile.worker]\n[profile.night]\nparent = 'worker'\n");
     for (args, told) in [
@@ -125,10 +137,10 @@ fn what_a_node_could_not_be_configured_by_is_refused_before_it_is_written() {
         (&["profile", "worker", "add", "node_id", "a"], "telex: node_id is no list: use set\n"),
         (&["profile", "night", "del", "parent", "a"], "telex: parent is no list: del takes no VALUE of it\n"),
         (&["profile", "night", "show", "parent", "a"], "telex: show takes no VALUE\n"),
-        (&["profile", "night", "del", "services"], "telex: there is no services of \"night\"\n"),
+        (&["profile", "night", "del", "services"], "telex: \"night\" sets no services\n"),
         (
             &["profile", "night", "del", "services", "a"],
-            "telex: there is no \"a\" among the services of \"night\"\n",
+            "telex: \"a\" is not among the services of \"night\"\n",
         ),
         (&["profile", "day", "del"], "telex: there is no profile \"day\"\n"),
         (&["profile", "day", "show"], "telex: there is no profile \"day\"\n"),

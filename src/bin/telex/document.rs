@@ -127,17 +127,21 @@ impl Document {
 
     fn table_or_new(&mut self, name: &str) -> &mut dyn TableLike {
         if self.table(name).is_none() {
-            // It comes last, behind the comments that end the file.
-            let mut above = self.doc.trailing().as_str().unwrap_or_default().to_owned();
-            if !above.is_empty() && !above.ends_with('\n') {
-                above.push('\n');
-            }
-            if !self.doc.as_table().is_empty() || !above.is_empty() {
-                above.push('\n');
-            }
-            self.doc.set_trailing("");
+            // With a line of its own it comes last, behind the comments that end the file.
             let mut table = Table::new();
-            table.decor_mut().set_prefix(above);
+            let is_inline = name != GLOBAL && self.doc.get(PROFILE).is_some_and(Item::is_inline_table);
+            if !is_inline {
+                let mut above = self.doc.trailing().as_str().unwrap_or_default().to_owned();
+                if !above.is_empty() && !above.ends_with('\n') {
+                    above.push('\n');
+                }
+                if !self.doc.as_table().is_empty() || !above.is_empty() {
+                    above.push('\n');
+                }
+                self.doc.set_trailing("");
+                table.decor_mut().set_prefix(above);
+                table.set_position(Some(isize::MAX));
+            }
             let root = self.doc.as_table_mut();
             let mut implicit = Table::new();
             implicit.set_implicit(true);

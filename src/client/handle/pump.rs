@@ -195,7 +195,10 @@ fn settle(shared: &Shared, intake: &mut Intake, found: Found) {
                 let request = shared.lock().book.end(number);
                 match request {
                     Some(request) if why.is(Code::TooManyRequests) => refused.push((number, request, why)),
-                    Some(request) => drop(request.end(Err(why.into()))),
+                    Some(request) => {
+                        found_room += 1;
+                        drop(request.end(Err(why.into())));
+                    }
                     None => {}
                 }
             }

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::answer::ask_pages;
 use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::Failure;
-use crate::output::{Results, Words};
+use crate::output::{Results, Words, safe};
 
 /// How long a shell has to wait.
 const TIMEOUT: Duration = Duration::from_millis(200);
@@ -51,7 +51,8 @@ impl Complete {
         thread::spawn(move || done.send(names_of(&context)));
         let Ok(Ok(names)) = names.recv_timeout(TIMEOUT) else { return Ok(()) };
         let mut results = Results::new();
-        for name in names {
+        // The shell shows them as they are.
+        for name in names.into_iter().filter(|name| safe(name) == *name) {
             results.line(&name)?;
         }
         results.flush()
@@ -72,8 +73,10 @@ fn names_of(context: &Context) -> Result<Vec<String>, Failure> {
 /// The value of an option that has been typed in full.
 fn value_of(words: &[String], option: &str) -> Option<String> {
     let (_, typed) = words.split_last()?;
-    let at = typed.iter().position(|word| word == option)?;
-    typed.get(at + 1).cloned()
+    typed.iter().enumerate().find_map(|(at, word)| match word.strip_prefix(option)? {
+        "" => typed.get(at + 1).cloned(),
+        behind => behind.strip_prefix('=').map(str::to_owned),
+    })
 }
 
 /// Whether the last of these words is to be the name of a node.

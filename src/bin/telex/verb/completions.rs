@@ -34,7 +34,9 @@ enum Kind {
 impl Completions {
     pub(super) fn run(self, _context: &Context) -> Result<(), Failure> {
         let mut results = Results::new();
-        results.line(self.shell.script().trim_end())?;
+        for line in self.shell.script().lines() {
+            results.painted(line)?;
+        }
         results.flush()
     }
 }

@@ -48,7 +48,9 @@ impl Man {
             return Ok(());
         }
         let mut results = Results::new();
-        results.line(page.text.trim_end())?;
+        for line in page.text.lines() {
+            results.painted(line)?;
+        }
         results.flush()
     }
 }

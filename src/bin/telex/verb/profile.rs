@@ -87,14 +87,15 @@ fn delete(file: &OwnFile, name: &str, key: Option<Key>, element: Option<&str>) -
         return Err(Failure::usage(format!("{} is no list: del takes no VALUE of it", key.word())));
     }
     file.edit("", |document| {
-        let (was_there, what) = match (key, element) {
+        let (was_there, otherwise) = match (key, element) {
             (Some(key), Some(element)) => {
-                (document.take(name, key.word(), element), format!("{element:?} among the {} of", key.word()))
+                let is_not = format!("{element:?} is not among the {} of {name:?}", key.word());
+                (document.take(name, key.word(), element), is_not)
             }
-            (Some(key), None) => (document.remove(name, key.word()), format!("{} of", key.word())),
-            (None, _) => (document.remove_table(name), "profile".to_owned()),
+            (Some(key), None) => (document.remove(name, key.word()), format!("{name:?} sets no {}", key.word())),
+            (None, _) => (document.remove_table(name), format!("there is no profile {name:?}")),
         };
-        if was_there { Ok(()) } else { Err(Failure::usage(format!("there is no {what} {name:?}"))) }
+        if was_there { Ok(()) } else { Err(Failure::usage(otherwise)) }
     })
 }
 
