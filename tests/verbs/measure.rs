@@ -1,6 +1,8 @@
 //! The verbs that measure, record and replay.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -190,6 +192,35 @@ fn what_is_recorded_and_where() {
     drop(gone.stdout.take());
     assert_eq!(gone.wait().expect("an end").code(), Some(0));
     assert_eq!(interrupt(&mut quiet).code, Some(0));
+}
+
+#[test]
+fn what_a_recording_is_appended_to_stays() {
+    let telexd = Telexd::start();
+    let (_dir, file) = place();
+    std::fs::write(&file, "old\n".repeat(500)).expect("a file");
+    let script = format!("trap '' XFSZ; ulimit -f 4; exec {} record - >>{file}", env!("CARGO_BIN_EXE_telex"));
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", &script]).env("TELEX_ADDRESS", &telexd.addresses[0]);
+    let mut short =
+        start_with(command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()), "");
+    assert_eq!(short.next_word(), "telex: recording\n");
+    let mut alice = telexd.client();
+    for _ in 0..100 {
+        alice.send(&json!({"message_type": "signal", "topic": "t", "body": "x".repeat(300)}));
+    }
+    assert_eq!(short.finish().code, Some(1));
+    let text = std::fs::read_to_string(&file).expect("the file");
+    assert!(text.starts_with(&"old\n".repeat(500)) && text.len() > 2000, "{}", text.len());
+}
+
+#[test]
+fn a_recording_is_its_owners_alone() {
+    let telexd = Telexd::start();
+    let (_dir, file) = place();
+    run(&telexd, &["record", &file, "-W", "10ms"]);
+    let mode = std::fs::metadata(&file).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]

@@ -50,6 +50,7 @@ fn each_line_is_a_call() {
     assert_eq!(failed.code, Some(3));
     assert!(failed.err.starts_with("telex: line 1: no node \"nobody\""), "{}", failed.err);
     assert_eq!(run_with(&telexd, &["call", "-l", "a", "ask"], "nonsense\n").code, Some(2));
+    assert_eq!(run_with(&telexd, &["call", "-l", "a", "ask", "-"], "1\n").code, Some(2));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 
 use serde::Deserialize;
 use telex::client::{Category, Message};
@@ -17,6 +18,8 @@ const KEPT_BYTES: usize = 64 << 10;
 pub(crate) struct Recording {
     file: File,
     name: String,
+    /// Whether all that is in the file is this recording's: what stdout leads to may hold more.
+    is_own: bool,
     /// Whole lines that are still to be written.
     kept: Vec<u8>,
     bytes: u64,
@@ -33,11 +36,14 @@ impl Recording {
                 .create(overwrite)
                 .truncate(overwrite)
                 .create_new(!overwrite)
+                // Others' messages are not for everybody.
+                .mode(0o600)
                 .open(name),
         };
+        let is_own = name != "-";
         let name = if name == "-" { "stdout" } else { name }.to_owned();
         match file {
-            Ok(file) => Ok(Recording { file, name, kept: Vec::new(), bytes: 0, lines: 0 }),
+            Ok(file) => Ok(Recording { file, name, is_own, kept: Vec::new(), bytes: 0, lines: 0 }),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 Err(Failure::new(Exit::Refused, format!("{name} is there already: --force overwrites it")))
             }
@@ -70,7 +76,7 @@ impl Recording {
         match failed {
             None => Ok(()),
             Some(error) => {
-                if whole < written {
+                if self.is_own && whole < written {
                     let _ = self.file.set_len(self.bytes);
                 }
                 Err(Failure::file(&self.name, &error))

@@ -133,6 +133,9 @@ impl Call {
             Failure::usage("what type of request? Right is: telex call NODE TYPE [BODY], or --daemon in place of NODE")
         })?;
         let body = words.next();
+        if self.lines && body.is_some() {
+            return Err(Failure::usage("with -l each line of stdin is a body, and there is no other BODY"));
+        }
         if words.next().is_some() {
             return Err(Failure::usage("with --daemon or --topic there is no NODE: telex call --daemon TYPE [BODY]"));
         }
