@@ -153,3 +153,14 @@ fn a_peer_that_never_reads() {
     out(&telexd, &["send", "a", "1"]);
     assert_eq!(listening.finish().code, Some(0));
 }
+
+#[test]
+fn the_daemons_own_topics_are_heard_as_others_are() {
+    let telexd = Telexd::start();
+    let mut peers = start(&telexd, &["subscribe", "telex.peers", "-n", "1", "--body"]);
+    let _alice = telexd.node("alice");
+    let heard = peers.finish();
+    assert_eq!((heard.code, &*heard.err), (Some(0), ""), "{heard:?}");
+    let body: Value = serde_json::from_str(&heard.out).expect(&heard.out);
+    assert!(body["event"].is_string(), "{body}");
+}

@@ -33,7 +33,7 @@ impl Shown {
     ) -> Result<(), Failure> {
         let mut results = Results::new();
         self.until.hear(context, begin, |message| {
-            if message.from().is_none() {
+            if message.from().is_none() && message.topic().is_none() {
                 return Ok(Heard::Other);
             }
             match &self.format {

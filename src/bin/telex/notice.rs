@@ -7,9 +7,9 @@ use telex::client::{Category, Client, Message, Refused};
 
 use crate::output::{Words, safe};
 
-/// What the daemon itself says, in words; `None` for the message of a node.
+/// What the daemon itself says, in words; `None` for the message of a node, and of a topic, also one of the daemon's own.
 pub(crate) fn notice(message: &Message) -> Option<String> {
-    if message.from().is_some() {
+    if message.from().is_some() || message.topic().is_some() {
         return None;
     }
     if message.category() == Category::Error
