@@ -22,13 +22,15 @@ use crate::wire::message::Category;
 /// How long a wait in a handler for room leaves what comes unread.
 const TURN: Duration = Duration::from_millis(5);
 
-/// What one read has brought.
-#[derive(Default)]
-struct Found {
-    answers: Vec<(u64, Request, Reply)>,
-    of_many: Vec<(u64, Arc<Queue<Outcome>>, Reply)>,
-    tasks: Vec<Message>,
-    ended: Ended,
+/// What one line has brought, to be seen to when the lock is let go.
+enum Found {
+    /// The answer to the request of this number.
+    Answer(u64, Request, Reply),
+    /// One of several answers to it.
+    OneOfMany(u64, Arc<Queue<Outcome>>, Reply),
+    /// Requests that have ended by it.
+    Ended(Ended),
+    Message(Message),
 }
 
 /// A message that has come, as far as it can be told without the lock that all callers need.
@@ -71,7 +73,7 @@ pub(super) fn take_in(
     if arrivals.is_empty() {
         return Ok(());
     }
-    let mut found = Found::default();
+    let mut found = Vec::new();
     let mut fault = None;
     {
         let arrivals: Vec<_> = arrivals
@@ -112,13 +114,13 @@ pub(super) fn farewell(intake: &Intake) -> Option<Box<Refused>> {
     intake.farewell.clone()
 }
 
-fn sort(state: &mut State, intake: &mut Intake, heard: Heard, found: &mut Found, now: Instant) {
+fn sort(state: &mut State, intake: &mut Intake, heard: Heard, found: &mut Vec<Found>, now: Instant) {
     intake.farewell = None;
     let Heard { category, ticket, what } = heard;
     if let Some(Ticket(number)) = ticket {
         match state.book.answered(number) {
-            Answered::One(number, request) => return answer(state, number, request, what, found, now),
-            Answered::OneOfMany(queue) => return found.of_many.push((number, queue, what)),
+            Answered::One(number, request) => return found.push(answer(state, number, request, what, now)),
+            Answered::OneOfMany(queue) => return found.push(Found::OneOfMany(number, queue, what)),
             // Another instance has answered before, or the request was given up.
             Answered::Nothing if category == Category::Reply => return,
             Answered::Nothing => {}
@@ -137,28 +139,21 @@ fn sort(state: &mut State, intake: &mut Intake, heard: Heard, found: &mut Found,
             }
             let has_answerer = message.is_request() && state.answerers.contains_key(message.message_type());
             if has_answerer || !state.holdings.deliver(&message) {
-                found.tasks.push(message);
+                found.push(Found::Message(message));
             }
         }
     }
 }
 
 /// What must happen before the next line is looked at happens here; the rest when the lock is let go.
-fn answer(
-    state: &mut State,
-    number: u64,
-    mut request: Request,
-    reply: Reply,
-    found: &mut Found,
-    now: Instant,
-) {
+fn answer(state: &mut State, number: u64, mut request: Request, reply: Reply, now: Instant) -> Found {
     if let Waiter::Restoring(again) = request.waiter() {
-        return found.ended.extend(state.restored(again, reply, now));
+        return Found::Ended(state.restored(again, reply, now));
     }
     if !is_crowded(&reply) {
         state.answered(&mut request, &reply, now);
     }
-    found.answers.push((number, request, reply));
+    Found::Answer(number, request, reply)
 }
 
 /// Whether the daemon had no room for the request, which is put back then.
@@ -166,47 +161,50 @@ fn is_crowded(reply: &Reply) -> bool {
     reply.as_ref().is_err_and(|why| why.is(Code::TooManyRequests))
 }
 
-/// Fills in the answers, outside the lock that all callers need.
-fn settle(shared: &Shared, intake: &mut Intake, found: Found) {
+/// Fills in the answers, and keeps what is to be run, in the order of the lines: outside the lock that all callers need.
+fn settle(shared: &Shared, intake: &mut Intake, found: Vec<Found>) {
     let mut refused = Vec::new();
     let mut found_room = 0;
-    for (request, error) in found.ended {
-        if let Some(job) = request.end(Err(error)) {
-            intake.keep(Task::Job(job));
-        }
-    }
-    for (number, request, reply) in found.answers {
-        match reply {
-            Err(why) if why.is(Code::TooManyRequests) => refused.push((number, request, why)),
-            reply => {
-                found_room += 1;
-                if let Some(job) = request.end(reply.map_err(Error::from)) {
-                    intake.keep(Task::Job(job));
-                }
+    for found in found {
+        let job = match found {
+            Found::Ended(ended) => {
+                let jobs = ended.into_iter().filter_map(|(request, error)| request.end(Err(error)));
+                jobs.for_each(|job| intake.keep(Task::Job(job)));
+                None
             }
-        }
-    }
-    for (number, queue, answer) in found.of_many {
-        let message = answer.as_ref().unwrap_or_else(|why| why.message());
-        let bytes = message.line().len();
-        match answer {
+            Found::Message(message) => {
+                intake.keep(Task::Message(message));
+                None
+            }
+            Found::Answer(number, request, Err(why)) if why.is(Code::TooManyRequests) => {
+                refused.push((number, request, why));
+                None
+            }
+            Found::Answer(_, request, reply) => {
+                found_room += 1;
+                request.end(reply.map_err(Error::from))
+            }
             // The daemon's own word is that no more comes.
-            Err(why) if why.by_daemon() => {
+            Found::OneOfMany(number, _, Err(why)) if why.by_daemon() => {
                 let request = shared.lock().book.end(number);
                 match request {
-                    Some(request) if why.is(Code::TooManyRequests) => refused.push((number, request, why)),
-                    Some(request) => {
-                        found_room += 1;
-                        drop(request.end(Err(why.into())));
+                    Some(request) if why.is(Code::TooManyRequests) => {
+                        refused.push((number, request, why));
+                        None
                     }
-                    None => {}
+                    request => {
+                        found_room += usize::from(request.is_some());
+                        request.and_then(|request| request.end(Err(why.into())))
+                    }
                 }
             }
-            answer => queue.push(answer.map_err(Error::from), bytes),
-        }
-    }
-    for message in found.tasks {
-        intake.keep(Task::Message(message));
+            Found::OneOfMany(_, queue, answer) => {
+                let bytes = answer.as_ref().unwrap_or_else(|why| why.message()).line().len();
+                queue.push(answer.map_err(Error::from), bytes);
+                None
+            }
+        };
+        job.into_iter().for_each(|job| intake.keep(Task::Job(job)));
     }
     go_on(shared, intake, refused, found_room);
 }

@@ -9,6 +9,7 @@ use nix::sys::socket::{Backlog, listen};
 
 use super::*;
 use crate::client::{Arrival, Change, Client};
+use crate::wire::code::Code;
 
 /// A body of a megabyte.
 fn megabyte() -> String {
@@ -29,6 +30,28 @@ fn bound(peer: &mut Peer, bound: usize) {
 fn learn(handle: &Handle) {
     let whoami = handle.call(crate::client::To::Daemon, "whoami", "", SOON).wait().expect("limits");
     handle.shared().lock().learn_limits(&whoami);
+}
+
+#[test]
+fn a_call_that_waits_is_sent_when_replies_are_collected_no_more() {
+    let (go, wait) = std::sync::mpsc::channel();
+    let (handle, daemon) = pair(move |mut peer| {
+        bound(&mut peer, 1);
+        let gathered = peer.hear();
+        wait.recv_timeout(SOON).expect("a call that waits");
+        // Long before the time of the collection is over.
+        peer.reply(&gathered, "null", "\"error\":\"no node\",\"code\":\"no_such_node\"");
+        let waiting = peer.hear();
+        peer.reply(&waiting, "\"a\"", "\"n\":1");
+        peer
+    });
+    learn(&handle);
+    let mut replies = handle.gather("a", "ask", "", 2 * SOON);
+    let call = call(&handle, "");
+    go.send(()).expect("a daemon");
+    assert!(matches!(block_on(replies.next()), Some(Err(error)) if error.is(Code::NoSuchNode)));
+    assert_eq!(n(call.wait()), 1);
+    drop(daemon.join().expect("the daemon"));
 }
 
 #[test]

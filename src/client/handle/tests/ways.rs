@@ -3,6 +3,7 @@
 use std::sync::mpsc::channel;
 
 use super::*;
+use crate::client::testing::reply;
 use crate::client::{Arrival, List, Presence, To};
 use crate::wire::code::Code;
 
@@ -168,6 +169,22 @@ fn signals_go_to_their_handler_and_the_rest_to_the_inbox() {
     handle.reply(&request, r#"{"n":2}"#).expect("sent");
     assert_eq!(told.recv_timeout(SOON).expect("a signal"), 1);
     assert_eq!(told.recv_timeout(SOON).expect("a signal"), 3);
+}
+
+#[test]
+fn handlers_and_callbacks_run_in_the_order_of_the_lines() {
+    let (handle, _daemon) = pair(|mut peer| {
+        let ask = peer.hear();
+        let signal = "{\"message_type\":\"signal\",\"from\":\"x\",\"body\":1}\n";
+        peer.say(&format!("{signal}{}{signal}", reply(&ask, "\"x\"", "\"n\":1")));
+        peer
+    });
+    let (tell, told) = channel();
+    let signals = tell.clone();
+    handle.on_signal(move |_| signals.send("signal").expect("told"));
+    call(&handle, "").then(move |_| tell.send("answer").expect("told"));
+    let order: Vec<_> = (0..3).map(|_| told.recv_timeout(SOON).expect("a word")).collect();
+    assert_eq!(order, ["signal", "answer", "signal"]);
 }
 
 /// The reply comes behind a request, a signal and a topic's message; these wait for the handler.
