@@ -119,7 +119,7 @@ impl Outgoing {
 
     /// Appends a signal. An error leaves `out` as it was; so it does below.
     pub(super) fn signal(&self, to: To<'_>, body: &str, out: &mut Vec<u8>) -> Result<Ticket, Unsendable> {
-        self.write(&Head::new("signal", to), body, out)
+        self.write(&Head::new("signal", to), checked(body, 1)?, out)
     }
 
     /// Appends a signal to a topic that the daemon answers when all have it.
@@ -129,7 +129,7 @@ impl Outgoing {
         body: &str,
         out: &mut Vec<u8>,
     ) -> Result<Ticket, Unsendable> {
-        self.write(&Head { receipt: true, ..Head::new("signal", To::Topic(topic)) }, body, out)
+        self.write(&Head { receipt: true, ..Head::new("signal", To::Topic(topic)) }, checked(body, 1)?, out)
     }
 
     /// A request with a line of its own.
@@ -157,7 +157,7 @@ impl Outgoing {
         if message_type.is_empty() || Category::of(message_type) != Category::Request {
             return Err(Unsendable::NotARequest);
         }
-        self.write(&Head { timeout, ..Head::new(message_type, to) }, body, out)
+        self.write(&Head { timeout, ..Head::new(message_type, to) }, checked(body, 1)?, out)
     }
 
     /// Appends the reply to `request`, of any body.
@@ -180,8 +180,8 @@ impl Outgoing {
         id.text.strip_prefix(self.prefix.as_str())?.parse().ok().map(Ticket)
     }
 
+    /// Appends a line with a body that has been checked.
     fn write(&self, head: &Head<'_>, body: &str, out: &mut Vec<u8>) -> Result<Ticket, Unsendable> {
-        let body = checked(body)?;
         // One that is too long leaves a gap.
         let number = self.last.fetch_add(1, Relaxed) + 1;
         let write_id = |out: &mut Vec<u8>| {
@@ -223,17 +223,17 @@ pub(crate) fn direct_reply(
 ) -> Result<Vec<u8>, Unsendable> {
     let id = request.id().ok_or(Unsendable::NotAnswerable)?;
     let whole = reply_body(&id, body)?;
-    let whole = checked(&whole)?;
     let message_type = format!("{}_reply", request.message_type());
     let head = Head { from: Some(from), ..Head::new(&message_type, To::Daemon) };
     let mut line = Vec::new();
-    write_line(|out| write_string(out, message_id), &head, whole, most, &mut line)?;
+    write_line(|out| write_string(out, message_id), &head, &whole, most, &mut line)?;
     Ok(line)
 }
 
-/// The body of a reply: what answers the request `id`, with what belongs to a reply.
+/// The body of a reply, which needs no other check: what answers the request `id`, with what belongs to a reply.
 fn reply_body(id: &Id<'_>, answer: &str) -> Result<String, Unsendable> {
-    let answer = trimmed(answer);
+    // What is no object stands in one.
+    let answer = checked(answer, if trimmed(answer).starts_with('{') { 1 } else { 2 })?;
     let mut whole = Vec::with_capacity(answer.len() + 64);
     let mut object = Object::begin(&mut whole);
     id.write_to(object.key("in_reply_to"));
@@ -241,14 +241,13 @@ fn reply_body(id: &Id<'_>, answer: &str) -> Result<String, Unsendable> {
         None => {
             object.null("error");
             if !answer.is_empty() {
-                serde_json::from_str::<&RawValue>(answer).map_err(|_| Unsendable::bad_body(answer, 1))?;
                 object.raw("result", answer.as_bytes());
             }
             object.end();
         }
         Some(members) => {
             let keys: BTreeMap<String, &RawValue> =
-                serde_json::from_str(answer).map_err(|_| Unsendable::bad_body(answer, 1))?;
+                serde_json::from_str(answer).map_err(|_| Unsendable::bad_body(answer, 1, 1))?;
             if keys.contains_key("in_reply_to") {
                 return Err(Unsendable::BadReply);
             }
@@ -333,14 +332,15 @@ impl Incoming {
     }
 }
 
-/// A body without the space around it. If there is any, it is one value that the daemon will take: text such as
-/// `1,"to":"x"` must not get members into the envelope.
-fn checked(body: &str) -> Result<&str, Unsendable> {
-    let body = trimmed(body);
-    if !body.is_empty() {
-        check_value(body, 1).map_err(|column| Unsendable::bad_body(body, column))?;
+/// A body without the space around it. If there is any, it is one value that the daemon will take with `depth` objects
+/// around it: text such as `1,"to":"x"` must not get members into the envelope.
+fn checked(body: &str, depth: usize) -> Result<&str, Unsendable> {
+    let value = trimmed(body);
+    if !value.is_empty() {
+        let space = value.as_ptr().addr() - body.as_ptr().addr();
+        check_value(value, depth).map_err(|column| Unsendable::bad_body(body, depth, space + column))?;
     }
-    Ok(body)
+    Ok(value)
 }
 
 /// Without the white space of JSON around it.

@@ -53,13 +53,13 @@ impl fmt::Display for Unsendable {
 impl std::error::Error for Unsendable {}
 
 impl Unsendable {
-    /// Says where `body` is at fault, which has been refused at `column` (bytes from 1).
-    pub(super) fn bad_body(body: &str, column: usize) -> Unsendable {
+    /// Says where `body`, which has `depth` objects around it, is at fault; it has been refused at `column` (bytes from 1).
+    pub(super) fn bad_body(body: &str, depth: usize, column: usize) -> Unsendable {
         let why = match serde_json::from_str::<&RawValue>(body) {
             Err(error) => error.to_string(),
             Ok(_) => format!(
                 "at byte {column} it is nested deeper than {} or has half of a surrogate pair",
-                DEPTH_MAX - 1
+                DEPTH_MAX - depth
             ),
         };
         Unsendable::BadBody { why, at: column.saturating_sub(1).min(body.len()) }

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::client::{Answer, Arrival, Handle, Stream, direct_reply};
+use crate::clock::after;
 use crate::listen::Bound;
 use crate::service::answers::{Answers, error_body};
-use crate::service::hall::{Bounds, Hall, Letterbox, moment_after};
+use crate::service::hall::{Bounds, Hall, Letterbox};
 use crate::service::hear::{About, late_reply};
 use crate::service::work::{Caller, Job, Work};
 use crate::service::{notify, signals, through};
@@ -132,7 +133,7 @@ impl Service {
             wait_a_little(handle.unregister(&self.node_id));
             wait_a_little(handle.ping());
         }
-        let until = moment_after(Instant::now(), running.stop_timeout);
+        let until = after(Instant::now(), running.stop_timeout);
         running.letterbox.stop();
         running.ends.store(true, Ordering::Release);
         if let Some(through) = &running.through {

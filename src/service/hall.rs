@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
+use crate::clock::after;
 use crate::listen::{Bound, Listener, is_shortage};
 use crate::service::hear::{About, Asker};
 use crate::service::peer::Peer;
@@ -28,8 +29,6 @@ const ACCEPTED_MAX: usize = 64;
 const REFUSED_MAX: usize = 64;
 /// How long a connection has to have been idle to make room for another one.
 const IDLE_MIN: Duration = Duration::from_secs(10);
-/// It stands for a time that is too long for the clock.
-const FOREVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 /// How long no connection is taken when the system has no room for one.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -339,7 +338,7 @@ impl Hall {
 
     /// Hears nothing more.
     fn begin_to_end(&mut self, now: Instant) {
-        self.ends = Some(moment_after(now, self.bounds.stop_timeout));
+        self.ends = Some(after(now, self.bounds.stop_timeout));
         // One that the service manager has, too, would go on telling of connections.
         if self.shortage.take().is_none() {
             let _ = self.watch_listeners(false);
@@ -355,9 +354,4 @@ impl Hall {
             }
         }
     }
-}
-
-/// The moment so long after `now`.
-pub(super) fn moment_after(now: Instant, time: Duration) -> Instant {
-    now.checked_add(time).unwrap_or(now + FOREVER)
 }

@@ -296,10 +296,11 @@ impl<'a> Envelope<'a> {
 /// is the column of the first byte at fault, from 1 on.
 pub(crate) fn check_value(text: &str, depth: usize) -> Result<(), usize> {
     let mut cursor = Cursor::new(text.as_bytes());
-    match cursor.value(depth) {
-        Ok(()) if cursor.at == text.len() => Ok(()),
-        _ => Err(cursor.at + 1),
+    let is_value = cursor.value(depth).is_ok();
+    if is_value {
+        cursor.skip_space();
     }
+    if is_value && cursor.at == text.len() { Ok(()) } else { Err(cursor.at + 1) }
 }
 
 /// Whether one valid JSON value nests at most `levels` deep.

@@ -13,13 +13,8 @@ use crate::client::handle::queue::Queue;
 use crate::client::handle::slot::{Job, Outcome, Slot};
 use crate::client::message::Message;
 use crate::client::refused::Refused;
+use crate::clock::after;
 use crate::wire::code::Code;
-
-/// The moment that is `delay` after `now`; what is too far away to be told is far enough.
-pub(super) fn after(now: Instant, delay: Duration) -> Instant {
-    const FOREVER: Duration = Duration::from_secs(365 * 86_400);
-    now.checked_add(delay).unwrap_or(now + FOREVER)
-}
 
 /// What a connection is asked that is being restored.
 pub(super) enum Again {

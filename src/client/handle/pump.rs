@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::error::Error;
 use crate::client::fault::Fault;
-use crate::client::handle::book::{Answered, Crowded, Ended, Reply, Request, Waiter, after};
+use crate::client::handle::book::{Answered, Crowded, Ended, Reply, Request, Waiter};
 use crate::client::handle::change::Change;
 use crate::client::handle::intake::{Intake, Task};
 use crate::client::handle::queue::{Queue, Taken};
@@ -16,6 +16,7 @@ use crate::client::handle::state::{Phase, State};
 use crate::client::lines::{Outgoing, Ticket};
 use crate::client::message::Message;
 use crate::client::refused::Refused;
+use crate::clock::after;
 use crate::wire::code::Code;
 use crate::wire::message::Category;
 

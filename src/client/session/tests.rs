@@ -110,18 +110,32 @@ fn replies() {
         assert_eq!((written.message_type(), written.to()), ("ask_reply", Some(":3")));
         assert_eq!(written.body(), Some(expected));
     }
-    let mut refused = |request: &Message, body| session.reply(request, body, &mut Vec::new()).err();
+    let refused = |session: &mut Session, request: &Message, body: &str| {
+        session.reply(request, body, &mut Vec::new()).err()
+    };
     for none in ["no", "1 2", "1,\"x\":2", "1}"] {
-        assert!(matches!(refused(&ask, none), Some(Unsendable::BadBody { .. })), "{none}");
+        assert!(matches!(refused(&mut session, &ask, none), Some(Unsendable::BadBody { .. })), "{none}");
     }
-    assert_eq!(refused(&ask, r#"{"in_reply_t\u006f":8}"#), Some(Unsendable::BadReply));
-    assert!(matches!(refused(&ask, "{1}"), Some(Unsendable::BadBody { .. })));
+    for (body, fault) in [(" [1, x]", 5), ("{\"a\":1,}", 7), ("[", 1), ("1 2", 2)] {
+        let Some(Unsendable::BadBody { at, .. }) = refused(&mut session, &ask, body) else {
+            panic!("{body}")
+        };
+        assert_eq!(at, fault, "{body}");
+    }
+    let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+    assert!(refused(&mut session, &ask, &deep(126)).is_none());
+    let Some(Unsendable::BadBody { why, .. }) = refused(&mut session, &ask, &deep(127)) else {
+        panic!("too deep")
+    };
+    assert!(why.contains("nested deeper than 126"), "{why}");
+    assert_eq!(refused(&mut session, &ask, r#"{"in_reply_t\u006f":8}"#), Some(Unsendable::BadReply));
+    assert!(matches!(refused(&mut session, &ask, "{1}"), Some(Unsendable::BadBody { .. })));
     for none in [
         r#"{"message_id":7,"message_type":"signal","from":"a"}"#,
         r#"{"message_id":7,"message_type":"ask","from":null}"#,
         r#"{"message_type":"ask","from":"a"}"#,
     ] {
-        assert_eq!(refused(&message(none), ""), Some(Unsendable::NotAnswerable));
+        assert_eq!(refused(&mut session, &message(none), ""), Some(Unsendable::NotAnswerable));
     }
 }
 
