@@ -160,6 +160,7 @@ mod kept;
 mod lines;
 mod link;
 mod message;
+pub(crate) mod moment;
 mod refused;
 mod seek;
 mod session;

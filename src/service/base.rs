@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
+use crate::client::moment::after;
 use crate::client::{Answer, Arrival, Handle, Stream, direct_reply};
-use crate::clock::after;
 use crate::listen::Bound;
 use crate::service::answers::{Answers, error_body};
 use crate::service::hall::{Bounds, Hall, Letterbox};

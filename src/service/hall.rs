@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::clock::after;
+use crate::client::moment::after;
 use crate::listen::{Bound, Listener, is_shortage};
 use crate::service::hear::{About, Asker};
 use crate::service::peer::Peer;

@@ -114,7 +114,7 @@ fn fish_completes_verbs_options_and_nodes() {
     }
     let telexd = Telexd::start();
     let _nodes = ["web-1", "web 2", "$(touch pwned)"].map(|name| telexd.node(name));
-    const FISH: &str = "source $SCRIPT; complete --do-complete $LINE";
+    const FISH: &str = "source $SCRIPT; touch web.html; complete --do-complete $LINE";
     let offered = |line: &str| offered("fish", FISH, &telexd.addresses[0], line);
     let names = |line: &str| -> Vec<String> {
         offered(line).iter().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect()

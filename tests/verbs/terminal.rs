@@ -312,3 +312,10 @@ fn a_file_of_verbs_is_run() {
     let quote = run_with(&telexd, &["shell", "--quiet"], "call 'r\nquit\nsend nobody 1\n");
     assert_eq!((quote.code, &*quote.err), (Some(2), ""));
 }
+
+#[test]
+fn a_script_is_the_same_on_a_terminal() {
+    let telexd = Telexd::start();
+    let piped = run(&telexd, &["completions", "bash"]).out;
+    assert_eq!(seen(&telexd, &["completions", "bash"]).replace('\r', ""), piped);
+}

@@ -44,7 +44,8 @@ impl OwnFile {
         Document::read(&text).map_err(|why| Failure::new(Exit::Refused, why))
     }
 
-    /// Changes the file, unless what comes out is at fault, for which `given` on the command line is to blame. Others
+    /// Changes the file, unless what comes out is at fault, for which `given` on the command line is to blame; it is empty if
+    /// something is only taken away, which is also how a file is mended that is at fault. Others
     /// that change it with this are waited for; if another program has changed it meanwhile, that is the failure.
     pub(crate) fn edit(
         &self,
@@ -58,14 +59,20 @@ impl OwnFile {
         let folder = target.parent().unwrap_or(Path::new("/"));
         let _lock = lock(folder)?;
         let text = self.text(&target)?;
-        self.check(&text)?;
+        if !given.is_empty() {
+            self.check(&text)?;
+        }
         let mut document = Document::read(&text).map_err(|why| Failure::new(Exit::Refused, why))?;
         change(&mut document)?;
         let new = document.text();
         if new == text {
             return Ok(());
         }
-        Profiles::read(&self.path, &new).map_err(|error| self.at_fault(&error, given))?;
+        if let Err(error) = Profiles::read(&self.path, &new) {
+            // A fault that was there before has its place in the file.
+            self.check(&text)?;
+            return Err(self.at_fault(&error, given));
+        }
         let old = match std::fs::metadata(&target) {
             Ok(old) => Some(old),
             Err(error) if error.kind() == ErrorKind::NotFound => None,

@@ -12,8 +12,8 @@ use crate::client::handle::output::Output;
 use crate::client::handle::queue::Queue;
 use crate::client::handle::slot::{Job, Outcome, Slot};
 use crate::client::message::Message;
+use crate::client::moment::after;
 use crate::client::refused::Refused;
-use crate::clock::after;
 use crate::wire::code::Code;
 
 /// What a connection is asked that is being restored.

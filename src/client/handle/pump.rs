@@ -15,8 +15,8 @@ use crate::client::handle::slot::{Outcome, Slot};
 use crate::client::handle::state::{Phase, State};
 use crate::client::lines::{Outgoing, Ticket};
 use crate::client::message::Message;
+use crate::client::moment::after;
 use crate::client::refused::Refused;
-use crate::clock::after;
 use crate::wire::code::Code;
 use crate::wire::message::Category;
 

@@ -9,8 +9,8 @@ use crate::client::handle::book::{Again, Ended, Reply, Request, Waiter};
 use crate::client::handle::change::Change;
 use crate::client::handle::state::{Phase, Restoring, State};
 use crate::client::lines::To;
+use crate::client::moment::after;
 use crate::client::refused::Refused;
-use crate::clock::after;
 
 /// How long a name that another connection took is left alone.
 const NAME_DELAY: Duration = Duration::from_secs(1);

@@ -92,6 +92,11 @@ const ZSH: &str = r#"_telex() {
 }
 "#;
 
+/// Where a node belongs there is no file.
 const FISH: &str = r#"
-complete -c telex -a '(telex complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+function __telex_nodes
+    set -g __telex_names (telex complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)
+    set -q __telex_names[1]
+end
+complete -c telex -n __telex_nodes -f -a '$__telex_names'
 "#;

@@ -73,6 +73,9 @@ impl Profile {
 
 /// Sets one setting.
 pub(super) fn set(file: &OwnFile, name: &str, key: Key, given: &str) -> Result<(), Failure> {
+    if name == GLOBAL && key == Key::Parent {
+        return Err(Failure::usage("global has no parent: it is the last of all"));
+    }
     let value = key.read(given)?;
     file.edit(given, |document| {
         document.set(name, key.word(), value);

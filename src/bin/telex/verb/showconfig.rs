@@ -38,23 +38,20 @@ impl Showconfig {
         let profiles = OwnFile::find()?.profiles()?;
         let settings =
             profiles.settings(&self.name, &program).map_err(|error| Failure::usage(error.to_string()))?;
-        let mut addresses = settings.address.value;
+        let (mut addresses, mut from) = (settings.address.value, source(settings.address.source));
         if addresses.is_empty() {
             addresses.push(context.address()?);
+            from = of_address(context).to_owned();
         }
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
         let rows = [
-            (Key::NodeId, json!(settings.node_id.value), settings.node_id.source),
-            (Key::Address, json!(addresses), settings.address.source),
-            (Key::Services, json!(settings.services.value), settings.services.source),
+            (Key::NodeId, json!(settings.node_id.value), source(settings.node_id.source)),
+            (Key::Address, json!(addresses), from),
+            (Key::Services, json!(settings.services.value), source(settings.services.source)),
         ];
         let mut results = Results::new();
         let mut table = Table::new(&["SETTING", "VALUE", "SOURCE"]);
         for (key, value, source) in rows {
-            let source = match source {
-                Source::Program => "the command line".to_owned(),
-                source => source.to_string(),
-            };
             match context.form() {
                 Form::Json => {
                     let row = json!({"name": key.word(), "value": value, "source": source});
@@ -67,6 +64,23 @@ impl Showconfig {
             table.write(&mut results)?;
         }
         results.flush()
+    }
+}
+
+fn source(source: Source) -> String {
+    match source {
+        Source::Program => "the command line".to_owned(),
+        source => source.to_string(),
+    }
+}
+
+/// Where the address comes from that is taken if no profile has one.
+fn of_address(context: &Context) -> &'static str {
+    let is_set = std::env::var_os("TELEX_ADDRESS").is_some_and(|address| !address.is_empty());
+    match &context.address {
+        Some(_) => "--address",
+        None if is_set => "$TELEX_ADDRESS",
+        None => "the default",
     }
 }
 
