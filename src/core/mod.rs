@@ -82,7 +82,7 @@ pub use repeats::Repeats;
 pub use stats::Stats;
 pub use tuning::Tuning;
 
-use acts::{ENDING, Scratch};
+use acts::Scratch;
 use budget::Budget;
 use desk::Desk;
 use kept_back::KeptBack;
@@ -169,9 +169,12 @@ impl Core {
     }
 
     /// Takes a new connection. `number` makes its unique id and must never have been used before. If there is
-    /// no room for it, gives the line to tell its peer before it is closed.
+    /// no room for it, or the daemon ends, gives the line to tell its peer before it is closed.
     pub fn open(&mut self, number: u64, peer: Peer, now: Now) -> Result<SessionKey, Vec<u8>> {
         self.desk.set_now(now);
+        if self.desk.stopping {
+            return Err(self.refuse_at_the_end(number));
+        }
         if let Err(refusal) = self.admit_connection(&peer) {
             return Err(self.refuse_connection(number, &peer, &refusal));
         }
@@ -184,7 +187,7 @@ impl Core {
     pub fn open_beyond(&mut self, number: u64, peer: Peer, now: Now) -> Result<SessionKey, Vec<u8>> {
         self.desk.set_now(now);
         if self.desk.stopping {
-            return Err(self.refuse_connection(number, &peer, &Refusal::new(Code::Overloaded, ENDING)));
+            return Err(self.refuse_at_the_end(number));
         }
         let key = self.begin(number, peer);
         self.keep_back(key);
@@ -206,7 +209,7 @@ impl Core {
     /// Whether there is room for one more connection of this peer's: to be asked before a plugin is asked
     /// whether it may be opened.
     pub fn would_open(&self, peer: &Peer) -> bool {
-        self.admit_connection(peer).is_ok()
+        !self.desk.stopping && self.admit_connection(peer).is_ok()
     }
 
     /// Takes note of a connection that a plugin (`filter`) does not want, and that is not opened therefore.

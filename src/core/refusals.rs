@@ -44,7 +44,7 @@ pub(crate) fn no_node(to: &str, meant: &str) -> Refusal {
 
 /// A request's topic has no subscribers; `meant` as above.
 pub(crate) fn no_subscribers(topic: &str, meant: &str) -> Refusal {
-    Refusal::new(Code::NoSubscribers, format!("nobody subscribes to \"{}\"{meant}", excerpt(topic)))
+    Refusal::new(Code::NoSubscribers, format!("no subscribers to \"{}\"{meant}", excerpt(topic)))
 }
 
 /// The topic is one of the daemon's.

@@ -150,7 +150,7 @@ fn sort(message: &Read<'_>, about: &About) -> Result<Sorted, Refusal> {
     match &message.target {
         Target::Topic(topic) if is_request => {
             let error =
-                format!("nobody subscribes to \"{}\": there are no topics without a switch", excerpt(topic));
+                format!("no subscribers to \"{}\": there are no topics without a switch", excerpt(topic));
             Err(Refusal::new(Code::NoSubscribers, error))
         }
         Target::Topic(_) => Ok(Sorted::Nothing),

@@ -6,7 +6,7 @@ use crate::core::desk::LINE_EFFORT;
 use crate::core::event::{Event, Level, Subject};
 use crate::core::happening::Happening;
 use crate::core::order::{Order, Reason};
-use crate::core::own_line::write_error;
+use crate::core::own_line::{write_error, write_signal};
 use crate::core::peer::{Peer, User};
 use crate::core::phase::{Pause, Phase};
 use crate::core::session::Backlog;
@@ -14,9 +14,6 @@ use crate::core::table::node::Status;
 use crate::core::{Core, SessionKey};
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
-
-/// Why a daemon that ends takes no connection.
-pub(in crate::core) const ENDING: &str = "the daemon is ending";
 
 impl Core {
     /// Whether there is room for one more connection of this peer's.
@@ -29,9 +26,7 @@ impl Core {
         let counts = |count: usize, departed: usize, most: usize| count - departed.min(most);
         let in_all = counts(self.sessions.len(), self.sessions.departed(), all);
         let in_users = counts(of_user, departed_of_user, mine);
-        let error = if self.desk.stopping {
-            ENDING.to_owned()
-        } else if in_all.saturating_sub(self.kept_back.len()) >= all {
+        let error = if in_all.saturating_sub(self.kept_back.len()) >= all {
             format!("there are {all} connections already, which is max_connections")
         } else if in_users.saturating_sub(self.kept_back_of(&user)) >= mine {
             format!("this user has {mine} connections already, which is max_connections_per_uid")
@@ -77,6 +72,15 @@ impl Core {
         }
         let mut line = Vec::new();
         write_error(&mut line, &format!(":{number}"), refusal, None, |_| {});
+        line
+    }
+
+    /// Counts a connection that came as the daemon was told to end, and so is not opened. Gives the line for its peer,
+    /// which is the last one of every other connection, too.
+    pub(in crate::core) fn refuse_at_the_end(&mut self, number: u64) -> Vec<u8> {
+        self.desk.stats.connections_refused += 1;
+        let mut line = Vec::new();
+        write_signal(&mut line, self.post.next_id(), &format!(":{number}"), "shutdown", |_| {});
         line
     }
 

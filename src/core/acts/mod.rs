@@ -50,4 +50,3 @@ mod stop;
 mod tell;
 
 pub(super) use intake::Scratch;
-pub(super) use leave::ENDING;

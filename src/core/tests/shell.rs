@@ -171,6 +171,21 @@ fn a_connection_that_a_plugin_does_not_want() {
 }
 
 #[test]
+fn a_connection_that_comes_as_the_daemon_ends_is_told_what_all_are() {
+    let mut bench = Bench::with(Limits::default());
+    bench.handles(Input::StopAsked);
+    assert!(!bench.core.would_open(&root()), "no plugin is asked");
+    let lines = [bench.core.open(5, root(), bench.now), bench.core.open_beyond(6, root(), bench.now)]
+        .map(Result::unwrap_err);
+    for (line, to) in lines.iter().zip([":5", ":6"]) {
+        let told: Value = serde_json::from_slice(line).unwrap();
+        assert_eq!((&told["to"], &told["message_type"]), (&json!(to), &json!("signal")));
+        assert_eq!((&told["from"], &told["body"]), (&json!(null), &json!({"event": "shutdown"})));
+    }
+    assert_eq!(bench.core.stats().connections_refused, 2);
+}
+
+#[test]
 fn every_event_has_a_word_of_its_own() {
     let words: Vec<_> = Event::ALL.iter().map(|event| event.word()).collect();
     for (at, word) in words.iter().enumerate() {

@@ -86,7 +86,7 @@ fn faults_are_told_with_their_codes() {
         assert!(said.contains(&format!(r#""in_reply_to":{in_reply_to}"#)), "{line}: {said}");
         assert!(said.contains(r#""from":null"#) && said.ends_with("}\n"), "{line}: {said}");
     }
-    // A signal to a topic that nobody subscribes to is simply gone.
+    // A signal to a topic without subscribers is simply gone.
     let signal = br#"{"message_type":"signal","topic":"b.c"}"#;
     assert!(matches!(hear(signal, &mut asker(), &about()), Heard::Nothing));
 }
