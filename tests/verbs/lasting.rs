@@ -189,6 +189,15 @@ fn a_fault_on_the_command_line_is_pointed_at() {
         (&["call", "a", "b", "{\"\\ud800\":1}"], "telex:   {\"\\ud800\":1}\n"),
         (&["explain", "{\"to\" 1}"], "telex:   {\"to\" 1}\ntelex:         ^\n"),
         (&["reply", "a", "{"], "telex:   {\ntelex:    ^\n"),
+        (&["call", "--all", "a", "b", "[1"], "; --text sends it as a string\ntelex:   [1\ntelex:     ^\n"),
+        (&["record", "file", "-W", "5x"], "\n  5x\n   ^\n"),
+        (&["replay", "file", "-W", "5x"], "\n  5x\n   ^\n"),
+        (&["replay", "file", "--speed", "1e-300"], "\n  1e-300\n  ^\n"),
+        (&["replay", "file", "--speed", "fast"], "\n  fast\n  ^\n"),
+        (&["bench", "send", "--time", "5x"], "\n  5x\n   ^\n"),
+        (&["bench", "send", "--time", "0s"], "\n  0s\n  ^\n"),
+        (&["top", "--every", "5x"], "\n  5x\n   ^\n"),
+        (&["top", "--every", "1ms"], "\n  1ms\n  ^\n"),
         (&["send", "a", &long], "1,1,1,x]\ntelex:   "),
     ] {
         let refused = run(&telexd, args);

@@ -87,7 +87,7 @@ fn what_is_recorded_is_replayed() {
     let mut replay = start_with(telex(&args).env("TELEX_ADDRESS", &telexd.addresses[0]), "");
     assert_eq!((&worker.message()["from"], &worker.message()["from"]), (&json!("alice"), &json!("alice")));
     let Outcome { code, out, err } = replay.finish();
-    assert_eq!((code, &*err), (Some(5), "telex: 1 requests were not answered in time\n"));
+    assert_eq!((code, &*err), (Some(5), "telex: no answer came in time to 1 request\n"));
     assert!(out.contains("3 of 3 messages sent in ") && out.contains("answers: 0, unanswered: 1\n"), "{out}");
 }
 
@@ -125,7 +125,7 @@ fn a_replay_keeps_the_time_between_and_tells_errors() {
     let mut waiting = start_with(telex(&["replay", &file]).env("TELEX_ADDRESS", &telexd.addresses[0]), "");
     assert_eq!(node.message()["body"], "one");
     let Outcome { code, out, err } = interrupt(&mut waiting);
-    assert_eq!((code, &*err), (Some(1), "telex: it was ended before its time\n"));
+    assert_eq!((code, &*err), (Some(130), "telex: it was ended before its time\n"));
     assert!(out.contains("\"not_sent\":1"), "{out}");
 }
 
@@ -161,6 +161,18 @@ fn a_recording_with_a_line_at_fault_is_not_replayed() {
 }
 
 #[test]
+fn what_cannot_be_read_twice_is_not_replayed() {
+    let telexd = Telexd::start();
+    let (_dir, file) = place();
+    nix::unistd::mkfifo(Path::new(&file), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    for name in [&file, "-", "/dev/null", "/"] {
+        let Outcome { code, out, err } = run(&telexd, &["replay", name]);
+        let told = format!("telex: {name} is no regular file: a recording is read more than once\n");
+        assert_eq!((code, &*out, err), (Some(2), "", told));
+    }
+}
+
+#[test]
 fn what_is_recorded_and_where() {
     let telexd = Telexd::start();
     let (_dir, file) = place();
@@ -171,7 +183,7 @@ fn what_is_recorded_and_where() {
         running
     };
     let ended = send(&["record", &file, "--topic", "u", "-n", "1"]).finish();
-    assert_eq!((ended.code, &*ended.err), (Some(0), "telex: 1 messages recorded, 0 missed\n"));
+    assert_eq!((ended.code, &*ended.err), (Some(0), "telex: 1 message recorded, 0 missed\n"));
     assert!(read(&file)[0]["line"].as_str().expect("a line").contains("\"topic\":\"u\""));
     // What is there is kept.
     let kept = run(&telexd, &["record", &file]);
@@ -301,7 +313,8 @@ fn figures_of_a_daemon() {
     assert!(waits[0] > Some(0.0) && waits.is_sorted(), "{asked}");
     let table = out(&telexd, &["bench", "call", "--time", "10ms", "--table"]);
     assert!(table.starts_with("BENCH") && table.contains("\np99.9_us"), "{table}");
-    assert_eq!(run(&telexd, &["bench", "send", "--pid", "999999999", "--time", "10ms"]).code, Some(2));
+    // It is told at once.
+    assert_eq!(run(&telexd, &["bench", "send", "--pid", "999999999", "--time", "1h"]).code, Some(2));
     assert_eq!(run(&telexd, &["bench"]).code, Some(2));
     // Nothing of it is left.
     assert_eq!(lines(&telexd, &["list"]), Vec::<Value>::new());

@@ -75,7 +75,7 @@ fn what_is_not_there_is_told_apart() {
         );
         let no_port = with("shop");
         assert_eq!(no_port.code, Some(2), "{no_port:?}");
-        assert!(no_port.err.contains("right is NODE#PORT\n  shop\n      ^"), "{}", no_port.err);
+        assert!(no_port.err.contains("expected NODE#PORT\n  shop\n      ^"), "{}", no_port.err);
         assert_eq!(with("#1").code, Some(2));
         // A node that does not answer.
         let time = if verb[0] == "mon" { "--wait" } else { "--timeout" };
@@ -148,6 +148,14 @@ fn the_end_of_a_port_is_told() {
         let ended = watching.finish();
         assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(1), told, ""));
     }
+    // A reason of the killer's own, which looks as if messages had been lost.
+    let (odd, _messages, ends) = port(&shop);
+    let mut watching = watch(odd.id(), "--json");
+    out(&telexd, &["kil", odd.id(), "transport_error", "a", "b"]);
+    next(&ends);
+    let ended = watching.finish();
+    assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(1), "[\"transport_error\",\"a\",\"b\"]\n", ""));
+    drop(odd);
     let (last, ..) = port(&shop);
     let mut watching = watch(last.id(), "--table");
     drop((first, last, shop));

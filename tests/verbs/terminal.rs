@@ -251,6 +251,45 @@ fn colours_are_for_terminals() {
 }
 
 #[test]
+fn a_table_in_a_pipe_is_as_wide_as_it_is() {
+    let telexd = Telexd::start();
+    let name = "n".repeat(250);
+    let _node = telexd.node(&name);
+    let mut command = std::process::Command::new("sh");
+    let script = format!("{} list --table | cat", env!("CARGO_BIN_EXE_telex"));
+    command.args(["-c", &script]).env("TELEX_ADDRESS", &telexd.addresses[0]);
+    let seen = Screen::start_with(&mut command).finish().1;
+    assert!(seen.contains(&name), "{seen}");
+}
+
+#[test]
+fn a_format_is_printed_as_it_is_given() {
+    let telexd = Telexd::start();
+    let mut listening = Screen::start(&telexd, &["listen", "a", "-n", "1", "--format", "{type}:\t{body}"]);
+    listening.wait_for("listening");
+    out(&telexd, &["send", "a", "1"]);
+    let seen = listening.finish().1;
+    // The terminal may make spaces of a tab.
+    assert!(seen.contains("signal:") && !seen.contains("\\"), "{seen:?}");
+}
+
+#[test]
+fn what_is_told_while_a_bar_is_shown_stands_by_itself() {
+    let telexd = Telexd::start();
+    let file = telexd.dir().join("recording");
+    let ask = r#"{"message_id":1,"message_type":"ask","from":":7","to":"nobody"}"#;
+    let recorded =
+        |time: f64| json!({"time": time, "sender": {"unique_id": ":7"}, "line": ask}).to_string() + "\n";
+    std::fs::write(&file, [1.0, 900.0].map(recorded).concat()).expect("a recording");
+    let mut replay = Screen::start(&telexd, &["replay", file.to_str().expect("a path"), "--color=never"]);
+    replay.wait_for("(no_such_node)\r\n\r[");
+    replay.interrupt();
+    let (code, seen) = replay.finish();
+    assert_eq!(code, Some(130), "{seen}");
+    assert!(seen.contains("\r\x1b[Ktelex: no node \"nobody\""), "{seen:?}");
+}
+
+#[test]
 fn verbs_are_typed_at_a_prompt() {
     let telexd = Telexd::start();
     let (_alice, mut bob) = (telexd.node("alice"), telexd.node("bob's"));

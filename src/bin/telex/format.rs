@@ -50,7 +50,7 @@ impl Format {
             }
             parts.push(Part::named(name).ok_or_else(|| {
                 format!(
-                    "{{{name}}} at byte {column} is no field; right are time, from, to, topic, type, uid, body and body.NAME"
+                    "{{{name}}} at byte {column} is no field; expected: time, from, to, topic, type, uid, body or body.NAME"
                 )
             })?);
             rest = &rest[at + end + 1..];

@@ -37,7 +37,8 @@ impl Shown {
                 return Ok(Heard::Other);
             }
             match &self.format {
-                Some(format) => results.line(&format.fill(message))?,
+                // A tab in it is the user's own.
+                Some(format) => results.painted(&format.fill(message))?,
                 None if self.body => results.line(message.body().unwrap_or("null"))?,
                 None => results.line(message.line())?,
             }

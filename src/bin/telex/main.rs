@@ -22,6 +22,7 @@ mod output;
 mod own_file;
 mod port;
 mod process;
+mod progress;
 mod recording;
 mod replaying;
 mod screen;

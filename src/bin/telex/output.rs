@@ -68,6 +68,11 @@ impl Words {
     }
 }
 
+/// So many of something.
+pub(crate) fn counted(count: u64, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+}
+
 /// How long ago a time since 1970 is, in the largest unit that counts more than one.
 pub(crate) fn age(since: &Value) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
@@ -122,7 +127,7 @@ pub(crate) fn safe(text: &str) -> String {
 }
 
 /// The same in the way of JSON, which is the same value then.
-fn safe_json(line: &str) -> String {
+pub(crate) fn safe_json(line: &str) -> String {
     safe_with(line, |c, out| {
         for unit in c.encode_utf16(&mut [0; 2]) {
             out.push_str(&format!("\\u{unit:04x}"));

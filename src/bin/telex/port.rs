@@ -45,12 +45,36 @@ impl Spoken {
     }
 }
 
+/// A message to a port.
+#[derive(Args)]
+pub(crate) struct ToPort {
+    /// The port, NODE#NAME
+    #[arg(value_parser = port_id)]
+    pub(crate) port: String,
+    /// What the port takes the message by
+    tag: String,
+    /// JSON or text
+    #[arg(value_name = "ARG", allow_negative_numbers = true)]
+    args: Vec<String>,
+    #[command(flatten)]
+    pub(crate) spoken: Spoken,
+}
+
+impl ToPort {
+    /// The elements of the list that it is.
+    pub(crate) fn elements(&self) -> Result<Vec<String>, Failure> {
+        let mut message = vec![text(&self.tag)];
+        message.extend(self.spoken.elements(&self.args)?);
+        Ok(message)
+    }
+}
+
 /// Reads the ID of a port.
 pub(crate) fn port_id(text: &str) -> Result<String, String> {
     match text.split_once('#') {
         Some((node, name)) if !node.is_empty() && !name.is_empty() => Ok(text.to_owned()),
-        Some(("", _)) => Err(given::pointed("the node is missing; right is NODE#PORT", text, 0)),
-        _ => Err(given::pointed("the port is missing; right is NODE#PORT", text, text.len())),
+        Some(("", _)) => Err(given::pointed("the node is missing; expected NODE#PORT", text, 0)),
+        _ => Err(given::pointed("the port is missing; expected NODE#PORT", text, text.len())),
     }
 }
 
@@ -161,8 +185,9 @@ impl<'a> Peer<'a> {
         }
         if message.from() == Some(node) && is_event("port_down", "port", self.port) {
             let reason = body["reason"].as_array().cloned().unwrap_or_default();
-            if let [Value::String(word), _, why] = &reason[..]
-                && word == "transport_error"
+            // A reason that a port is killed for may begin like that, but does not name its node.
+            if let [Value::String(word), Value::String(told), why] = &reason[..]
+                && (&**word, &**told) == ("transport_error", node)
             {
                 let words = format!("messages between \"{node}\" and this command were lost: {why}");
                 return Err(Failure::new(Exit::NodeGone, words));

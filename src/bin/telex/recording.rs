@@ -2,10 +2,11 @@
 //! Never: what is done with what was recorded.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
 
+use nix::fcntl::OFlag;
 use serde::Deserialize;
 use telex::client::{Category, Message};
 
@@ -179,17 +180,68 @@ impl Recorded {
     }
 }
 
-/// Hands each message of a recording to `each`; none of an empty line. An error names the line that is at fault.
-pub(crate) fn read(name: &str, mut each: impl FnMut(Recorded) -> Result<(), Failure>) -> Result<(), Failure> {
-    let file = File::open(name).map_err(|error| Failure::file(name, &error))?;
-    let mut lines = BufReader::new(file).split(b'\n').zip(1..);
-    lines.try_for_each(|(line, number): (_, u64)| {
-        let line = line.map_err(|error| Failure::file(name, &error))?;
-        if line.trim_ascii().is_empty() {
-            return Ok(());
+/// A recording that is read, each time as far as it went when it was opened.
+pub(crate) struct Source {
+    name: String,
+    file: File,
+    bytes: u64,
+}
+
+impl Source {
+    /// Opens a regular file: anything else, such as a pipe, cannot be read a second time.
+    pub(crate) fn open(name: &str) -> Result<Source, Failure> {
+        let no_file =
+            || Failure::usage(format!("{name} is no regular file: a recording is read more than once"));
+        if name == "-" {
+            return Err(no_file());
         }
-        let recorded =
-            Recorded::read(&line).map_err(|why| Failure::usage(format!("{name}: line {number}: {why}")))?;
-        each(recorded)
-    })
+        // So that a FIFO is not waited for.
+        let opened = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(name);
+        let opened = opened.and_then(|file| Ok((file.metadata()?, file)));
+        match opened.map_err(|error| Failure::file(name, &error))? {
+            (metadata, file) if metadata.is_file() => {
+                Ok(Source { name: name.to_owned(), file, bytes: metadata.len() })
+            }
+            _ => Err(no_file()),
+        }
+    }
+
+    /// Hands each message to `each`; none of an empty line. An error names the line that is at fault.
+    pub(crate) fn read(&self, mut each: impl FnMut(Recorded) -> Result<(), Failure>) -> Result<(), Failure> {
+        let name = &self.name;
+        let failed = |error| Failure::file(name, &error);
+        (&self.file).rewind().map_err(failed)?;
+        let mut lines = BufReader::new(&self.file).take(self.bytes).split(b'\n').zip(1..);
+        lines.try_for_each(|(line, number): (_, u64)| {
+            let line = line.map_err(failed)?;
+            if line.trim_ascii().is_empty() {
+                return Ok(());
+            }
+            let recorded = Recorded::read(&line)
+                .map_err(|why| Failure::usage(format!("{name}: line {number}: {why}")))?;
+            each(recorded)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_is_read_as_far_as_it_went_when_it_was_opened() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("recording");
+        let message = r#"{"message_type":"signal","to":"a"}"#;
+        let sender = serde_json::json!({"unique_id": ":7"});
+        let line = serde_json::json!({"time": 1, "sender": sender, "line": message}).to_string() + "\n";
+        std::fs::write(&path, line.repeat(3)).expect("a file");
+        let source = Source::open(path.to_str().expect("a path")).expect("a recording");
+        let mut counts = [0; 2];
+        for count in &mut counts {
+            source.read(|_| Ok(*count += 1)).expect("messages");
+            std::fs::write(&path, line.repeat(9)).expect("a file");
+        }
+        assert_eq!(counts, [3, 3]);
+    }
 }

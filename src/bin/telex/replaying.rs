@@ -16,6 +16,7 @@ use crate::answer::Members;
 use crate::exit::{Exit, Failure, Failures};
 use crate::notice::notice;
 use crate::output::Words;
+use crate::progress::Progress;
 use crate::recording::Recorded;
 use crate::socket::Socket;
 use crate::stop::Stop;
@@ -35,7 +36,6 @@ struct Sender {
     names: HashSet<String>,
     /// The numbers of its requests that have not been answered.
     open: HashSet<u64>,
-    has_ended: bool,
 }
 
 /// What has become of the messages.
@@ -48,6 +48,12 @@ pub(crate) struct Outcome {
     /// Messages of others that came to the senders.
     pub(crate) came: u64,
     failures: Failures,
+}
+
+/// What is told of a message that has come.
+enum Told {
+    Notice(String),
+    Failure(Failure),
 }
 
 impl Outcome {
@@ -67,14 +73,17 @@ pub(crate) struct Replaying<'a> {
     /// What begins each message ID.
     prefix: String,
     buffer: Vec<u8>,
+    pub(crate) progress: Progress,
     pub(crate) outcome: Outcome,
 }
 
 impl<'a> Replaying<'a> {
-    pub(crate) fn new(stop: &'a Stop, words: Words) -> Replaying<'a> {
+    /// A replay of so many messages.
+    pub(crate) fn new(messages: u64, stop: &'a Stop, words: Words) -> Replaying<'a> {
         let prefix = format!("replay-{}", std::process::id());
         let (senders, places, buffer) = (Vec::new(), HashMap::new(), vec![0; READ_BYTES]);
-        Replaying { senders, places, stop, words, prefix, buffer, outcome: Outcome::default() }
+        let progress = Progress::new(messages, words);
+        Replaying { senders, places, stop, words, prefix, buffer, progress, outcome: Outcome::default() }
     }
 
     /// Makes the connection of a recorded sender, with these names.
@@ -87,7 +96,7 @@ impl<'a> Replaying<'a> {
         let (session, open) =
             (Session::new(format!("{}-{}", self.prefix, self.senders.len())), HashSet::new());
         let socket = Socket::connect(address)?;
-        let mut joined = Sender { socket, session, names: names.clone(), open, has_ended: false };
+        let mut joined = Sender { socket, session, names: names.clone(), open };
         for name in names {
             // A percent sign has a meaning there.
             let body = json!({"node_id": name.replace('%', "%%")}).to_string();
@@ -145,8 +154,8 @@ impl<'a> Replaying<'a> {
     }
 
     /// How many requests wait for an answer.
-    pub(crate) fn unanswered(&self) -> usize {
-        self.senders.iter().map(|sender| sender.open.len()).sum()
+    pub(crate) fn unanswered(&self) -> u64 {
+        self.senders.iter().map(|sender| sender.open.len() as u64).sum()
     }
 
     /// Waits until there is something to do, and does it. False if the user wants an end.
@@ -156,7 +165,6 @@ impl<'a> Replaying<'a> {
         let left =
             until.map_or(AT_MOST, |until| until.saturating_duration_since(Instant::now()).min(AT_MOST));
         let events = |sender: &Sender| match sender.socket.unsent() {
-            _ if sender.has_ended => PollFlags::empty(),
             0 => PollFlags::POLLIN,
             _ => PollFlags::POLLIN | PollFlags::POLLOUT,
         };
@@ -176,13 +184,9 @@ impl<'a> Replaying<'a> {
 
     fn serve(&mut self, place: usize) -> Result<(), Failure> {
         let sender = &mut self.senders[place];
-        if sender.has_ended {
-            return Ok(());
-        }
         sender.socket.write()?;
         let Some(count) = sender.socket.read(&mut self.buffer)? else { return Ok(()) };
         if count == 0 {
-            sender.has_ended = true;
             return Err(Failure::new(Exit::Unreachable, "the daemon ended the connection of a sender"));
         }
         let mut came = &self.buffer[..count];
@@ -193,7 +197,12 @@ impl<'a> Replaying<'a> {
                         .map_err(|refused| Failure::new(Exit::of_refusal(&refused), refused.to_string()))?,
                 ),
                 Event::Fault(fault) => return Err(client::Error::Fault(fault).into()),
-                Event::Message(message) => self.outcome.take(message, sender, &self.prefix, self.words),
+                Event::Message(message) => {
+                    let told = self.outcome.take(message, sender, &self.prefix);
+                    if let Some(told) = told {
+                        self.progress.aside(|| self.outcome.tell(&told, self.words));
+                    }
+                }
             }
         }
         Ok(())
@@ -230,25 +239,33 @@ impl Sender {
 }
 
 impl Outcome {
-    /// Takes what has come to a sender.
-    fn take(&mut self, message: Message, sender: &mut Sender, prefix: &str, words: Words) {
+    /// Takes what has come to a sender; gives what is to be told of it.
+    fn take(&mut self, message: Message, sender: &mut Sender, prefix: &str) -> Option<Told> {
         let number = number_of(&message, prefix);
         let is_fate = number.is_some() && matches!(message.category(), Category::Reply | Category::Error);
         if !is_fate {
-            match notice(&message) {
-                Some(notice) => words.say(&notice),
-                None => self.came += 1,
-            }
-            return;
+            let notice = notice(&message).map(Told::Notice);
+            self.came += u64::from(notice.is_none());
+            return notice;
         }
         number.map(|number| sender.open.remove(&number));
         match Refused::check(message) {
-            Ok(_) => self.answers += 1,
+            Ok(_) => {
+                self.answers += 1;
+                None
+            }
             Err(refused) => {
                 let code = refused.code().filter(|_| refused.by_daemon()).unwrap_or("error");
                 *self.errors.entry(code.to_owned()).or_default() += refused.count().unwrap_or(1);
-                self.failures.add(&Failure::new(Exit::of_refusal(&refused), refused.to_string()), words);
+                Some(Told::Failure(Failure::new(Exit::of_refusal(&refused), refused.to_string())))
             }
+        }
+    }
+
+    fn tell(&mut self, told: &Told, words: Words) {
+        match told {
+            Told::Notice(notice) => words.say(notice),
+            Told::Failure(failure) => self.failures.add(failure, words),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Knows how rows of cells become a table that fits a terminal.
 //! Never: what is in a cell.
 
-use terminal_size::{Width, terminal_size};
+use terminal_size::{Width, terminal_size_of};
 use unicode_width::UnicodeWidthStr;
 
 use crate::colour::{Colours, Hue};
@@ -65,7 +65,8 @@ impl Table {
 
     /// Writes it, cut to the width of the terminal if stdout is one.
     pub(crate) fn write(&self, results: &mut Results) -> Result<(), Failure> {
-        let most = terminal_size().map_or(usize::MAX, |(Width(width), _)| usize::from(width));
+        let most =
+            terminal_size_of(std::io::stdout()).map_or(usize::MAX, |(Width(width), _)| usize::from(width));
         for line in self.lines(most) {
             results.painted(&line)?;
         }

@@ -25,14 +25,14 @@ pub(crate) struct Filters {
     /// Unique id of the sender's connection
     #[arg(long, value_name = "PATTERN")]
     unique_id: Option<String>,
-    /// User of the sender's
+    /// Only messages from this user
     #[arg(long, value_name = "UID")]
     uid: Option<u32>,
-    /// No more of a line than so many bytes
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Show at most N bytes of each line
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) snap: Option<u64>,
-    /// One message of so many
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Show one of every N messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     sample: Option<u64>,
 }
 
@@ -49,6 +49,19 @@ impl Filters {
             ("uid", json!(self.uid)),
             ("snap_bytes", json!(self.snap)),
             ("sample", json!(self.sample)),
+        ])
+    }
+
+    /// The body of the request for a tap of the replies to such messages, if they are requests, and maybe to others.
+    pub(crate) fn replies(&self) -> Value {
+        let text = |text: Option<&String>| text.map_or(Value::Null, |text| json!(text));
+        // A connection may have a name that it replies from.
+        let from = self.to.as_ref().filter(|to| !to.starts_with(':'));
+        let message_type = self.message_type.as_deref().unwrap_or("*");
+        object([
+            ("from", text(from)),
+            ("to", text(self.from.as_ref())),
+            ("message_type", json!(format!("{message_type}_reply"))),
         ])
     }
 }

@@ -7,14 +7,14 @@ use clap::{Args, Subcommand};
 use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use serde_json::{Map, Value, json};
-use telex::duration;
 
 use crate::context::{Context, Form};
 use crate::exit::{Exit, Failure};
-use crate::stop::Stop;
+use crate::given;
 use crate::load::Load;
 use crate::output::Results;
 use crate::socket::raise_descriptor_limit;
+use crate::stop::Stop;
 use crate::table::Table;
 use crate::waits::Waits;
 
@@ -38,7 +38,7 @@ pub(crate) struct Bench {
 enum What {
     /// Messages in a second from one node to another
     Send {
-        /// So many senders, each to a receiver of its own
+        /// Number of senders, each with a receiver of its own
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         pairs: u32,
         #[command(flatten)]
@@ -46,7 +46,7 @@ enum What {
     },
     /// Messages in a second from one node to a topic; each counts for each subscriber that gets it
     Publish {
-        /// So many subscribers
+        /// Number of subscribers
         #[arg(long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=60_000))]
         to: u32,
         #[command(flatten)]
@@ -65,15 +65,20 @@ enum What {
 
 #[derive(Args)]
 struct Measured {
-    /// Of so many bytes is the body of a message
+    /// Size of each message's body
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(10..=100_000))]
     bytes: u32,
     /// Measure for this time
-    #[arg(long, default_value = "2s", value_parser = duration::parse)]
+    #[arg(long, default_value = "2s", value_parser = time)]
     time: Duration,
     /// The daemon's process; the time that it spends on a processor is told, for each message
     #[arg(long, value_parser = clap::value_parser!(i32).range(1..))]
     pid: Option<i32>,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = given::duration(text)?;
+    if time.is_zero() { Err(given::pointed("nothing can be measured in no time", text, 0)) } else { Ok(time) }
 }
 
 /// What was measured.
@@ -113,8 +118,10 @@ impl Measured {
     /// Measures between two moments at which nothing is under way, so that the time is that of these messages and of no
     /// others.
     fn measure(&self, load: &mut Load, stop: &Stop) -> Result<Figure, Failure> {
+        // A process that is not there is told at once.
+        self.cpu()?;
         if !load.go_on(self.time / 2, stop)? {
-            return Err(Failure::new(Exit::Refused, "nothing was measured"));
+            return stop.check().and(Err(Failure::new(Exit::Refused, "nothing was measured")));
         }
         load.drain()?;
         load.waits = Waits::new();

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::context::Context;
 use crate::exit::{Exit, Failure};
 use crate::output::Results;
-use crate::port::{Peer, Said, Spoken, list, port_id};
+use crate::port::{Peer, Said, ToPort, list};
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex cal 'adder#2a-7.1' add 1 2
@@ -21,25 +21,16 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Cal {
-    /// The port, NODE#NAME
-    #[arg(value_parser = port_id)]
-    port: String,
-    /// What the port takes the message by
-    tag: String,
-    /// JSON or text
-    #[arg(value_name = "ARG", allow_negative_numbers = true)]
-    args: Vec<String>,
     #[command(flatten)]
-    spoken: Spoken,
+    message: ToPort,
 }
 
 impl Cal {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let mut message = vec![telex::client::text(&self.tag)];
-        message.extend(self.spoken.elements(&self.args)?);
-        let deadline = self.spoken.deadline();
-        let said = context.talk(self.spoken.timeout, |client| {
-            let mut peer = Peer::reach(client, &self.port, self.spoken.timeout)?;
+        let (mut message, timeout) = (self.message.elements()?, self.message.spoken.timeout);
+        let deadline = self.message.spoken.deadline();
+        let said = context.talk(timeout, |client| {
+            let mut peer = Peer::reach(client, &self.message.port, timeout)?;
             message.push(telex::client::text(&peer.answers_to()));
             peer.send(&list(&message))?;
             peer.next(deadline)

@@ -13,7 +13,7 @@ use crate::body::{Sent, bodies, unsendable};
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Failures};
 use crate::given;
-use crate::output::Results;
+use crate::output::{Results, Words};
 use crate::stream::deadline_after;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
@@ -67,8 +67,8 @@ pub(crate) struct Call {
     /// With -l: print the answers as they come, each with the number of its line: {"line":3,"answer":...}
     #[arg(long, requires = "lines")]
     unordered: bool,
-    /// With --unordered: so many calls at a time
-    #[arg(long, value_name = "COUNT", requires = "unordered", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    /// With --unordered: make at most N calls at a time
+    #[arg(long, value_name = "N", requires = "unordered", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=4096))]
     jobs: u16,
     /// Print the whole body of the reply
     #[arg(long)]
@@ -110,11 +110,8 @@ impl Call {
             if self.lines {
                 return self.call_lines(&receiver, &message_type, client, context);
             }
-            let reply = match client.call(receiver.to(), &message_type, &body, self.sent.timeout) {
-                Ok(reply) => reply,
-                Err(Error::Unsendable(why)) => return Err(unsendable(&why, &body, None, self.sent.text)),
-                Err(error) => return Err(error.into()),
-            };
+            let reply = client.call(receiver.to(), &message_type, &body, self.sent.timeout);
+            let reply = reply.map_err(|error| self.failed(error, &body, None))?;
             let mut results = Results::new();
             results.line(&self.shown(&reply))?;
             results.flush()
@@ -130,7 +127,7 @@ impl Call {
             None => Receiver::Node(words.next().unwrap_or_default()),
         };
         let message_type = words.next().ok_or_else(|| {
-            Failure::usage("what type of request? Right is: telex call NODE TYPE [BODY], or --daemon in place of NODE")
+            Failure::usage("what type of request? Expected: telex call NODE TYPE [BODY], or --daemon in place of NODE")
         })?;
         let body = words.next();
         if self.lines && body.is_some() {
@@ -150,6 +147,14 @@ impl Call {
         if self.envelope { reply.body().unwrap_or("null").to_owned() } else { answer_of(reply) }
     }
 
+    /// Why there is no answer to this body, which may be that of a line of stdin.
+    fn failed(&self, error: Error, body: &str, line: Option<u64>) -> Failure {
+        match error {
+            Error::Unsendable(why) => unsendable(&why, body, line, self.sent.text),
+            error => Failure::from(error).at(line),
+        }
+    }
+
     /// Makes a call of each line of stdin.
     fn call_lines(
         &self,
@@ -158,26 +163,13 @@ impl Call {
         client: &mut Client,
         context: &Context,
     ) -> Result<(), Failure> {
-        let mut results = Results::new();
-        let mut failures = Failures::default();
+        let mut answers = Answers::new(self, context.words);
         for body in bodies(self.sent.text) {
             let (number, body) = body?;
-            match client.call(receiver.to(), message_type, &body, self.sent.timeout) {
-                Ok(reply) => {
-                    results.line(&self.shown(&reply))?;
-                    results.flush()?;
-                }
-                Err(Error::Unsendable(why)) => return Err(unsendable(&why, &body, Some(number), self.sent.text)),
-                Err(error) => {
-                    let failure = Failure::from(error);
-                    if failure.is_end {
-                        return Err(failure);
-                    }
-                    failures.add(&failure.at(Some(number)), context.words);
-                }
-            }
+            let answer = client.call(receiver.to(), message_type, &body, self.sent.timeout);
+            answers.take(answer, &body, Some(number))?;
         }
-        failures.end(context.words)
+        answers.failures.end(context.words)
     }
 
     /// Calls for each line of stdin, several at a time, and prints the answers as they come.
@@ -206,27 +198,14 @@ impl Call {
                 answer.then(move |answer| drop(tell.send(Ok((number, body, answer)))));
             }
         });
-        let (mut results, mut failures) = (Results::new(), Failures::default());
+        let mut shown = Answers::new(self, context.words);
         for answer in answers {
             let (number, body, answer) = answer?;
             // There is one for each call.
             let _ = places.recv();
-            match answer {
-                Ok(reply) => {
-                    results.line(&format!(r#"{{"line":{number},"answer":{}}}"#, self.shown(&reply)))?;
-                    results.flush()?;
-                }
-                Err(Error::Unsendable(why)) => return Err(unsendable(&why, &body, Some(number), is_text)),
-                Err(error) => {
-                    let failure = Failure::from(error);
-                    if failure.is_end {
-                        return Err(failure);
-                    }
-                    failures.add(&failure.at(Some(number)), context.words);
-                }
-            }
+            shown.take(answer, &body, Some(number))?;
         }
-        failures.end(context.words)
+        shown.failures.end(context.words)
     }
 
     /// Prints every answer that comes in time.
@@ -235,20 +214,14 @@ impl Call {
         if let Some(name) = &self.sent.from {
             handle.register(name).wait()?;
         }
-        let mut results = Results::new();
         let mut answers = handle.gather(receiver.to(), message_type, body, self.sent.timeout);
-        let (mut deadline, mut count, mut failures) = (None::<Instant>, 0, Failures::default());
+        let (mut deadline, mut count, mut shown) = (None::<Instant>, 0, Answers::new(self, context.words));
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let Some(answer) = answers.wait(left)? else { break };
+            let answer = answers.wait(left).map_err(|error| self.failed(error, body, None))?;
+            let Some(answer) = answer else { break };
             count += 1;
-            match answer {
-                Ok(reply) => {
-                    results.line(&self.shown(&reply))?;
-                    results.flush()?;
-                }
-                Err(error) => failures.add(&Failure::from(error), context.words),
-            }
+            shown.take(answer, body, None)?;
             if let (None, Some(gather)) = (deadline, self.gather) {
                 deadline = deadline_after(gather);
             }
@@ -256,6 +229,44 @@ impl Call {
         if count == 0 {
             return Err(Failure::new(Exit::Timeout, "no answer came in time"));
         }
-        failures.end(context.words)
+        shown.failures.end(context.words)
+    }
+}
+
+/// The answers to several calls, of which each is shown, or told if it is an error.
+struct Answers<'a> {
+    call: &'a Call,
+    results: Results,
+    failures: Failures,
+    words: Words,
+}
+
+impl<'a> Answers<'a> {
+    fn new(call: &'a Call, words: Words) -> Answers<'a> {
+        Answers { call, results: Results::new(), failures: Failures::default(), words }
+    }
+
+    /// Takes the answer to this body, which may be that of a line of stdin. Fails if the body cannot be sent, or no more
+    /// answers can come.
+    fn take(&mut self, answer: Result<Message, Error>, body: &str, line: Option<u64>) -> Result<(), Failure> {
+        match answer {
+            Ok(reply) => {
+                let shown = self.call.shown(&reply);
+                self.results.line(&match line {
+                    Some(line) if self.call.unordered => format!(r#"{{"line":{line},"answer":{shown}}}"#),
+                    _ => shown,
+                })?;
+                self.results.flush()
+            }
+            Err(error) => {
+                let is_last = matches!(error, Error::Unsendable(_));
+                let failure = self.call.failed(error, body, line);
+                if is_last || failure.is_end {
+                    return Err(failure);
+                }
+                self.failures.add(&failure, self.words);
+                Ok(())
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 pub(crate) struct Listen {
     /// The node
     name: String,
-    /// Also if the node shares its messages out, of which this then takes a part
+    /// Join a node that shares its messages out, and take a part of them
     #[arg(long)]
     join: bool,
     /// telex subscribe PATTERN hears topics

@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use nix::poll::PollFlags;
 use telex::client::{Client, Message};
-use telex::duration;
 
 use crate::answer::{Members, ask};
 use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::Failure;
-use crate::stop::Stop;
+use crate::given;
 use crate::notice::notice;
-use crate::output::{Words, safe};
+use crate::output::{Words, counted, safe_json};
 use crate::recording::Recording;
+use crate::stop::Stop;
 use crate::stream::deadline_after;
 use crate::tapping::Filters;
 use crate::wait::wait;
@@ -40,11 +40,11 @@ pub(crate) struct Record {
     /// Overwrite the file
     #[arg(long)]
     force: bool,
-    /// End after so many
-    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    /// End after N messages
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// End after this time
-    #[arg(short = 'W', long = "wait", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(short = 'W', long = "wait", value_name = "TIME", value_parser = given::duration)]
     wait: Option<Duration>,
     #[command(flatten)]
     filters: Filters,
@@ -64,7 +64,7 @@ impl Record {
             // What has come is kept, however it ended.
             let ended = recorder.recording.finish().and(ended);
             let (lines, missed) = (recorder.recording.lines(), recorder.missed);
-            context.words.say(&format!("{lines} messages recorded, {missed} missed"));
+            context.words.say(&format!("{} recorded, {missed} missed", counted(lines, "message")));
             ended
         })
     }
@@ -133,7 +133,7 @@ impl Recorder {
             false => told(message).unwrap_or_default(),
         };
         self.taken += 1;
-        self.recording.line(&if self.is_shown { safe(&told) } else { told })
+        self.recording.line(&if self.is_shown { safe_json(&told) } else { told })
     }
 }
 

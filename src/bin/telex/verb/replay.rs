@@ -2,21 +2,21 @@
 //! Never: sends anything of a file that has a line at fault.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
 use telex::client::{Client, Error, To};
-use telex::duration;
 
 use crate::context::{CONNECT_TIMEOUT, Context, Form};
 use crate::exit::{Exit, Failure};
-use crate::stop::Stop;
-use crate::output::{Results, Words};
-use crate::recording::{Again, Recorded, read};
+use crate::given;
+use crate::output::{Results, counted};
+use crate::progress::Progress;
+use crate::recording::{Again, Recorded, Source};
 use crate::replaying::Replaying;
 use crate::socket::raise_descriptor_limit;
+use crate::stop::Stop;
 use crate::stream::deadline_after;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
@@ -33,16 +33,19 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 pub(crate) struct Replay {
     /// What telex record has written
     file: String,
-    /// So many times as fast as it was; max (or 0) is as fast as it goes
+    /// Send this many times as fast as it was recorded; max (or 0) is as fast as it goes
     #[arg(long, value_name = "TIMES", default_value = "1", value_parser = speed)]
     speed: Speed,
     /// From the nodes that sent it, which must not be there; else the senders have no names
     #[arg(long)]
     as_them: bool,
     /// Wait so long for the answers after the last message
-    #[arg(short = 'W', long = "wait", value_name = "TIME", default_value = "70s", value_parser = duration::parse)]
+    #[arg(short = 'W', long = "wait", value_name = "TIME", default_value = "70s", value_parser = given::duration)]
     wait: Duration,
 }
+
+/// A recorded pause that is made longer than this would be beyond what a clock can tell.
+const TIMES_MIN: f64 = 1e-6;
 
 /// How many times as fast as it was; none is as fast as it goes.
 #[derive(Clone, Copy, Debug)]
@@ -52,8 +55,8 @@ fn speed(text: &str) -> Result<Speed, String> {
     match text.parse::<f64>() {
         _ if text == "max" => Ok(Speed(None)),
         Ok(0.0) => Ok(Speed(None)),
-        Ok(times) if times.is_finite() && times > 0.0 => Ok(Speed(Some(times))),
-        _ => Err("it is a number, such as 0.5 or 10, or max".to_owned()),
+        Ok(times) if times.is_finite() && times >= TIMES_MIN => Ok(Speed(Some(times))),
+        _ => Err(given::pointed("it is a number, such as 0.5 or 10, and 0.000001 at least, or max", text, 0)),
     }
 }
 
@@ -85,8 +88,9 @@ impl Contents {
 
 impl Replay {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
+        let source = Source::open(&self.file)?;
         let mut contents = Contents::default();
-        read(&self.file, |recorded| {
+        source.read(|recorded| {
             contents.add(&recorded);
             Ok(())
         })?;
@@ -96,23 +100,26 @@ impl Replay {
         }
         let address = context.address()?;
         let stop = Stop::watch()?;
-        let mut replaying = Replaying::new(&stop, context.words);
+        let mut replaying = Replaying::new(contents.messages, &stop, context.words);
         let none = HashSet::new();
         raise_descriptor_limit();
         for (sender, names) in &contents.senders {
             replaying.join(&address, sender, if self.as_them { names } else { &none })?;
         }
         let began = Instant::now();
-        let ended = self.send(&mut replaying, &contents, context.words);
+        let ended = self.send(&mut replaying, &source, &contents);
+        replaying.progress.end();
+        let stopped = |failure| Failure { words: "it was ended before its time".to_owned(), ..failure };
+        let ended = ended.and_then(|is_done| if is_done { Ok(()) } else { stop.check().map_err(stopped) });
         let told = self.tell(replaying, &contents, began.elapsed(), context)?;
         ended.and(told)
     }
 
-    fn send(&self, replaying: &mut Replaying<'_>, contents: &Contents, words: Words) -> Result<(), Failure> {
+    /// Sends it all, and waits for the answers. False if the user wants an end before.
+    fn send(&self, replaying: &mut Replaying<'_>, source: &Source, contents: &Contents) -> Result<bool, Failure> {
         let mut is_wanted = replaying.settle(deadline_after(CONNECT_TIMEOUT))?;
-        let mut progress = Progress::new(contents.messages, words);
         let began = Instant::now();
-        let sent = read(&self.file, |recorded| {
+        source.read(|recorded| {
             if !is_wanted || recorded.again() != Again::Sent {
                 return Ok(());
             }
@@ -122,16 +129,11 @@ impl Replay {
             let due = after.and_then(|after| began.checked_add(after.unwrap_or(Duration::MAX)));
             // Before it is waited for long.
             let is_long = due.is_some_and(|due| due > Instant::now() + Progress::EVERY);
-            progress.show(replaying.outcome.sent, is_long);
+            replaying.progress.show(replaying.outcome.sent, is_long);
             is_wanted = replaying.send(&recorded, due)?;
             Ok(())
-        });
-        let is_wanted = sent.and_then(|()| Ok(is_wanted && replaying.finish(deadline_after(self.wait))?));
-        progress.end();
-        match is_wanted? {
-            true => Ok(()),
-            false => Err(Failure::new(Exit::Refused, "it was ended before its time")),
-        }
+        })?;
+        Ok(is_wanted && replaying.finish(deadline_after(self.wait))?)
     }
 
     /// Tells what has become of it; the error is what all that went wrong comes to.
@@ -144,11 +146,13 @@ impl Replay {
     ) -> Result<Result<(), Failure>, Failure> {
         let unanswered = replaying.unanswered();
         let outcome = replaying.outcome;
+        // The file may hold others by now.
+        let not_sent = contents.messages.saturating_sub(outcome.sent);
         let (mut results, seconds) = (Results::new(), took.as_secs_f64());
         if context.form() == Form::Json {
             let left_out = json!({"replies": contents.replies, "to_daemon": contents.to_daemon});
             let told = json!({
-                "sent": outcome.sent, "not_sent": contents.messages - outcome.sent, "left_out": left_out,
+                "sent": outcome.sent, "not_sent": not_sent, "left_out": left_out,
                 "answers": outcome.answers, "errors": outcome.errors, "unanswered": unanswered,
                 "came": outcome.came, "seconds": seconds,
             });
@@ -163,8 +167,13 @@ impl Replay {
         }
         results.flush()?;
         let ended = outcome.end(context.words);
-        let late = || Failure::new(Exit::Timeout, format!("{unanswered} requests were not answered in time"));
-        Ok(ended.and(if unanswered == 0 { Ok(()) } else { Err(late()) }))
+        let late = || format!("no answer came in time to {}", counted(unanswered, "request"));
+        let lost = || format!("{} could not be sent", counted(not_sent, "message"));
+        Ok(ended.and(match (unanswered, not_sent) {
+            (0, 0) => Ok(()),
+            (0, _) => Err(Failure::new(Exit::Refused, lost())),
+            _ => Err(Failure::new(Exit::Timeout, late())),
+        }))
     }
 }
 
@@ -180,40 +189,5 @@ fn is_free(client: &mut Client, name: &str) -> Result<(), Failure> {
             Err(Failure::new(Exit::Denied, format!("\"{name}\" is there: its messages are not sent as from it beside it")))
         }
         _ => Ok(()),
-    }
-}
-
-/// How far it is, on a line of a terminal. A bar of its own needs no more than this, and is quiet where words are.
-struct Progress {
-    all: u64,
-    is_shown: bool,
-    next: Instant,
-}
-
-impl Progress {
-    const EVERY: Duration = Duration::from_millis(100);
-    const WIDTH: u64 = 40;
-
-    fn new(all: u64, words: Words) -> Progress {
-        Progress { all, is_shown: std::io::stderr().is_terminal() && !words.quiet, next: Instant::now() }
-    }
-
-    fn show(&mut self, sent: u64, is_due: bool) {
-        if !self.is_shown || !is_due && Instant::now() < self.next {
-            return;
-        }
-        self.next = Instant::now() + Progress::EVERY;
-        let full = (sent * Progress::WIDTH / self.all.max(1)) as usize;
-        let empty = Progress::WIDTH as usize - full;
-        let bar = format!("\r[{}{}] {sent} of {}", "#".repeat(full), " ".repeat(empty), self.all);
-        // Nothing depends on it.
-        let _ = std::io::stderr().write_all(bar.as_bytes());
-    }
-
-    fn end(&self) {
-        if self.is_shown {
-            // The line is erased.
-            let _ = std::io::stderr().write_all(b"\r\x1b[K");
-        }
     }
 }

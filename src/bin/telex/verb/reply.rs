@@ -50,7 +50,7 @@ impl Reply {
         let mut count = 0;
         self.reconnect.keep(context, CONNECT_TIMEOUT, Bounds::default(), |client| {
             let name = client.register_with(&options)?;
-            context.words.say(&format!("listening as {name}"));
+            context.words.say(&format!("serving {name}"));
             self.answer_all(client, &mut count, context)
         })
     }
@@ -68,13 +68,47 @@ impl Reply {
     }
 
     fn answer(&self, request: &Message, count: u64) -> String {
-        let from = text(request.from().unwrap_or_default());
-        let filled = self.body.replace("{{count}}", &count.to_string());
-        let filled = match self.text {
-            true => filled.replace("{{from}}", request.from().unwrap_or_default()),
-            false => filled.replace("{{from}}", &from[1..from.len() - 1]),
-        };
-        let filled = filled.replace("{{body}}", request.body().unwrap_or("null"));
+        let (count, from) = (count.to_string(), request.from().unwrap_or_default());
+        let quoted = text(from);
+        let from = if self.text { from } else { &quoted[1..quoted.len() - 1] };
+        let places =
+            [("{{count}}", &*count), ("{{from}}", from), ("{{body}}", request.body().unwrap_or("null"))];
+        let filled = fill(&self.body, &places);
         if self.text { text(&filled) } else { filled }
+    }
+}
+
+/// A text with its places filled in. What a place is filled with has none.
+fn fill(text: &str, places: &[(&str, &str)]) -> String {
+    let (mut filled, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find("{{") {
+        filled.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let place = places.iter().find(|(name, _)| rest.starts_with(name));
+        // Else it is a brace, behind which a place may begin.
+        let (name, value) = place.copied().unwrap_or(("{", "{"));
+        filled.push_str(value);
+        rest = &rest[name.len()..];
+    }
+    filled + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fill;
+
+    #[test]
+    fn places_are_filled_once() {
+        let places = [("{{count}}", "1"), ("{{from}}", "{{body}}"), ("{{body}}", "{{count}}")];
+        for (text, filled) in [
+            ("{{from}} {{body}} {{count}}", "{{body}} {{count}} 1"),
+            ("{{{body}}}", "{{{count}}}"),
+            ("{{", "{{"),
+            ("{\"a\":{{count}}}", "{\"a\":1}"),
+            ("{{other}}", "{{other}}"),
+            ("\u{e4}{{count}}\u{e4}", "\u{e4}1\u{e4}"),
+        ] {
+            assert_eq!(fill(text, &places), filled, "{text}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::context::Context;
 use crate::exit::Failure;
-use crate::port::{Peer, Spoken, list, port_id};
+use crate::port::{Peer, ToPort, list};
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex snd 'shop#2a-7.1' pay 17
@@ -19,26 +19,17 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Snd {
-    /// The port, NODE#NAME
-    #[arg(value_parser = port_id)]
-    port: String,
-    /// What the port takes the message by
-    tag: String,
-    /// JSON or text
-    #[arg(value_name = "ARG", allow_negative_numbers = true)]
-    args: Vec<String>,
     #[command(flatten)]
-    spoken: Spoken,
+    message: ToPort,
 }
 
 impl Snd {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let mut message = vec![telex::client::text(&self.tag)];
-        message.extend(self.spoken.elements(&self.args)?);
-        context.talk(self.spoken.timeout, |client| {
-            let mut peer = Peer::reach(client, &self.port, self.spoken.timeout)?;
+        let (message, timeout) = (self.message.elements()?, self.message.spoken.timeout);
+        context.talk(timeout, |client| {
+            let mut peer = Peer::reach(client, &self.message.port, timeout)?;
             peer.send(&list(&message))?;
-            peer.settle(self.spoken.timeout)
+            peer.settle(timeout)
         })
     }
 }

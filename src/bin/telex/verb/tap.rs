@@ -34,7 +34,7 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 pub(crate) struct Tap {
     #[command(flatten)]
     filters: Filters,
-    /// With a reply its request, and the time between them
+    /// Show each request together with its reply and the time between them; the filters are for the request
     #[arg(long, conflicts_with_all = ["snap", "sample"])]
     pair: bool,
     #[command(flatten)]
@@ -47,11 +47,17 @@ impl Tap {
         let (mut results, mut pairs) = (Results::new(), Pairs::default());
         self.until.hear(
             context,
-            |client| ask(client, "tap", &self.filters.body()).map(drop),
+            |client| {
+                ask(client, "tap", &self.filters.body())?;
+                if self.pair {
+                    ask(client, "tap", &self.filters.replies())?;
+                }
+                Ok(())
+            },
             |message| {
                 let Some(copy) = Copy::of(message) else { return Ok(Heard::Other) };
                 let pair = if self.pair { pairs.match_up(&copy) } else { Pair::None };
-                if matches!(pair, Pair::Waits) {
+                if matches!(pair, Pair::Waits | Pair::Strange) {
                     return Ok(Heard::Kept);
                 }
                 match form {
@@ -79,7 +85,9 @@ enum Pair {
     None,
     /// A request, which is shown with its reply.
     Waits,
-    /// A reply, to this request, so many milliseconds later.
+    /// A reply to a request that was not tapped.
+    Strange,
+    /// A reply, to this request, and how many milliseconds later it came.
     Answers(String, f64),
 }
 
@@ -150,7 +158,7 @@ impl Pairs {
         let message_type = message["message_type"].as_str().unwrap_or_default();
         if message_type.ends_with("_reply") {
             let asked = self.open.remove(&key(&message["to"], &message["body"]["in_reply_to"]));
-            let Some((line, then, _)) = asked else { return Pair::None };
+            let Some((line, then, _)) = asked else { return Pair::Strange };
             self.bytes -= line.len();
             return Pair::Answers(line, (time - then) * 1000.0);
         }

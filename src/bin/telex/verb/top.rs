@@ -10,13 +10,13 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Text};
 use telex::address::Address;
 use telex::client::Client;
-use telex::duration;
 
 use crate::context::{CONNECT_TIMEOUT, Context, Form};
 use crate::exit::{Exit, Failure};
-use crate::stop::Stop;
+use crate::given;
 use crate::output::safe;
 use crate::screen::Screen;
+use crate::stop::Stop;
 use crate::table::cut;
 use crate::views::{View, Views};
 use crate::watch::{Snapshot, watch};
@@ -43,10 +43,8 @@ pub(crate) struct Top {
 
 fn every(text: &str) -> Result<Duration, String> {
     const LEAST: Duration = Duration::from_millis(100);
-    match duration::parse(text) {
-        Ok(time) if time < LEAST => Err("it is 100ms at least".to_owned()),
-        parsed => parsed.map_err(|bad| bad.to_string()),
-    }
+    let time = given::duration(text)?;
+    if time < LEAST { Err(given::pointed("it is 100ms at least", text, 0)) } else { Ok(time) }
 }
 
 impl Top {

@@ -25,8 +25,8 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Topics {
-    /// At most so many
-    #[arg(long, default_value_t = 100)]
+    /// List at most N topics
+    #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u32,
     /// Wait until messages of so much time have been counted
     #[arg(short = 'W', long = "wait", value_name = "TIME", default_value = "2s", value_parser = given::duration)]
