@@ -10,25 +10,29 @@ use super::*;
 use crate::support::Starter;
 
 /// Where a daemon is started again and again.
-struct Place {
+pub(crate) struct Place {
     dir: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(crate) fn new() -> Place {
         Place { dir: tempfile::tempdir().expect("a directory") }
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     fn address(&self) -> String {
         format!("unix:{}", self.dir.path().join("s").display())
     }
 
-    fn daemon(&self) -> Telexd {
+    pub(crate) fn daemon(&self) -> Telexd {
         let state: &Path = &self.dir.path().join("state");
         Starter::new().listen(&self.address()).state_dir(state).start()
     }
 
-    fn start(&self, args: &[&str]) -> Running {
+    pub(crate) fn start(&self, args: &[&str]) -> Running {
         start_with(telex(args).env("TELEX_ADDRESS", self.address()), "")
     }
 }
@@ -38,7 +42,7 @@ fn wait_for_word(running: &mut Running, part: &str) {
     while !running.next_word().contains(part) {}
 }
 
-fn signal(running: &Running, signal: Signal) {
+pub(crate) fn signal(running: &Running, signal: Signal) {
     kill(Pid::from_raw(running.child.id() as i32), signal).expect("a signal");
 }
 
@@ -139,6 +143,44 @@ fn a_signal_ends_it_with_a_summary() {
 }
 
 #[test]
+fn a_signal_is_no_failure_of_what_goes_on_until_it_comes() {
+    let telexd = Telexd::start();
+    let file = telexd.dir().join("recording");
+    let file = file.to_str().expect("a path");
+    let lasting: [(&[&str], [i32; 3]); 7] = [
+        (&["reply", "r", "1"], [0; 3]),
+        (&["serve", "s", "--", "cat"], [0; 3]),
+        (&["on", "t", "--", "cat"], [0; 3]),
+        (&["black-hole", "b"], [0; 3]),
+        (&["record", "-"], [0; 3]),
+        (&["record", file, "--force", "-n", "9"], [129, 130, 143]),
+        (&["listen", "l", "-n", "9"], [129, 130, 143]),
+    ];
+    for (args, codes) in lasting {
+        for (number, code) in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM].into_iter().zip(codes) {
+            let mut running = start(&telexd, args);
+            signal(&running, number);
+            let ended = running.finish();
+            assert_eq!(ended.code, Some(code), "{args:?} {number}: {ended:?}");
+        }
+    }
+    let mut watching =
+        start_with(telex(&["stats", "--watch", "1h"]).env("TELEX_ADDRESS", &telexd.addresses[0]), "");
+    support::wait_until("it has asked", || {
+        lines(&telexd, &["connections"])
+            .iter()
+            .any(|one| one["lines_out"].as_u64() > Some(0) && one["pid"] == watching.child.id())
+    });
+    signal(&watching, Signal::SIGTERM);
+    assert_eq!(watching.finish().code, Some(0));
+    let mut measuring =
+        start_with(telex(&["bench", "send", "--time", "1h"]).env("TELEX_ADDRESS", &telexd.addresses[0]), "");
+    support::wait_until("it measures", || telexd.client().stats()["delivered"].as_u64() > Some(100));
+    signal(&measuring, Signal::SIGHUP);
+    assert_eq!(measuring.finish().code, Some(129));
+}
+
+#[test]
 fn what_was_missed_is_summed_up() {
     let daemon = command::scripted(|ask| {
         let lagged = r#"{"message_type":"signal","from":null,"body":{"event":"lagged","count":7}}"#;
@@ -163,7 +205,7 @@ fn pings_end_with_what_was_measured() {
     });
     signal(&pinging, Signal::SIGINT);
     let ended = pinging.finish();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.code, Some(130), "{ended:?}");
     let told: Value = serde_json::from_str(&ended.out).expect("a line of JSON");
     assert!((1..1000).contains(&told["count"].as_u64().expect("a count")), "{told}");
 }

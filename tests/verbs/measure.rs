@@ -335,6 +335,16 @@ fn a_request_that_waits_to_be_sent_waits_already() {
 }
 
 #[test]
+fn all_requests_that_were_due_are_sent() {
+    let telexd = Telexd::start();
+    let told = line(&telexd, &["bench", "call", "--rate", "1000000", "--time", "40ms"]);
+    let count = told["messages"].as_u64().expect("a count");
+    // The last of them is due a moment before the end.
+    assert!((39_999..=40_000).contains(&count), "{told}");
+    assert!(told["max_us"].as_f64() > Some(40_000.0), "more than there is room for at once: {told}");
+}
+
+#[test]
 fn a_black_hole_ends_with_its_connection() {
     let telexd = Telexd::start();
     let mut hole = start_with(

@@ -338,6 +338,31 @@ fn verbs_are_typed_at_a_prompt() {
 }
 
 #[test]
+fn what_a_command_says_drives_no_terminal() {
+    let telexd = Telexd::start();
+    let mut serve =
+        Screen::start(&telexd, &["serve", "s", "--", "sh", "-c", "printf 'a\\033[2Jb\\nc' >&2; echo 1"]);
+    serve.wait_for("serving s");
+    out(&telexd, &["call", "s", "ask"]);
+    serve.interrupt();
+    let (code, seen) = serve.finish();
+    assert_eq!((code, seen.contains('\x1b')), (Some(0), false), "{seen:?}");
+    assert!(seen.contains("a\\u{1b}[2Jb\r\nc\r\n"), "{seen:?}");
+}
+
+#[test]
+fn an_interrupted_file_of_verbs_is_not_run_on() {
+    let telexd = Telexd::start();
+    let mut command = telex(&["shell"]);
+    command.env("TELEX_ADDRESS", &telexd.addresses[0]).process_group(0);
+    let mut shell = start_with(&mut command, "listen carol\nsend nobody 1\n");
+    assert_eq!(shell.next_word(), "telex: listening as carol\n");
+    killpg(Pid::from_raw(shell.child.id() as i32), Signal::SIGINT).expect("a signal");
+    let ended = shell.finish();
+    assert_eq!((ended.code, &*ended.err), (Some(130), "telex: messages: 0, missed: 0\n"));
+}
+
+#[test]
 fn a_file_of_verbs_is_run() {
     let telexd = Telexd::start();
     let _reply = start(&telexd, &["reply", "r", "{{body}}"]);
@@ -346,6 +371,8 @@ fn a_file_of_verbs_is_run() {
     assert_eq!((done.code, &*done.out, &*done.err), (Some(0), "\"a b\"\n2\nr\n", ""));
     let failed = run_with(&telexd, &["shell"], "send nobody 1\nsend nobody 2\ncall r ask 3\n");
     assert_eq!((failed.code, &*failed.out), (Some(3), "3\n"), "{failed:?}");
+    let many = run_with(&telexd, &["shell"], &"send nobody 1\n".repeat(12));
+    assert_eq!((many.code, many.err.lines().count()), (Some(3), 12), "{many:?}");
     let mixed = run_with(&telexd, &["shell"], "send nobody 1\nnonsense\n");
     assert_eq!(mixed.code, Some(1), "{mixed:?}");
     let quote = run_with(&telexd, &["shell", "--quiet"], "call 'r\nquit\nsend nobody 1\n");

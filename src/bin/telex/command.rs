@@ -5,20 +5,20 @@
 //! envelope says in its environment.
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use telex::client::{Message, text};
 use telex::duration;
 
+use crate::groups::{Group, Groups};
+use crate::output::safe;
 use crate::process::user;
 use crate::stream::deadline_after;
 
@@ -36,6 +36,10 @@ pub(crate) struct Order {
     pub(crate) timeout: Option<Duration>,
     /// Its output is text, whatever it looks like.
     pub(crate) is_text: bool,
+    /// What it writes to stderr is not passed on.
+    pub(crate) is_quiet: bool,
+    /// The groups of those that run.
+    pub(crate) groups: Groups,
 }
 
 impl Order {
@@ -63,14 +67,14 @@ impl Order {
     /// Runs it to its end, and to that of its output. At the time-out, and when there is too much output, all processes
     /// of its group end; what has left the group is not waited for.
     fn output(&self, message: &Message) -> Result<(Vec<u8>, Vec<u8>, ExitStatus), String> {
-        let mut child = self.spawn(message)?;
-        let group = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+        let (mut child, group) = self.start(message)?;
         let body = message.body().map(|body| format!("{body}\n")).unwrap_or_default();
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         // It may end without reading all of it.
         beside(move || stdin.map(|mut stdin| stdin.write_all(body.as_bytes())));
         let out = beside(move || stdout.map_or_else(|| Ok(Vec::new()), read_stdout));
-        let err = beside(move || stderr.map_or_else(Vec::new, read_stderr));
+        let is_quiet = self.is_quiet;
+        let err = beside(move || stderr.map_or_else(Vec::new, |stderr| read_stderr(stderr, is_quiet)));
         let status = beside(move || child.wait());
         let deadline = self.timeout.and_then(deadline_after);
         let ended = (|| {
@@ -88,17 +92,17 @@ impl Order {
             Some(out.and_then(|out| Ok((out, err, status?))).map_err(failed))
         })();
         if !matches!(ended, Some(Ok(_))) {
-            let _ = killpg(group, Signal::SIGKILL);
+            group.kill();
         }
+        self.groups.forget(group);
         let timeout = self.timeout.unwrap_or_default();
         ended.unwrap_or_else(|| Err(format!("{}: killed after {}", self.name(), duration::format(timeout))))
     }
 
-    fn spawn(&self, message: &Message) -> Result<Child, String> {
+    fn start(&self, message: &Message) -> Result<(Child, Group), String> {
         let [program, arguments @ ..] = &self.words[..] else { return Err("there is no command".to_owned()) };
         let mut command = Command::new(program);
-        command.args(arguments).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for (name, value) in variables(message) {
             match value {
                 Some(value) if value.contains('\0') => {
@@ -108,7 +112,8 @@ impl Order {
                 None => drop(command.env_remove(name)),
             }
         }
-        command.spawn().map_err(|error| format!("{}: {error}", self.name()))
+        let started = self.groups.start(&mut command, message.is_request());
+        started.map_err(|error| format!("{}: {error}", self.name()))
     }
 }
 
@@ -145,9 +150,9 @@ fn variables(message: &Message) -> [(&'static str, Option<String>); 9] {
     ]
 }
 
-/// The body that an output is: JSON as it is, on one line; nothing as null; anything else as a string.
+/// The body that an output is: JSON as it is, on one line; no output at all as null; anything else as a string.
 fn body_of(out: &str) -> String {
-    if out.trim().is_empty() {
+    if out.is_empty() {
         return "null".to_owned();
     }
     match serde_json::from_str::<&RawValue>(out) {
@@ -172,16 +177,67 @@ fn read_stdout(stdout: impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Passes on what a command says, and keeps the end of it.
-fn read_stderr(mut stderr: impl Read) -> Vec<u8> {
+/// Passes on what a command says, unless that is not wanted, and keeps the end of it.
+fn read_stderr(mut stderr: impl Read, is_quiet: bool) -> Vec<u8> {
     let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
+    let mut shown = (!is_quiet).then(Shown::new);
     while let Ok(count @ 1..) = stderr.read(&mut buffer) {
-        let _ = std::io::stderr().write_all(&buffer[..count]);
+        if let Some(shown) = &mut shown {
+            shown.pass(&buffer[..count]);
+        }
         kept.extend_from_slice(&buffer[..count]);
         let beyond = kept.len().saturating_sub(STDERR_BYTES_MAX);
         kept.drain(..beyond);
     }
     kept
+}
+
+/// What a command says, on the stderr of this one.
+struct Shown {
+    is_terminal: bool,
+    /// The beginning of a line for a terminal.
+    partial: Vec<u8>,
+}
+
+impl Shown {
+    fn new() -> Shown {
+        Shown { is_terminal: std::io::stderr().is_terminal(), partial: Vec::new() }
+    }
+
+    /// Passes it on as it is; to a terminal in whole lines, in which nothing drives that.
+    fn pass(&mut self, bytes: &[u8]) {
+        if !self.is_terminal {
+            let _ = std::io::stderr().write_all(bytes);
+            return;
+        }
+        self.partial.extend_from_slice(bytes);
+        let lines = lines_for_terminal(&mut self.partial);
+        let _ = std::io::stderr().write_all(lines.as_bytes());
+    }
+}
+
+impl Drop for Shown {
+    /// The last line may have no end.
+    fn drop(&mut self) {
+        if !self.partial.is_empty() {
+            self.pass(b"\n");
+        }
+    }
+}
+
+/// Takes the whole lines, and the beginning of one that is very long, and spells out what could drive a terminal.
+fn lines_for_terminal(partial: &mut Vec<u8>) -> String {
+    let whole = partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let whole = if partial.len() - whole > STDERR_BYTES_MAX { partial.len() } else { whole };
+    let lines: Vec<u8> = partial.drain(..whole).collect();
+    String::from_utf8_lossy(&lines).split_inclusive('\n').map(safe_line).collect()
+}
+
+fn safe_line(line: &str) -> String {
+    match line.strip_suffix('\n') {
+        Some(line) => safe(line) + "\n",
+        None => safe(line),
+    }
 }
 
 #[cfg(test)]
@@ -194,7 +250,8 @@ mod tests {
 
     fn order(script: &str) -> Order {
         let words = ["sh", "-c", script].map(OsString::from).to_vec();
-        Order { words, timeout: Some(Duration::from_secs(20)), is_text: false }
+        let timeout = Some(Duration::from_secs(20));
+        Order { words, timeout, is_text: false, is_quiet: false, groups: Groups::default() }
     }
 
     #[test]
@@ -206,12 +263,22 @@ mod tests {
             ("echo [1]", "[1]"),
             ("printf 'plain\\ntext\\n'", r#""plain\ntext""#),
             ("true", "null"),
+            ("echo", r#""""#),
+            ("printf ' '", r#"" ""#),
             ("echo $TELEX_TYPE $TELEX_FROM ${TELEX_UID-unset}", r#""shout a unset""#),
         ] {
             assert_eq!(order(script).run(&shout).as_deref(), Ok(answer), "{script}");
         }
         let text = Order { is_text: true, ..order("echo 1") };
         assert_eq!(text.run(&shout).as_deref(), Ok("\"1\""));
+    }
+
+    #[test]
+    fn what_a_command_says_drives_no_terminal() {
+        let mut partial = b"a\x1b[2J\tb\n\xc3".to_vec();
+        assert_eq!(lines_for_terminal(&mut partial), "a\\u{1b}[2J\\tb\n");
+        partial.extend_from_slice(b"\xa4\xff\nrest");
+        assert_eq!((&*lines_for_terminal(&mut partial), &*partial), ("\u{e4}\u{fffd}\n", &b"rest"[..]));
     }
 
     #[test]

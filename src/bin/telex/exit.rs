@@ -7,7 +7,7 @@ use telex::address::Address;
 use telex::client::{Error, Refused};
 use telex::wire::code::Code;
 
-use crate::output::{Words, safe};
+use crate::output::{Words, counted, safe};
 
 /// The outcome, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,7 @@ pub(crate) enum Exit {
     NodeGone = 6,
     Overloaded = 7,
     Unreachable = 8,
+    HungUp = 129,
     Interrupted = 130,
     Terminated = 143,
 }
@@ -35,8 +36,13 @@ const MEANINGS: &[(Exit, &str)] = &[
     (Exit::NodeGone, "the node went away before it had answered"),
     (Exit::Overloaded, "overloaded, or too many of something"),
     (Exit::Unreachable, "the daemon cannot be reached, or ended the connection and did not say why"),
-    (Exit::Interrupted, "Ctrl-C came before the count that -n names"),
-    (Exit::Terminated, "SIGTERM came before the count that -n names"),
+    (Exit::HungUp, "SIGHUP came before the work was done"),
+    (
+        Exit::Interrupted,
+        "Ctrl-C came before the work was done, such as the count that -n names; what goes on until it is \
+     ended ends with 0",
+    ),
+    (Exit::Terminated, "SIGTERM came before the work was done"),
 ];
 
 /// The exit codes, for the help.
@@ -108,7 +114,7 @@ impl Failure {
 
     /// Whether the command was told to end.
     pub(crate) fn is_stop(&self) -> bool {
-        matches!(self.exit, Exit::Interrupted | Exit::Terminated)
+        matches!(self.exit, Exit::HungUp | Exit::Interrupted | Exit::Terminated)
     }
 
     /// With the line of stdin that it is about.
@@ -153,10 +159,15 @@ impl Failure {
     }
 }
 
+/// The end of what goes on until it is told to end: its work is done then.
+pub(crate) fn until_told(ended: Result<(), Failure>) -> Result<(), Failure> {
+    ended.or_else(|failure| if failure.is_stop() { Ok(()) } else { Err(failure) })
+}
+
 /// What went wrong in several things of which each was tried.
 #[derive(Debug, Default)]
 pub(crate) struct Failures {
-    /// The exit code so far, and how many there were.
+    /// The exit code so far, and how many had something to tell.
     exit: Option<Exit>,
     count: u64,
 }
@@ -167,7 +178,7 @@ const TOLD_MAX: u64 = 10;
 impl Failures {
     /// Tells one, and takes note of it.
     pub(crate) fn add(&mut self, failure: &Failure, words: Words) {
-        self.count += 1;
+        self.count += u64::from(!failure.words.is_empty());
         if self.count <= TOLD_MAX {
             words.fail(&failure.words);
         }
@@ -182,7 +193,7 @@ impl Failures {
     /// Tells how many more there were, and what all of it comes to.
     pub(crate) fn end(self, words: Words) -> Result<(), Failure> {
         if self.count > TOLD_MAX {
-            words.say(&format!("{} more errors", self.count - TOLD_MAX));
+            words.say(&counted(self.count - TOLD_MAX, "more error"));
         }
         self.exit.map_or(Ok(()), |exit| Err(Failure::new(exit, "")))
     }

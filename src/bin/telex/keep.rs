@@ -27,10 +27,19 @@ pub(crate) struct Reconnect {
 }
 
 /// What ends the wait for the next attempt.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Bounds<'a> {
     pub(crate) deadline: Option<Instant>,
     pub(crate) stop: Option<&'a Stop>,
+    /// The reader of stdout goes away.
+    pub(crate) by_reader: bool,
+}
+
+impl<'a> Bounds<'a> {
+    /// The wish of the user alone.
+    pub(crate) fn of(stop: &'a Stop) -> Bounds<'a> {
+        Bounds { deadline: None, stop: Some(stop), by_reader: false }
+    }
 }
 
 impl Reconnect {
@@ -107,7 +116,8 @@ fn pause(delay: Duration, bounds: Bounds<'_>) -> Result<(), Failure> {
         Some(stop) => {
             let stdout = std::io::stdout();
             let files = [(stop.as_fd(), PollFlags::POLLIN), (stdout.as_fd(), PollFlags::empty())];
-            if let Some(1) = wait(&files, Some(until))? {
+            let watched = if bounds.by_reader { &files[..] } else { &files[..1] };
+            if let Some(1) = wait(watched, Some(until))? {
                 return Err(Failure::reader_gone());
             }
             stop.check()?;

@@ -24,6 +24,8 @@ const IN_FLIGHT_BYTES: usize = 512 << 10;
 const OPEN_MAX: u64 = 4000;
 /// How long anything may take that must come.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// No load goes on for longer than a century, which every clock can tell.
+const TIME_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 /// Where the number of a message stands in a frame.
 const NUMBER: &str = "1000000000";
 
@@ -109,8 +111,9 @@ pub(crate) struct Load {
     buffer: Vec<u8>,
     /// The time between two requests, if there is one.
     every: Option<Duration>,
-    /// When the next request is due.
+    /// When the next request is due, and from when on none is sent.
     next_due: Instant,
+    end: Instant,
     /// How long each request took, from when it was due.
     pub(crate) waits: Waits,
 }
@@ -118,8 +121,8 @@ pub(crate) struct Load {
 impl Load {
     fn new(address: Address) -> Load {
         let (clients, flows, buffer, waits) = (Vec::new(), Vec::new(), vec![0; CHUNK_BYTES], Waits::new());
-        let next_due = Instant::now();
-        Load { address, clients, flows, buffer, every: None, next_due, waits }
+        let now = Instant::now();
+        Load { address, clients, flows, buffer, every: None, next_due: now, end: now, waits }
     }
 
     /// So many senders, each to a receiver of its own, with bodies of so many bytes.
@@ -186,21 +189,36 @@ impl Load {
         self.flows.iter().map(|flow| flow.arrived).sum()
     }
 
-    /// Sends and receives for some time. False if the user wants an end before.
+    /// Sends and receives for some time, and then until all requests have been sent that were due in it. False if the
+    /// user wants an end before.
     pub(crate) fn go_on(&mut self, time: Duration, stop: &Stop) -> Result<bool, Failure> {
         /// So often it is looked whether an end is wanted.
         const LOOK_EVERY: u64 = 64;
         let (began, mut turn) = (Instant::now(), 0_u64);
-        self.next_due = began;
-        while began.elapsed() < time {
+        (self.next_due, self.end) = (began, began + time.min(TIME_MAX));
+        let (mut arrived, mut patient_until) = (self.arrived(), self.end + PATIENCE);
+        while Instant::now() < self.end || self.is_behind() {
             turn += 1;
-            if turn.is_multiple_of(LOOK_EVERY) && stop.has_come() {
-                return Ok(false);
+            if turn.is_multiple_of(LOOK_EVERY) {
+                if stop.has_come() {
+                    return Ok(false);
+                }
+                let now = Instant::now();
+                if arrived != self.arrived() {
+                    (arrived, patient_until) = (self.arrived(), self.end.max(now) + PATIENCE);
+                } else if now > patient_until {
+                    return Err(Failure::new(Exit::Timeout, "nothing arrives any more"));
+                }
             }
             self.send()?;
             self.receive()?;
         }
         Ok(true)
+    }
+
+    /// Whether requests that were due have not been sent.
+    fn is_behind(&self) -> bool {
+        self.every.is_some() && self.next_due < self.end
     }
 
     /// Waits until all that was sent has arrived.
@@ -224,7 +242,7 @@ impl Load {
             let socket = &mut self.clients[flow.sender].socket;
             while flow.has_room() && socket.unsent() < CHUNK_BYTES {
                 if let Some(every) = self.every {
-                    if self.next_due > now {
+                    if self.next_due > now || self.next_due >= self.end {
                         break;
                     }
                     // However late it is sent, and whatever it waits for: it was due then.

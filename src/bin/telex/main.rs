@@ -13,6 +13,7 @@ mod document;
 mod exit;
 mod format;
 mod given;
+mod groups;
 mod hear;
 mod keep;
 mod load;

@@ -19,6 +19,7 @@ pub(crate) fn notice(message: &Message) -> Option<String> {
     }
     let body = message.body_value();
     Some(match body["event"].as_str() {
+        Some("lagged") if body["count"] == 1 => "a message was missed: it came too fast".to_owned(),
         Some("lagged") => format!("{} messages were missed: they came too fast", body["count"]),
         Some("shutdown") => "the daemon shuts down".to_owned(),
         _ => message.line().to_owned(),

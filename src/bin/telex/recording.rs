@@ -239,7 +239,11 @@ mod tests {
         let source = Source::open(path.to_str().expect("a path")).expect("a recording");
         let mut counts = [0; 2];
         for count in &mut counts {
-            source.read(|_| Ok(*count += 1)).expect("messages");
+            let counting = source.read(|_| {
+                *count += 1;
+                Ok(())
+            });
+            counting.expect("messages");
             std::fs::write(&path, line.repeat(9)).expect("a file");
         }
         assert_eq!(counts, [3, 3]);

@@ -11,7 +11,7 @@ use telex::client::{self, Category, Client, Error, Message, Refused, To};
 use crate::body::{Sent, unsendable};
 use crate::exit::{Exit, Failure, Failures};
 use crate::notice::notice;
-use crate::output::{Words, safe};
+use crate::output::{Words, counted, safe};
 use crate::wait::wait;
 
 /// How many lines are sent at most before it is looked what the daemon says about them.
@@ -160,7 +160,8 @@ impl<'a> Sending<'a> {
         let _ = self.look();
         if self.dropped > 0 {
             let name = self.options.from.as_deref().unwrap_or_default();
-            self.words.say(&format!("{} messages came for {name} meanwhile; they are lost", self.dropped));
+            let messages = counted(self.dropped, "message");
+            self.words.say(&format!("{messages} for {name} came meanwhile and had to be dropped"));
         }
         std::mem::take(&mut self.failures).end(self.words)
     }

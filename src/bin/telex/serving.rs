@@ -9,26 +9,29 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::PollFlags;
 use telex::client::{Client, Error, Message};
 
 use crate::command::Order;
 use crate::context::Context;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Failure, until_told};
 use crate::notice::notice;
+use crate::stop::Stop;
+use crate::wait::wait;
 
-/// Messages that are handed to commands.
+/// Messages that are handed to commands. All commands that still run end with it.
 pub(crate) struct Serving<'a> {
-    client: &'a mut Client,
     context: &'a Context,
+    stop: &'a Stop,
     order: Arc<Order>,
     jobs: usize,
-    /// Commands that run: for all messages, and for those that nobody waits for an answer to.
-    running: usize,
+    /// Commands that run for requests, whichever connection these came over, and for signals.
+    requests: usize,
     signals: usize,
     /// Messages that have come and wait for a free place.
     waiting: VecDeque<Message>,
+    /// Which connection it is; only over this one its requests are answered.
+    connection: u64,
     /// How the connection has ended, once it has.
     over: Option<Failure>,
     done: (Sender<Done>, Receiver<Done>),
@@ -36,133 +39,172 @@ pub(crate) struct Serving<'a> {
     wake: (PipeReader, Arc<PipeWriter>),
 }
 
-type Done = (Message, Result<String, String>);
+/// A command that has ended: the connection that its message came over, the message, and the answer.
+type Done = (u64, Message, Result<String, String>);
+
+impl Drop for Serving<'_> {
+    fn drop(&mut self) {
+        self.order.groups.kill_all();
+    }
+}
 
 impl<'a> Serving<'a> {
     pub(crate) fn new(
-        client: &'a mut Client,
         context: &'a Context,
+        stop: &'a Stop,
         order: Order,
         jobs: usize,
     ) -> Result<Serving<'a>, Failure> {
         let (reader, writer) = pipe().map_err(|error| Failure::file("a pipe", &error))?;
         let (order, wake) = (Arc::new(order), (reader, Arc::new(writer)));
         Ok(Serving {
-            client,
             context,
+            stop,
             order,
             jobs,
-            running: 0,
+            requests: 0,
             signals: 0,
             waiting: VecDeque::new(),
+            connection: 0,
             over: None,
             done: channel(),
             wake,
         })
     }
 
-    /// Runs the command for each message that `wants` says; goes on until the connection ends, and the signals that had
-    /// come before have been done: their senders rely on it, while requests have been answered by the daemon. Messages
-    /// that there is no free place for wait with the daemon.
-    pub(crate) fn run(&mut self, wants: impl Fn(&Message) -> Wanted) -> Result<(), Failure> {
+    /// Runs the command for each message that `wants` says, until the user wants an end, or the connection ends and the
+    /// signals that had come before have been done. Requests that run keep their places, but are not answered any more;
+    /// if they have all places, signals go on waiting. Messages that there is no free place for wait with the daemon.
+    pub(crate) fn run(
+        &mut self,
+        client: &mut Client,
+        wants: impl Fn(&Message) -> Wanted,
+    ) -> Result<(), Failure> {
+        self.connection += 1;
         loop {
-            self.answer();
-            while self.running < self.jobs
-                && let Some(message) = self.waiting.pop_front()
-            {
-                self.start(message);
-            }
-            if self.running == 0
+            self.stop.check()?;
+            self.take_answers(Some(&mut *client));
+            self.fill_places();
+            if self.signals == 0
                 && let Some(end) = self.over.take()
             {
                 return Err(end);
             }
-            let takes = self.over.is_none() && self.running < self.jobs;
-            if !(takes && self.take_next(&wants)?) {
-                self.wait(&wants)?;
+            if self.over.is_some() {
+                self.wait(None)?;
+            } else if !self.has_place() {
+                // Its end stands behind what has come, and is told again and again until it is read.
+                if self.wait(Some((client.as_fd(), PollFlags::empty())))? {
+                    while self.over.is_none() && self.take_next(client, &wants) {}
+                }
+            } else if !self.take_next(client, &wants) && self.over.is_none() {
+                self.wait(Some((client.as_fd(), PollFlags::POLLIN)))?;
             }
         }
     }
 
+    /// Ends it, since there will be no other connection: kills the commands of requests, whose askers have been answered by
+    /// the daemon, and does the signals that had come before, since their senders rely on it.
+    pub(crate) fn finish(mut self, ended: Result<(), Failure>) -> Result<(), Failure> {
+        if ended.as_ref().is_err_and(Failure::is_stop) {
+            return until_told(ended);
+        }
+        self.order.groups.kill_requests();
+        self.requests = 0;
+        loop {
+            self.take_answers(None);
+            self.fill_places();
+            if self.signals == 0 || self.wait(None).is_err() || self.stop.has_come() {
+                return ended;
+            }
+        }
+    }
+
+    fn has_place(&self) -> bool {
+        self.requests + self.signals < self.jobs
+    }
+
+    fn fill_places(&mut self) {
+        while self.has_place()
+            && let Some(message) = self.waiting.pop_front()
+        {
+            self.start(message);
+        }
+    }
+
     /// Takes the next message, if there is one. The end of the connection is none, but the last thing to be told.
-    fn take_next(&mut self, wants: &impl Fn(&Message) -> Wanted) -> Result<bool, Failure> {
-        let message = match self.client.next(Some(Duration::ZERO)) {
+    fn take_next(&mut self, client: &mut Client, wants: &impl Fn(&Message) -> Wanted) -> bool {
+        let message = match client.next(Some(Duration::ZERO)) {
             Ok(Some(message)) => message,
-            Ok(None) => return Ok(false),
+            Ok(None) => return false,
             Err(error) => {
                 self.end(error.into());
-                return Ok(false);
+                return false;
             }
         };
         match (notice(&message), wants(&message)) {
             (Some(notice), _) => self.context.words.say(&notice),
             (None, Wanted::Yes) => self.waiting.push_back(message),
             (None, Wanted::Refused(why)) if message.is_request() => {
-                reply(self.client, &message, Err(why))?;
+                if let Err(end) = reply(client, &message, Err(why)) {
+                    self.end(end);
+                }
             }
             (None, Wanted::Refused(_) | Wanted::No) => {}
         }
-        Ok(true)
+        true
     }
 
-    /// The connection is over: requests are not done any more, nor waited for.
+    /// The connection is over: its requests are not done any more.
     fn end(&mut self, end: Failure) {
         self.over = Some(end);
         self.waiting.retain(|message| !message.is_request());
-        self.running = self.signals;
     }
 
     fn start(&mut self, message: Message) {
-        self.running += 1;
-        self.signals += usize::from(!message.is_request());
+        *if message.is_request() { &mut self.requests } else { &mut self.signals } += 1;
         let (order, done, wake) = (self.order.clone(), self.done.0.clone(), self.wake.1.clone());
+        let connection = self.connection;
         thread::spawn(move || {
             let answer = order.run(&message);
             // The command itself may be over, and then none wants to know.
-            let _ = done.send((message, answer));
+            let _ = done.send((connection, message, answer));
             let _ = (&*wake).write_all(&[0]);
         });
     }
 
-    /// Answers what commands have ended for.
-    fn answer(&mut self) {
-        while let Ok((message, answer)) = self.done.1.try_recv() {
+    /// Takes what commands have ended with, and answers the requests of this connection.
+    fn take_answers(&mut self, mut client: Option<&mut Client>) {
+        while let Ok((connection, message, answer)) = self.done.1.try_recv() {
             if !message.is_request() {
-                (self.running, self.signals) = (self.running - 1, self.signals - 1);
+                self.signals -= 1;
                 if let Err(why) = answer {
                     self.context.words.say(&why);
                 }
-            } else if self.over.is_none() {
-                self.running -= 1;
-                if let Err(end) = reply(self.client, &message, answer) {
-                    self.end(end);
-                }
+                continue;
+            }
+            // At the end they are not counted any more.
+            self.requests = self.requests.saturating_sub(1);
+            if connection == self.connection
+                && self.over.is_none()
+                && let Some(client) = &mut client
+                && let Err(end) = reply(client, &message, answer)
+            {
+                self.end(end);
             }
         }
     }
 
-    /// Waits until a command has ended, the connection is over, or a message comes that there is a free place for.
-    fn wait(&mut self, wants: &impl Fn(&Message) -> Wanted) -> Result<(), Failure> {
-        if self.over.is_some() && self.running == 0 {
-            return Ok(());
-        }
-        let wanted = if self.running < self.jobs { PollFlags::POLLIN } else { PollFlags::empty() };
-        let client: BorrowedFd<'_> = self.client.as_fd();
-        let mut fds = [PollFd::new(self.wake.0.as_fd(), PollFlags::POLLIN), PollFd::new(client, wanted)];
-        // The end is told again and again, whether it is wanted or not.
-        let watched = if self.over.is_none() { 2 } else { 1 };
-        match poll(&mut fds[..watched], PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(Failure::new(Exit::Refused, format!("poll: {errno}"))),
-        }
-        let end = PollFlags::POLLHUP | PollFlags::POLLERR;
-        let is_over = fds[1].revents().is_some_and(|events| events.intersects(end));
-        if fds[0].any().unwrap_or(false) {
+    /// Waits until a command has ended, an end is wanted, or something is to be told of the client; whether it is that.
+    fn wait(&mut self, client: Option<(BorrowedFd<'_>, PollFlags)>) -> Result<bool, Failure> {
+        let own = [(self.wake.0.as_fd(), PollFlags::POLLIN), (self.stop.as_fd(), PollFlags::POLLIN)];
+        let files: Vec<_> = own.into_iter().chain(client).collect();
+        let ready = wait(&files, None)?;
+        if ready == Some(0) {
             let mut buffer = [0; 64];
             let _ = self.wake.0.read(&mut buffer);
         }
-        while is_over && self.over.is_none() && self.take_next(wants)? {}
-        Ok(())
+        Ok(ready == Some(2))
     }
 }
 

@@ -29,7 +29,7 @@ impl Stop {
     fn register() -> io::Result<Stop> {
         let (told, tell) = UnixStream::pair()?;
         let (is_second, signal) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let signals = [(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated), (SIGHUP, Exit::Terminated)];
+        let signals = [(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated), (SIGHUP, Exit::HungUp)];
         for (number, word) in signals {
             if is_ignored(number) {
                 continue;
@@ -52,8 +52,7 @@ impl Stop {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self.signal.load(Ordering::Relaxed) {
             0 => Ok(()),
-            code if code == Exit::Interrupted as usize => Err(Failure::new(Exit::Interrupted, "")),
-            _ => Err(Failure::new(Exit::Terminated, "")),
+            code => Err(Failure::new(Exit::of_code(code as i32), "")),
         }
     }
 }

@@ -9,18 +9,19 @@ use nix::poll::PollFlags;
 use telex::client::{Client, Message};
 
 use crate::context::{CONNECT_TIMEOUT, Context};
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, until_told};
 use crate::given;
 use crate::keep::{Bounds, Reconnect};
 use crate::notice::{missed, notice};
+use crate::output::counted;
 use crate::stop::Stop;
 use crate::wait::wait;
 
 /// When it is enough.
 #[derive(Args)]
 pub(crate) struct Until {
-    /// End with 0 after so many
-    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    /// End with 0 after N messages
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// End with 5 after this time
     #[arg(short = 'W', long = "wait", value_name = "TIME", value_parser = given::duration)]
@@ -55,14 +56,18 @@ impl Until {
         mut each: impl FnMut(&Message) -> Result<Heard, Failure>,
     ) -> Result<(), Failure> {
         let stop = Stop::watch()?;
-        let bounds = Bounds { deadline: self.wait.and_then(deadline_after), stop: Some(&stop) };
+        let deadline = self.wait.and_then(deadline_after);
+        let bounds = Bounds { deadline, stop: Some(&stop), by_reader: true };
         let mut tally = Tally::default();
         let ended = self.reconnect.keep(context, self.patience(), bounds, |client| {
             tally.connections += 1;
             begin(client)?;
             while self.count.is_none_or(|most| tally.came < most) {
                 let Some(message) = next(client, &stop, bounds.deadline)? else {
-                    return Err(Failure::new(Exit::Timeout, format!("{} messages came in time", tally.came)));
+                    return Err(Failure::new(
+                        Exit::Timeout,
+                        format!("{} came in time", counted(tally.came, "message")),
+                    ));
                 };
                 match each(&message)? {
                     Heard::Shown => tally.came += 1,
@@ -78,7 +83,7 @@ impl Until {
         match ended {
             Err(stopped) if stopped.is_stop() => {
                 context.words.say(&tally.told());
-                if self.count.is_some() { Err(stopped) } else { Ok(()) }
+                if self.count.is_some() { Err(stopped) } else { until_told(Err(stopped)) }
             }
             ended => ended,
         }

@@ -85,6 +85,8 @@ fn time(text: &str) -> Result<Duration, String> {
 struct Figure {
     messages: u64,
     took: Duration,
+    /// It was measured to the end.
+    is_whole: bool,
     /// Of the daemon, if its process is known.
     cpu: Option<Duration>,
 }
@@ -104,13 +106,15 @@ impl Bench {
             What::Publish { .. } => Load::topic(address, count, bytes)?,
             What::Call { rate, .. } => Load::calls(address, Duration::from_secs(1) / *rate, bytes)?,
         };
-        let figure = measured.measure(&mut load, &Stop::watch()?)?;
+        let stop = Stop::watch()?;
+        let figure = measured.measure(&mut load, &stop)?;
         let mut told = vec![(size.0, json!(size.1)), ("bytes", json!(bytes))];
         told.extend(figure.told());
         if let What::Call { .. } = self.what {
             told.extend(told_of(&load.waits));
         }
-        tell(name, told, context.form())
+        tell(name, told, context.form())?;
+        if figure.is_whole { Ok(()) } else { stop.check() }
     }
 }
 
@@ -127,13 +131,13 @@ impl Measured {
         load.waits = Waits::new();
         let (cpu, arrived, began) = (self.cpu()?, load.arrived(), Instant::now());
         // What has been measured when the user wants an end is told, too.
-        load.go_on(self.time, stop)?;
+        let is_whole = load.go_on(self.time, stop)?;
         load.drain()?;
         let (took, messages) = (began.elapsed(), load.arrived() - arrived);
         let cpu = self.cpu()?.zip(cpu).map(|(now, then)| now.saturating_sub(then));
         match messages {
-            0 => Err(Failure::new(Exit::Refused, "nothing was measured")),
-            messages => Ok(Figure { messages, took, cpu }),
+            0 => stop.check().and(Err(Failure::new(Exit::Refused, "nothing was measured"))),
+            messages => Ok(Figure { messages, took, is_whole, cpu }),
         }
     }
 

@@ -1,13 +1,18 @@
 //! Knows how to be a peer that never reads.
 //! Never: answers.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use clap::Args;
+use nix::poll::PollFlags;
 
 use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::Failure;
 use crate::given;
+use crate::stop::Stop;
+use crate::stream::deadline_after;
+use crate::wait::wait;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex black-hole sink
@@ -15,7 +20,7 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 
 /// Be a node that never reads, to see what its senders do
 ///
-/// Ends with 0 when the daemon ends the connection, or after the time.
+/// Ends with 0 when the daemon ends the connection, after the time, or at Ctrl-C.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BlackHole {
@@ -31,23 +36,16 @@ pub(crate) struct BlackHole {
 
 impl BlackHole {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        use std::os::fd::AsFd;
-
-        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
+        let stop = Stop::watch()?;
         context.talk(CONNECT_TIMEOUT, |client| {
             let name = client.register(&self.name)?;
             for topic in &self.topics {
                 client.subscribe(topic, None)?;
             }
             context.words.say(&format!("listening as {name}, and never reads"));
-            let wait = self.wait.map_or(PollTimeout::NONE, |wait| {
-                PollTimeout::try_from(wait.as_millis()).unwrap_or(PollTimeout::MAX)
-            });
             // Only the end is waited for.
-            let mut fds = [PollFd::new(client.as_fd(), PollFlags::empty())];
-            while poll(&mut fds, wait) == Err(nix::errno::Errno::EINTR) {}
-            Ok(())
+            let files = [(client.as_fd(), PollFlags::empty()), (stop.as_fd(), PollFlags::POLLIN)];
+            wait(&files, self.wait.and_then(deadline_after)).map(drop)
         })
     }
 }

@@ -151,7 +151,10 @@ impl Call {
     fn failed(&self, error: Error, body: &str, line: Option<u64>) -> Failure {
         match error {
             Error::Unsendable(why) => unsendable(&why, body, line, self.sent.text),
-            error => Failure::from(error).at(line),
+            error => match Failure::from(error) {
+                end if end.is_end => end,
+                failure => failure.at(line),
+            },
         }
     }
 

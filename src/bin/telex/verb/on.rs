@@ -10,8 +10,10 @@ use crate::command::Order;
 use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::Failure;
 use crate::given;
+use crate::groups::Groups;
 use crate::keep::{Bounds, Reconnect};
 use crate::serving::{Serving, Wanted};
+use crate::stop::Stop;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex on alarm.fire -- ./ring-the-bell
@@ -29,8 +31,8 @@ pub(crate) struct On {
     /// Share the messages with the others of this group: each message goes to one of them
     #[arg(long)]
     group: Option<String>,
-    /// Run so many at a time
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Run at most N at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
     /// Kill a run, with all processes that it has started, after this time
     #[arg(long, value_name = "TIME", value_parser = given::duration)]
@@ -44,11 +46,20 @@ pub(crate) struct On {
 
 impl On {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
-        let order = Order { words: self.command.clone(), timeout: self.timeout, is_text: false };
-        self.reconnect.keep(context, CONNECT_TIMEOUT, Bounds::default(), |client| {
+        let order = Order {
+            words: self.command,
+            timeout: self.timeout,
+            is_text: false,
+            is_quiet: context.words.quiet,
+            groups: Groups::default(),
+        };
+        let stop = Stop::watch()?;
+        let mut serving = Serving::new(context, &stop, order, usize::from(self.jobs))?;
+        let ended = self.reconnect.keep(context, CONNECT_TIMEOUT, Bounds::of(&stop), |client| {
             client.subscribe(&self.topic, self.group.as_deref())?;
             context.words.say(&format!("listening to {}", self.topic));
-            Serving::new(client, context, order.clone(), usize::from(self.jobs))?.run(|_| Wanted::Yes)
-        })
+            serving.run(client, |_| Wanted::Yes)
+        });
+        serving.finish(ended)
     }
 }

@@ -27,10 +27,10 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Ping {
-    /// So many
-    #[arg(short = 'n', long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    /// End after N round trips
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     count: u32,
-    /// With this time between
+    /// Wait this long between them
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = given::duration)]
     every: Duration,
 }
@@ -45,7 +45,7 @@ impl Ping {
                     wait(&[(stop.as_fd(), PollFlags::POLLIN)], deadline_after(self.every))?;
                 }
                 // What has come by then is told all the same.
-                if stop.check().is_err() {
+                if stop.has_come() {
                     return Ok(());
                 }
                 let began = Instant::now();
@@ -71,6 +71,7 @@ impl Ping {
             let shown = shown.map(|(name, time)| format!("{name} {:.1} us", time.as_secs_f64() * 1e6));
             results.line(&format!("{} round trips: {}", trips.len(), shown.join(", ")))?;
         }
-        results.flush()
+        results.flush()?;
+        if trips.len() < self.count as usize { stop.check() } else { Ok(()) }
     }
 }

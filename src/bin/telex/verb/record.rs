@@ -11,7 +11,7 @@ use telex::client::{Client, Message};
 
 use crate::answer::{Members, ask};
 use crate::context::{CONNECT_TIMEOUT, Context};
-use crate::exit::Failure;
+use crate::exit::{Failure, until_told};
 use crate::given;
 use crate::notice::notice;
 use crate::output::{Words, counted, safe_json};
@@ -62,6 +62,7 @@ impl Record {
             context.words.say("recording");
             let ended = self.go_on(client, &mut recorder, &stop, deadline, context.words);
             // What has come is kept, however it ended.
+            let ended = if self.count.is_some() { ended } else { until_told(ended) };
             let ended = recorder.recording.finish().and(ended);
             let (lines, missed) = (recorder.recording.lines(), recorder.missed);
             context.words.say(&format!("{} recorded, {missed} missed", counted(lines, "message")));
@@ -92,7 +93,8 @@ impl Record {
                     let watched = if self.file == "-" { &files[..] } else { &files[..2] };
                     match wait(watched, deadline)? {
                         Some(0) => continue,
-                        Some(1) | None => return Ok(()),
+                        Some(1) => return stop.check(),
+                        None => return Ok(()),
                         Some(_) => return Err(Failure::reader_gone()),
                     }
                 };
@@ -101,7 +103,8 @@ impl Record {
                     return Ok(());
                 }
             }
-            if stop.has_come() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            stop.check()?;
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return Ok(());
             }
         }

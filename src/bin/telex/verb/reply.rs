@@ -1,15 +1,21 @@
 //! Knows how a node is played that gives every request one answer.
 //! Never: looks at what it is asked.
 
+use std::os::fd::AsFd;
+use std::time::Duration;
+
 use clap::Args;
+use nix::poll::PollFlags;
 use telex::client::{Client, Message, Register, text};
 
 use crate::context::{CONNECT_TIMEOUT, Context};
-use crate::exit::Failure;
+use crate::exit::{Failure, until_told};
 use crate::given;
 use crate::keep::{Bounds, Reconnect};
 use crate::notice::notice;
 use crate::serving::reply;
+use crate::stop::Stop;
+use crate::wait::wait;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex reply heating '{"c":20.5}'
@@ -47,17 +53,28 @@ impl Reply {
         }
         let options =
             Register { node_id: Some(self.name.as_str().into()), exclusive: Some(true), ..Register::default() };
-        let mut count = 0;
-        self.reconnect.keep(context, CONNECT_TIMEOUT, Bounds::default(), |client| {
+        let (mut count, stop) = (0, Stop::watch()?);
+        let ended = self.reconnect.keep(context, CONNECT_TIMEOUT, Bounds::of(&stop), |client| {
             let name = client.register_with(&options)?;
             context.words.say(&format!("serving {name}"));
-            self.answer_all(client, &mut count, context)
-        })
+            self.answer_all(client, &mut count, &stop, context)
+        });
+        until_told(ended)
     }
 
-    fn answer_all(&self, client: &mut Client, count: &mut u64, context: &Context) -> Result<(), Failure> {
+    fn answer_all(
+        &self,
+        client: &mut Client,
+        count: &mut u64,
+        stop: &Stop,
+        context: &Context,
+    ) -> Result<(), Failure> {
         loop {
-            let Some(message) = client.next(None)? else { continue };
+            stop.check()?;
+            let Some(message) = client.next(Some(Duration::ZERO))? else {
+                wait(&[(client.as_fd(), PollFlags::POLLIN), (stop.as_fd(), PollFlags::POLLIN)], None)?;
+                continue;
+            };
             if let Some(notice) = notice(&message) {
                 context.words.say(&notice);
             } else if message.is_request() {

@@ -11,21 +11,26 @@ use crate::command::Order;
 use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::Failure;
 use crate::given;
+use crate::groups::Groups;
 use crate::keep::{Bounds, Reconnect};
 use crate::serving::{Serving, Wanted};
+use crate::stop::Stop;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex serve upper -- tr a-z A-Z
   telex serve disk --type free --timeout 5s -- df --output=avail /
   telex serve worker --delivery one --jobs 4 -- ./work"#;
 
-/// Make a command a node: each request is one run of it
+/// Make a command a node: each message is one run of it
 ///
 /// The body of the request stands on the command's stdin. Its stdout is the answer: an object is the body of the reply (with
 /// its "error", a string, as an error), other JSON is "result", anything else "result" as a string without its last LF, and
-/// nothing is null. A status other than 0 is an error, with the last line of stderr. The environment has TELEX_TYPE,
+/// no output at all is null. A status other than 0 is an error, with the last line of stderr. The environment has TELEX_TYPE,
 /// TELEX_FROM, TELEX_TO, TELEX_KEY, TELEX_MESSAGE_ID, TELEX_UID, TELEX_GID, TELEX_PID and TELEX_USER, as far as they are
-/// known. Nothing of a message reaches a shell.
+/// known. Nothing of a message reaches a shell. A signal is a run, too, whose output goes nowhere.
+///
+/// At the end, by Ctrl-C or SIGTERM, all runs are killed. If the switch goes, requests are, and the signals that had come are
+/// done.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Serve {
@@ -34,11 +39,11 @@ pub(crate) struct Serve {
     /// all: every instance gets every message; one: they share them
     #[arg(long, value_name = "all|one", value_parser = ["all", "one"])]
     delivery: Option<String>,
-    /// Also if others are instances of the node
+    /// Join the node if it has other instances
     #[arg(long)]
     join: bool,
-    /// Run so many at a time
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    /// Run at most N at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
     /// Answer requests of this type alone; may be repeated
     #[arg(long = "type", value_name = "TYPE")]
@@ -67,11 +72,19 @@ impl Serve {
             credentials: Some(true),
             ..Register::default()
         };
-        let order = Order { words: self.command.clone(), timeout: self.timeout, is_text: self.text };
-        self.reconnect.keep(context, CONNECT_TIMEOUT, Bounds::default(), |client| {
+        let order = Order {
+            words: self.command,
+            timeout: self.timeout,
+            is_text: self.text,
+            is_quiet: context.words.quiet,
+            groups: Groups::default(),
+        };
+        let stop = Stop::watch()?;
+        let mut serving = Serving::new(context, &stop, order, usize::from(self.jobs))?;
+        let ended = self.reconnect.keep(context, CONNECT_TIMEOUT, Bounds::of(&stop), |client| {
             let name = client.register_with(&options)?;
             context.words.say(&format!("serving {name}"));
-            Serving::new(client, context, order.clone(), usize::from(self.jobs))?.run(|message| {
+            serving.run(client, |message| {
                 let is_known = self.types.is_empty() || self.types.iter().any(|known| known == message.message_type());
                 match (is_known, message.is_request()) {
                     (true, _) => Wanted::Yes,
@@ -83,6 +96,7 @@ impl Serve {
                     (false, false) => Wanted::No,
                 }
             })
-        })
+        });
+        serving.finish(ended)
     }
 }

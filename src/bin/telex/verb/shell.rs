@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use rustyline::error::ReadlineError;
@@ -26,10 +26,10 @@ const PROMPT: &str = "telex> ";
 
 /// Type the verbs at a prompt, with history and completion
 ///
-/// A line is a verb and its arguments, with the quotes of a POSIX shell; one that begins with # is none. Tab completes verbs,
+/// A line is a verb and its arguments, with the quotes of a POSIX shell; a line that begins with # is a comment. Tab completes verbs,
 /// flags and the nodes that are there. Ctrl-C ends the verb that runs, Ctrl-D the shell. The history is kept in
 /// $XDG_STATE_HOME/telex/history. From a file or a pipe the lines are run one after the other, without stdin of their own:
-/// the status is the first failure's, or 1 if there were different ones.
+/// Ctrl-C ends them all. The status is the first failure's, or 1 if there were different ones.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Shell {}
@@ -37,10 +37,11 @@ pub(crate) struct Shell {}
 impl Shell {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
         let is_typed = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        // A verb that runs has it, too, and ends by it. The flag is of no use.
-        let caught = signal_hook::flag::register(SIGINT, Arc::new(AtomicBool::new(false)));
+        // A verb that runs has it, too, and ends by it.
+        let is_interrupted = Arc::new(AtomicBool::new(false));
+        let caught = signal_hook::flag::register(SIGINT, Arc::clone(&is_interrupted));
         caught.map_err(|error| Failure::file("SIGINT", &error))?;
-        if is_typed { type_lines(context) } else { run_lines(context) }
+        if is_typed { type_lines(context) } else { run_lines(&is_interrupted, context) }
     }
 }
 
@@ -102,8 +103,8 @@ fn type_lines(context: &Context) -> Result<(), Failure> {
     }
 }
 
-/// Runs the lines of stdin.
-fn run_lines(context: &Context) -> Result<(), Failure> {
+/// Runs the lines of stdin, until Ctrl-C has ended one of them.
+fn run_lines(is_interrupted: &AtomicBool, context: &Context) -> Result<(), Failure> {
     let mut failures = Failures::default();
     for (line, number) in std::io::stdin().lock().lines().zip(1..) {
         let line = line.map_err(|error| match error.kind() {
@@ -118,6 +119,9 @@ fn run_lines(context: &Context) -> Result<(), Failure> {
                 code => failures.add(&Failure::new(Exit::of_code(code), ""), context.words),
             },
             Err(failure) => failures.add(&failure.at(Some(number)), context.words),
+        }
+        if is_interrupted.load(Ordering::Relaxed) {
+            return Err(Failure::new(Exit::Interrupted, ""));
         }
     }
     failures.end(context.words)

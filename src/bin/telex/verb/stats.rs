@@ -1,9 +1,11 @@
 //! Knows how the daemon's counters are written: as JSON, as a list, and for Prometheus.
 //! Never: what they mean.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use clap::Args;
+use nix::poll::PollFlags;
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Members, ask};
@@ -11,6 +13,9 @@ use crate::context::{CONNECT_TIMEOUT, Context, Form};
 use crate::exit::Failure;
 use crate::given;
 use crate::output::{Results, safe};
+use crate::stop::Stop;
+use crate::stream::deadline_after;
+use crate::wait::wait;
 
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex stats
@@ -33,6 +38,7 @@ impl Stats {
     pub(super) fn run(self, context: &Context) -> Result<(), Failure> {
         let form = context.form();
         let mut results = Results::new();
+        let stop = self.watch.map(|_| Stop::watch()).transpose()?;
         context.talk(CONNECT_TIMEOUT, |client| {
             loop {
                 let reply = ask(client, "stats", &json!({}))?;
@@ -50,8 +56,10 @@ impl Stats {
                     }
                 }
                 results.flush()?;
-                let Some(between) = self.watch else { return Ok(()) };
-                std::thread::sleep(between);
+                let Some((between, stop)) = self.watch.zip(stop.as_ref()) else { return Ok(()) };
+                if wait(&[(stop.as_fd(), PollFlags::POLLIN)], deadline_after(between))?.is_some() {
+                    return Ok(());
+                }
                 if form == Form::Table {
                     results.line("")?;
                 }
