@@ -2,6 +2,7 @@
 //! its end is told behind its return.
 
 use std::io::Write;
+use std::iter;
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use nix::sys::socket::{Shutdown, shutdown};
 use serde_json::{Value, json};
 
-use crate::support::{Client, Starter, Telexd, wait_until};
+use crate::support::{Client, Starter, Telexd, needs, wait_until};
 
 const TIMES: usize = 500;
 
@@ -188,22 +189,26 @@ fn the_last_of_many_lives_has_the_name() {
 #[test]
 fn a_service_that_is_killed_while_its_last_lines_wait_can_be_started_again() {
     const LIVES: usize = 50;
+    if !needs::programs(&["nc"]) {
+        return;
+    }
     let telexd = on_both(&["max_queue_bytes=64KiB", "max_line_bytes=16KiB", "stall_timeout=1h"]);
+    let path = telexd.addresses[0].strip_prefix("unix:").expect("a path");
     let [mut receiver, mut filler, mut control] = [telexd.client(), telexd.client(), telexd.client()];
     let to = receiver.unique_id();
     let line = format!("{}\n", json!({"message_type": "signal", "to": to, "body": "x".repeat(8000)}));
     filler.write_until_stuck(line.repeat(200).as_bytes(), Duration::from_millis(300));
     let mut refused = Vec::new();
     for life in 0..LIVES {
-        let mut service = Command::new(env!("CARGO_BIN_EXE_telex"))
-            .args(["--address", &telexd.addresses[0], "send", "--from", "worker", &to])
-            .stdin(Stdio::piped())
-            .spawn()
-            .expect("telex");
+        let mut nc = Command::new("nc");
+        nc.args(["-U", path]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut service = nc.spawn().expect("nc");
+        let signals = (0..3).map(|nth| json!({"message_type": "signal", "to": to, "body": [life, nth]}));
+        let lines = iter::once(json!({"message_type": "register", "from": "worker"})).chain(signals);
+        let lines: String = lines.map(|line| format!("{line}\n")).collect();
+        // nc(1) reads all of it at once, and writes it so: the last line is there if the first one is.
         let mut stdin = service.stdin.take().expect("its stdin");
-        for nth in 0..3 {
-            writeln!(stdin, "[{life},{nth}]").expect("a line for it");
-        }
+        stdin.write_all(lines.as_bytes()).expect("lines for it");
         wait_until("a line that waits", || control.stats()["paused"] == json!(life + 2));
         service.kill().expect("SIGKILL");
         service.wait().expect("its end");

@@ -93,7 +93,9 @@ fn close_terminal(telexd: &mut Telexd) {
 fn the_end_of_its_terminal_is_its_end() {
     // Also if it does not speak to the terminal.
     for redirected in ["", " </dev/null 2>/dev/null"] {
-        let mut telexd = started_by(&format!(r#"script -qec "exec $*{redirected}" /dev/null"#));
+        // What is run by nohup(1), be it these tests, has SIGHUP ignored.
+        let heard = "env --default-signal=HUP";
+        let mut telexd = started_by(&format!(r#"script -qec "exec {heard} $*{redirected}" /dev/null"#));
         let client = client_of(&telexd);
         close_terminal(&mut telexd);
         ends_with_shutdown(client, &telexd);
