@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::client::dial::Stream;
 
-const READ_BYTES: usize = 64 << 10;
+/// As much comes zeroed from the kernel (mallopt(3), M_MMAP_THRESHOLD), and takes memory as far as it is filled: less would
+/// be filled with zeros first, which a command that asks one question would wait for.
+const READ_BYTES: usize = 128 << 10;
 /// How long a write waits for room, and then a read for bytes, in turn: either may be what the daemon
 /// waits for.
 pub(super) const TURN: Duration = Duration::from_millis(5);

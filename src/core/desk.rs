@@ -45,13 +45,15 @@ pub(crate) struct Effort {
     pub(crate) call_settled: usize,
     /// The same in the turn in hand.
     pub(crate) settled: usize,
+    /// Timers that were looked through for stale ones, in the turn in hand.
+    pub(crate) timers: usize,
     /// Bytes of a backlog that were handled in the call in hand.
     pub(crate) worked_off: usize,
 }
 
 impl Effort {
     pub(crate) fn begin_call(&mut self) {
-        *self = Effort { settled: self.settled, ..Effort::default() };
+        *self = Effort { settled: self.settled, timers: self.timers, ..Effort::default() };
     }
 }
 
@@ -69,9 +71,9 @@ impl Desk {
             held_up: false,
             started: now,
             limits,
-            tuning,
             stats: Stats::default(),
-            timers: Timers::default(),
+            timers: Timers::new(tuning.timers_together_max),
+            tuning,
             orders: Orders::default(),
             after: Consequences::default(),
             effort: Effort::default(),
@@ -79,6 +81,11 @@ impl Desk {
             said_shutdown: false,
             calls: 0,
         }
+    }
+
+    /// Takes note that a turn of the shell begins, and whether that was held up.
+    pub(crate) fn begin_turn(&mut self, held_up: bool) {
+        (self.effort.settled, self.effort.timers, self.held_up) = (0, 0, held_up);
     }
 
     /// Takes note of the time. It never goes back: what was due once stays due.

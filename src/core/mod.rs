@@ -241,10 +241,9 @@ impl Core {
             Input::Ended { session } => self.ended(session, gate),
             Input::Broke { session } => self.break_off(session),
             Input::Resumed { session } => self.resumed(session, gate),
-            Input::HeldUp => (self.desk.effort.settled, self.desk.held_up) = (0, true),
+            Input::HeldUp => self.desk.begin_turn(true),
             Input::TimePassed => {
-                // A turn begins.
-                (self.desk.effort.settled, self.desk.held_up) = (0, false);
+                self.desk.begin_turn(false);
                 self.time_passed();
             }
             Input::Measured { session, unread } => self.measured(session, unread),
@@ -374,10 +373,15 @@ impl Core {
 
     /// Ends a call: nothing is half done.
     fn tidy(&mut self) {
-        if self.desk.timers.has_many_stale(self.desk.tuning.stale_timers_min) {
+        let looked_at_max = self.desk.tuning.timers_together_max;
+        if self.desk.effort.timers < looked_at_max
+            && self.desk.timers.has_many_stale(self.desk.tuning.stale_timers_min)
+        {
             let mut timers = std::mem::take(&mut self.desk.timers);
-            timers.prune(|at, timer| self.timer_matters(at, timer));
+            let looked_at = timers.prune(|at, timer| self.timer_matters(at, timer));
             self.desk.timers = timers;
+            self.desk.works(looked_at);
+            self.desk.effort.timers += looked_at;
         }
         if cfg!(debug_assertions) {
             self.check_now_and_then();

@@ -15,6 +15,8 @@ pub struct Tuning {
     pub publish_step: usize,
     /// Timers that may be stale before anything is done about them.
     pub stale_timers_min: usize,
+    /// Timers that are kept in one heap, and looked through in one step when many are stale.
+    pub timers_together_max: usize,
     /// Bytes at which a block of shared lines is closed: a slow reader keeps at most one block beyond what
     /// it is owed.
     pub block_bytes: usize,
@@ -48,6 +50,7 @@ impl Default for Tuning {
             settle_effort: 24 * 1024,
             publish_step: 1024,
             stale_timers_min: 64,
+            timers_together_max: 16 * 1024,
             block_bytes: 64 * 1024,
             shared_bytes_min: 4096,
             early_write_bytes: 64 * 1024,

@@ -117,6 +117,7 @@ pub(crate) fn small_tuning(random: &mut Random) -> Tuning {
         settle_effort: random.between(1, efforts),
         publish_step: random.between(1, 3),
         stale_timers_min: random.between(0, 4),
+        timers_together_max: 3,
         block_bytes: random.between(64, 3000),
         shared_bytes_min: random.between(0, 2000),
         early_write_bytes: random.between(0, 2000),

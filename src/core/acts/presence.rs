@@ -14,6 +14,10 @@ use crate::core::table::requests::Asked;
 use crate::core::{Core, SessionKey};
 use crate::name::{literal_prefix, matches};
 
+/// What a line costs that goes to a connection of its own, in lines of one that gets many: the turn ends with a write to
+/// each.
+const WRITTEN_LINES: usize = 3;
+
 impl Core {
     /// Tells the monitors of `node_id` that an instance came.
     pub(super) fn tell_up(&mut self, node_id: &Arc<str>, number: u64) {
@@ -39,12 +43,12 @@ impl Core {
             return None;
         }
         loop {
-            let most = self.desk.left() / LINE_EFFORT;
+            let most = (self.desk.left() / LINE_EFFORT).div_ceil(WRITTEN_LINES);
             if most == 0 {
                 return Some(news);
             }
             let (monitors, stop, looked_at) = self.watchers.monitors_of(&news.node_id, news.told, most);
-            self.desk.settles(1 + looked_at + LINE_EFFORT * monitors.len());
+            self.desk.settles(1 + looked_at + WRITTEN_LINES * LINE_EFFORT * monitors.len());
             for (_, monitor) in monitors {
                 if self.has_to_hear(monitor, &news) {
                     self.say_news(monitor, &news.node_id, news.number, news.reason);

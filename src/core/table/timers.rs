@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::time::Duration;
 
 use crate::core::SessionKey;
@@ -23,71 +24,112 @@ pub(crate) enum Timer {
     Pressure,
 }
 
+type Heap = BinaryHeap<Reverse<(Duration, u64, Timer)>>;
+
 /// Deadlines in order. Those that do not matter any more stay until they are half of all, so that an
 /// answer in time costs no search.
+///
+/// Many are kept in several heaps, so that what has gone stale among a million is dropped in steps. Few are in
+/// one.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    heap: BinaryHeap<Reverse<(Duration, u64, Timer)>>,
+    heaps: Vec<Heap>,
+    heap_max: usize,
     set: u64,
     stale: usize,
+    /// The heap from which the stale ones are dropped next, and how many have gone stale since that began.
+    at: usize,
+    stale_meanwhile: usize,
 }
 
 impl Timers {
+    /// None are set. A heap will have `heap_max` of them at most.
+    pub(crate) fn new(heap_max: usize) -> Timers {
+        Timers { heap_max, ..Timers::default() }
+    }
+
     pub(crate) fn set(&mut self, at: Duration, timer: Timer) {
         self.set += 1;
-        self.heap.push(Reverse((at, self.set, timer)));
+        let entry = Reverse((at, self.set, timer));
+        match self.heaps.last_mut() {
+            Some(last) if last.len() < self.heap_max => last.push(entry),
+            _ => self.heaps.push(Heap::from([entry])),
+        }
+    }
+
+    /// The heap with the first deadline.
+    fn first(&mut self) -> Option<&mut Heap> {
+        self.heaps.iter_mut().filter(|heap| !heap.is_empty()).max_by(|a, b| a.peek().cmp(&b.peek()))
     }
 
     /// The first deadline.
     pub(crate) fn next(&self) -> Option<Duration> {
-        self.heap.peek().map(|Reverse((at, _, _))| *at)
+        self.heaps.iter().filter_map(Heap::peek).max().map(|Reverse((at, _, _))| *at)
     }
 
     /// Takes the first timer that is due at `now`; of equal ones the one that was set first.
     pub(crate) fn due(&mut self, now: Duration) -> Option<Timer> {
-        if self.next()? > now {
-            return None;
-        }
-        self.heap.pop().map(|Reverse((_, _, timer))| timer)
+        self.take_first(|at, _| at <= now)
+    }
+
+    /// Takes the first timer, if it is one that is looked for.
+    fn take_first(&mut self, is_it: impl FnOnce(Duration, Timer) -> bool) -> Option<Timer> {
+        let first = self.first()?.peek_mut()?;
+        let Reverse((at, _, timer)) = *first;
+        is_it(at, timer).then(|| {
+            PeekMut::pop(first);
+            timer
+        })
     }
 
     /// Takes note that one more timer is stale. About: one that is due by then counts too.
     pub(crate) fn gone_stale(&mut self) {
         self.stale += 1;
+        self.stale_meanwhile += 1;
     }
 
     /// Whether so many are stale that they are worth dropping: more than `least`, and half of all.
     pub(crate) fn has_many_stale(&self, least: usize) -> bool {
-        self.stale > least && self.stale > self.heap.len() / 2
+        self.at > 0 || self.stale > least && self.stale > self.len() / 2
     }
 
-    /// Drops the stale ones. To be called only when every timer that matters can be told from what has it set:
-    /// in the middle of a step, a line that is on its way from one row to another has its timer still.
-    pub(crate) fn prune(&mut self, matters: impl Fn(Duration, Timer) -> bool) {
-        self.stale = 0;
-        self.heap.retain(|Reverse((at, _, timer))| matters(*at, *timer));
-        self.heap.shrink_to(2 * self.heap.len());
+    /// Drops the stale ones of one heap, and says how many timers that took a look at. To be called only when every timer
+    /// that matters can be told from what has it set: in the middle of a step, a line that is on its way from one row to
+    /// another has its timer still.
+    pub(crate) fn prune(&mut self, matters: impl Fn(Duration, Timer) -> bool) -> usize {
+        if self.at == 0 {
+            self.stale_meanwhile = 0;
+        }
+        let Some(heap) = self.heaps.get_mut(self.at) else { return 0 };
+        let looked_at = heap.len();
+        heap.retain(|Reverse((at, _, timer))| matters(*at, *timer));
+        heap.shrink_to(2 * heap.len());
+        if self.at > 0 && self.heaps[self.at - 1].len() + self.heaps[self.at].len() <= self.heap_max {
+            let mut rest = self.heaps.remove(self.at);
+            self.heaps[self.at - 1].append(&mut rest);
+        } else {
+            self.at += 1;
+        }
+        if self.at >= self.heaps.len() {
+            (self.at, self.stale) = (0, self.stale_meanwhile);
+        }
+        looked_at
     }
 
     /// Every timer that is set.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Duration, Timer)> {
-        self.heap.iter().map(|Reverse((at, _, timer))| (*at, *timer))
+        self.heaps.iter().flatten().map(|Reverse((at, _, timer))| (*at, *timer))
     }
 
     /// Drops timers from the front that do not matter any more, so that the shell is not woken for them.
     pub(crate) fn skip_stale(&mut self, matters: impl Fn(Duration, Timer) -> bool) {
-        while let Some(Reverse((at, _, timer))) = self.heap.peek() {
-            if matters(*at, *timer) {
-                return;
-            }
-            self.heap.pop();
+        while self.take_first(|at, timer| !matters(at, timer)).is_some() {
             self.stale = self.stale.saturating_sub(1);
         }
     }
 
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.heap.len()
+    fn len(&self) -> usize {
+        self.heaps.iter().map(Heap::len).sum()
     }
 }
 
@@ -99,7 +141,7 @@ mod tests {
     #[test]
     fn due_in_order_and_stale_ones_go() {
         let mut requests: SlotMap<RequestKey, ()> = SlotMap::with_key();
-        let mut timers = Timers::default();
+        let mut timers = Timers::new(100);
         let at = Duration::from_secs;
         let keys: Vec<_> = (0..1000).map(|_| requests.insert(())).collect();
         for (second, &key) in keys.iter().enumerate() {
@@ -112,11 +154,15 @@ mod tests {
             requests.remove(*key);
             timers.gone_stale();
             if timers.has_many_stale(64) {
-                timers.prune(|_, timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
+                let looked_at = timers
+                    .prune(|_, timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
+                assert!(looked_at <= 100, "{looked_at} in one step");
             }
         }
         assert!(timers.len() < 400, "{}", timers.len());
         timers.skip_stale(|_, timer| matches!(timer, Timer::Request(key) if requests.contains_key(key)));
         assert_eq!(timers.next(), Some(at(450)));
+        assert!(timers.heaps.len() < 3, "{} heaps for {} timers", timers.heaps.len(), timers.len());
+        assert_eq!(timers.due(at(450)), Some(Timer::Request(keys[900])));
     }
 }

@@ -27,8 +27,9 @@ struct Bench {
 
 /// Thresholds of which one call may do a sixteenth of the usual effort, so that small crowds take many steps.
 fn small() -> Tuning {
-    let Tuning { line_effort, settle_effort, publish_step, .. } = Tuning::default();
+    let Tuning { line_effort, settle_effort, publish_step, timers_together_max, .. } = Tuning::default();
     Tuning {
+        timers_together_max: timers_together_max / 16,
         line_effort: line_effort / 16,
         settle_effort: settle_effort / 16,
         publish_step: publish_step / 16,

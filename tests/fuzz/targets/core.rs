@@ -50,6 +50,7 @@ fn small_tuning(bytes: &[u8]) -> Tuning {
         settle_effort: step(1, 1, 2, usual.settle_effort),
         publish_step: step(2, 1, 1, usual.publish_step),
         stale_timers_min: step(3, 0, 1, usual.stale_timers_min),
+        timers_together_max: step(13, 1, 1, usual.timers_together_max),
         block_bytes: step(4, 64, 32, usual.block_bytes),
         shared_bytes_min: step(5, 0, 32, usual.shared_bytes_min),
         early_write_bytes: step(6, 0, 32, usual.early_write_bytes),
