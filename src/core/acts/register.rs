@@ -18,6 +18,9 @@ use crate::wire::code::Code;
 use crate::wire::control::{Delivery, Overflow, Register};
 use crate::wire::message::{Refusal, excerpt};
 
+/// What a new instance costs: its node stands in several tables, and the log tells of it.
+const JOIN_EFFORT: usize = 16;
+
 impl Core {
     /// Answers `register`.
     pub(super) fn register(&mut self, parcel: &Parcel<'_>, body: Register<'_>) -> Result<(), Refusal> {
@@ -62,7 +65,7 @@ impl Core {
         if done.joined {
             // The others were looked at.
             let instances = self.registry.get(done.node).map_or(0, |node| node.instances.len());
-            self.desk.works(instances / 8);
+            self.desk.works(JOIN_EFFORT + instances / 8);
             if !has_departed {
                 self.tell_up(&name, number);
                 self.call_waiters_of(done.node);

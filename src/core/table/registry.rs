@@ -2,7 +2,8 @@
 //! (PROTOCOL.md sections 3, 4 and 8).
 //! Never: tells anybody. Each change is returned, and its caller spreads the news.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use slotmap::SlotMap;
 
 use crate::core::SessionKey;
 use crate::core::table::node::{Claim, Instance, Node, Status, Taken, endpoints_bytes};
+use crate::core::table::spread::Spread;
 use crate::wire::control::Delivery;
 
 slotmap::new_key_type! {
@@ -22,8 +24,9 @@ slotmap::new_key_type! {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     nodes: SlotMap<NodeKey, Node>,
-    /// Names come from peers, so the map is the standard library's, keyed in each process anew.
-    by_name: HashMap<Arc<str>, NodeKey>,
+    by_name: Spread<NodeKey>,
+    /// Names come from peers, so this is the standard library's, keyed in each process anew.
+    hasher: RandomState,
     /// All nodes in the order of their names, for listings.
     in_order: BTreeMap<Arc<str>, NodeKey>,
     /// The nodes with endpoints, the oldest registration first.
@@ -53,7 +56,7 @@ impl Registry {
 
     /// The node of this name, here, remembered, or with its name alone.
     pub(crate) fn find(&self, name: &str) -> Option<NodeKey> {
-        self.by_name.get(name).copied()
+        self.by_name.find(self.hasher.hash_one(name), |&key| *self.nodes[key].name == *name).copied()
     }
 
     /// The node of this name, if it is here or remembered.
@@ -148,7 +151,8 @@ impl Registry {
             known: None,
         });
         self.bytes += self.nodes[key].footprint();
-        self.by_name.insert(name.clone(), key);
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        self.by_name.insert_unique(hasher.hash_one(&*name), key, |&key| hasher.hash_one(&*nodes[key].name));
         self.in_order.insert(name, key);
         key
     }
@@ -198,7 +202,7 @@ impl Registry {
             (node.endpoints, node.meta, node.known) = (Vec::new(), None, None);
             self.bytes += node.footprint();
         } else if let Some(node) = self.nodes.remove(key) {
-            self.by_name.remove(&node.name);
+            self.by_name.remove(self.hasher.hash_one(&*node.name), |&other| other == key);
             self.in_order.remove(&node.name);
         }
     }
@@ -315,7 +319,7 @@ impl Registry {
         assert_eq!(bytes, self.bytes, "what nodes keep");
         assert_eq!(self.nodes.values().filter(|node| !node.instances.is_empty()).count(), self.here);
         for (key, node) in &self.nodes {
-            assert_eq!(self.by_name.get(&node.name), Some(&key));
+            assert_eq!(self.find(&node.name), Some(key));
             assert!(node.is_known() || !node.departed.is_empty(), "{} is kept for nothing", node.name);
             let is_gone = node.known.is_some_and(|at| self.gone.contains_key(&at));
             assert_eq!(is_gone, node.is_known() && node.instances.is_empty(), "{}", node.name);
