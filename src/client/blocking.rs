@@ -21,6 +21,7 @@ use crate::client::message::Message;
 use crate::client::refused::Refused;
 use crate::client::seek;
 use crate::client::session::{Event, Session};
+use crate::client::told::Receipt;
 use crate::client::unique;
 use crate::client::unsendable::Unsendable;
 use crate::wire::control::Register;
@@ -41,15 +42,6 @@ const GRACE: Duration = Duration::from_secs(1);
 pub fn socket(address: &Address, within: Duration) -> Result<OwnedFd, Error> {
     let connected = attempt::connect(address, within);
     connected.map(OwnedFd::from).map_err(|source| seek::unreachable(address, source))
-}
-
-/// What became of a message to a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// So many subscribers got it.
-    pub receivers: u64,
-    /// So many had no room for it.
-    pub missed: u64,
 }
 
 /// A connection to a daemon over which one thread talks and waits.
@@ -212,9 +204,7 @@ impl Client {
     ) -> Result<Receipt, Error> {
         let (ticket, new) =
             self.put(timeout, |session, out| session.publish_for_receipt(topic, body, out))?;
-        let told = self.answer(ticket, new, timeout)?.body_value();
-        let count = |name: &str| told[name].as_u64().unwrap_or_default();
-        Ok(Receipt { receivers: count("receivers"), missed: count("missed") })
+        Ok(Receipt::read(&self.answer(ticket, new, timeout)?))
     }
 
     /// Sends a request and waits for its reply. The daemon is told the timeout (up to an hour) and answers

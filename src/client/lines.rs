@@ -8,17 +8,13 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 
 use crate::client::fault::Fault;
-use crate::client::message::Message;
+use crate::client::message::{LINE_BYTES_MAX, Message};
 use crate::client::unsendable::Unsendable;
-use crate::limits::{ADDED_BYTES_MAX, Limits, MAX_LINE_BYTES_MAX, TIMEOUT_MS_MAX};
+use crate::limits::{Limits, TIMEOUT_MS_MAX};
 use crate::wire::envelope::check_value;
 use crate::wire::frame::{Deframer, Frame};
 use crate::wire::json::{Object, write_integer, write_on_one_line, write_string};
 use crate::wire::message::{Category, Id};
-
-/// The longest line that a client takes, in bytes: the longest that a daemon sends, however it is
-/// configured. That is a tap's, which holds another line as a string; escapes at most double it.
-pub const LINE_BYTES_MAX: usize = 2 * (MAX_LINE_BYTES_MAX + ADDED_BYTES_MAX) + ADDED_BYTES_MAX;
 
 /// What usually is enough for what stands around a body.
 pub(super) const HEAD_BYTES: usize = 192;
@@ -143,6 +139,18 @@ impl Outgoing {
         let mut line = Vec::with_capacity(body.len() + HEAD_BYTES);
         let number = self.request(to, message_type, body, Some(timeout), &mut line)?.number();
         Ok(Draft { number, line, timeout, is_to_daemon: to == To::Daemon })
+    }
+
+    /// A signal to a topic that the daemon answers, with a line of its own.
+    pub(super) fn draft_for_receipt(
+        &self,
+        topic: &str,
+        body: &str,
+        timeout: Duration,
+    ) -> Result<Draft, Unsendable> {
+        let mut line = Vec::with_capacity(body.len() + HEAD_BYTES);
+        let number = self.publish_for_receipt(topic, body, &mut line)?.number();
+        Ok(Draft { number, line, timeout, is_to_daemon: false })
     }
 
     /// Appends a request.

@@ -1,16 +1,21 @@
 //! Knows one received line: its text, and where in it the envelope's fields stand.
 //! Never: what the line answers, or what is to be done about it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
 
 use crate::client::fault::Fault;
+use crate::limits::{ADDED_BYTES_MAX, MAX_LINE_BYTES_MAX};
 use crate::wire::envelope::{Envelope, Field, Value};
 use crate::wire::json::unescape;
 use crate::wire::message::{Category, Id};
+
+/// The longest line that a client takes, in bytes: the longest that a daemon sends, however it is
+/// configured. That is a tap's, which holds another line as a string; escapes at most double it.
+pub const LINE_BYTES_MAX: usize = 2 * (MAX_LINE_BYTES_MAX + ADDED_BYTES_MAX) + ADDED_BYTES_MAX;
 
 /// A received message. It owns its line; what the accessors give is lent from it. A field that the line does
 /// not have, or has in a form that the protocol does not allow, is `None`.
@@ -37,46 +42,88 @@ use crate::wire::message::{Category, Id};
 #[derive(Clone, Debug)]
 pub struct Message {
     line: String,
-    message_type: Text,
-    id: Option<Range<usize>>,
-    from: Option<Text>,
-    to: Option<Text>,
-    topic: Option<Text>,
-    key: Option<Text>,
+    /// The strings that stand in the line with escapes, without them.
+    decoded: String,
+    message_type: Place,
+    id: Place,
+    from: Place,
+    to: Place,
+    topic: Place,
+    key: Place,
+    body: Place,
+    sender: Place,
+    in_reply_to: Place,
     timeout: Option<Duration>,
-    body: Option<Range<usize>>,
-    sender: Option<Range<usize>>,
-    in_reply_to: Option<Range<usize>>,
 }
 
-/// A decoded string: a part of the line if it stands there as it is, else a copy.
-#[derive(Clone, Debug)]
-enum Text {
-    InLine(Range<usize>),
-    Decoded(Box<str>),
+/// Where a field stands, in bytes: in the line, or in what is decoded of it. Small, since messages are handed on from
+/// thread to thread.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    start: u32,
+    length: u32,
+}
+
+impl Place {
+    /// Of a field that is not there.
+    const NONE: Place = Place { start: u32::MAX, length: 0 };
+    /// In the start of one in what is decoded. No line is so long.
+    const DECODED: u32 = 1 << 31;
+
+    /// Where `part`, which is a slice of `text`, stands in it.
+    #[expect(clippy::cast_possible_truncation, reason = "a line is shorter than LINE_BYTES_MAX")]
+    fn of(part: &str, text: &str) -> Place {
+        let start = part.as_ptr().addr() - text.as_ptr().addr();
+        Place { start: start as u32, length: part.len() as u32 }
+    }
+
+    /// Where the string of this value stands, with its escapes decoded; none if the value is no string.
+    fn of_string(raw: &str, line: &str, decoded: &mut String) -> Place {
+        if !raw.starts_with('"') {
+            return Place::NONE;
+        }
+        match unescape(raw) {
+            Cow::Borrowed(text) => Place::of(text, line),
+            Cow::Owned(text) => {
+                let start = decoded.len();
+                decoded.push_str(&text);
+                let Place { start, length } = Place::of(&decoded[start..], decoded);
+                Place { start: start | Place::DECODED, length }
+            }
+        }
+    }
 }
 
 impl Message {
-    /// Takes a line without its LF. [`Fault::Foreign`] if it is no message of the protocol.
+    /// Takes a line without its LF. [`Fault::Foreign`] if it is no message of the protocol, [`Fault::LineTooLong`] if it is
+    /// longer than [`LINE_BYTES_MAX`].
     pub fn read(line: Vec<u8>) -> Result<Message, Fault> {
+        if line.len() > LINE_BYTES_MAX {
+            return Err(Fault::LineTooLong);
+        }
         let line = String::from_utf8(line).map_err(|error| Fault::foreign(error.as_bytes()))?;
         let foreign = || Fault::foreign(line.as_bytes());
         let envelope = Envelope::scan(line.as_bytes()).map_err(|_| foreign())?;
-        let place = |raw: &str| place(&line, raw);
-        let text = |field| envelope.raw(field).and_then(|raw| Text::read(&line, raw));
-        let raw = |field| envelope.raw(field).map(place);
-        let message_type = text(Field::MessageType).ok_or_else(foreign)?;
+        let mut decoded = String::new();
+        let mut text =
+            |field| envelope.raw(field).map_or(Place::NONE, |raw| Place::of_string(raw, &line, &mut decoded));
+        let raw = |field| envelope.raw(field).map_or(Place::NONE, |raw| Place::of(raw, &line));
+        let message_type = text(Field::MessageType);
+        if message_type.start == Place::NONE.start {
+            return Err(foreign());
+        }
         Ok(Message {
             message_type,
-            id: raw(Field::MessageId),
             from: text(Field::From),
             to: text(Field::To),
             topic: text(Field::Topic),
             key: text(Field::Key),
-            timeout: envelope.raw(Field::TimeoutMs).and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
+            id: raw(Field::MessageId),
             body: raw(Field::Body),
             sender: raw(Field::Sender),
-            in_reply_to: envelope.in_reply_to().map(|value| place(value.raw)),
+            in_reply_to: envelope.in_reply_to().map_or(Place::NONE, |value| Place::of(value.raw, &line)),
+            timeout: envelope.raw(Field::TimeoutMs).and_then(|ms| ms.parse().ok()).map(Duration::from_millis),
+            decoded,
             line,
         })
     }
@@ -93,7 +140,7 @@ impl Message {
 
     /// `message_type`, decoded.
     pub fn message_type(&self) -> &str {
-        self.message_type.of(&self.line)
+        self.at(self.message_type).unwrap_or_default()
     }
 
     /// What kind of message this is, by its `message_type`.
@@ -108,27 +155,27 @@ impl Message {
 
     /// `message_id`.
     pub fn id(&self) -> Option<Id<'_>> {
-        Id::read("message_id", Value::new(self.raw(&self.id)?)).ok()
+        Id::read("message_id", Value::new(self.at(self.id)?)).ok()
     }
 
     /// `from`, decoded: where an answer goes. `None` means that the daemon itself sent it.
     pub fn from(&self) -> Option<&str> {
-        self.text(&self.from)
+        self.at(self.from)
     }
 
     /// `to`, decoded.
     pub fn to(&self) -> Option<&str> {
-        self.text(&self.to)
+        self.at(self.to)
     }
 
     /// `topic`, decoded.
     pub fn topic(&self) -> Option<&str> {
-        self.text(&self.topic)
+        self.at(self.topic)
     }
 
     /// `key`, decoded.
     pub fn key(&self) -> Option<&str> {
-        self.text(&self.key)
+        self.at(self.key)
     }
 
     /// `timeout_ms`: how long the sender of a request waits for its answer.
@@ -138,7 +185,7 @@ impl Message {
 
     /// `body`: JSON text as it stands in the line.
     pub fn body(&self) -> Option<&str> {
-        self.raw(&self.body)
+        self.at(self.body)
     }
 
     /// `body` as a tree; null if there is none, and if a number in it is too large for an `f64` (`1e999`),
@@ -164,47 +211,22 @@ impl Message {
     /// `sender`: who the sender is, as the kernel or the daemon vouches for it, as JSON text. Only messages to
     /// connections that registered with `credentials` have it.
     pub fn sender(&self) -> Option<&str> {
-        self.raw(&self.sender)
+        self.at(self.sender)
     }
 
     /// `body.in_reply_to`: the `message_id` of the message that this answers, or is about.
     pub fn in_reply_to(&self) -> Option<Id<'_>> {
-        Id::read("body.in_reply_to", Value::new(self.raw(&self.in_reply_to)?)).ok()
+        Id::read("body.in_reply_to", Value::new(self.at(self.in_reply_to)?)).ok()
     }
 
-    fn text<'a>(&'a self, text: &'a Option<Text>) -> Option<&'a str> {
-        text.as_ref().map(|text| text.of(&self.line))
-    }
-
-    fn raw(&self, place: &Option<Range<usize>>) -> Option<&str> {
-        place.clone().map(|place| &self.line[place])
-    }
-}
-
-impl Text {
-    /// `None` if the value is no string.
-    fn read(line: &str, raw: &str) -> Option<Text> {
-        if !raw.starts_with('"') {
+    fn at(&self, place: Place) -> Option<&str> {
+        if place.start == Place::NONE.start {
             return None;
         }
-        Some(match unescape(raw) {
-            std::borrow::Cow::Borrowed(text) => Text::InLine(place(line, text)),
-            std::borrow::Cow::Owned(text) => Text::Decoded(text.into()),
-        })
+        let text = if place.start & Place::DECODED == 0 { &self.line } else { &self.decoded };
+        let start = (place.start & !Place::DECODED) as usize;
+        Some(&text[start..start + place.length as usize])
     }
-
-    fn of<'a>(&'a self, line: &'a str) -> &'a str {
-        match self {
-            Text::InLine(place) => &line[place.clone()],
-            Text::Decoded(text) => text,
-        }
-    }
-}
-
-/// Where `part`, which is a slice of `line`, stands in it.
-fn place(line: &str, part: &str) -> Range<usize> {
-    let start = part.as_ptr().addr() - line.as_ptr().addr();
-    start..start + part.len()
 }
 
 #[cfg(test)]
@@ -243,6 +265,15 @@ mod tests {
         assert_eq!((message.body(), message.body_value()), (None, serde_json::Value::Null));
         let message = read(r#"{"message_type":"signal","body":[1e999]}"#).expect("a message");
         assert_eq!((message.body(), message.body_value()), (Some("[1e999]"), serde_json::Value::Null));
+    }
+
+    #[test]
+    fn fields_with_escapes_and_empty_ones() {
+        let line = r#"{"message_type":"\u0061sk","from":"\"b\"","to":"","topic":"plain","key":"\u006b\\"}"#;
+        let message = read(line).expect("a message");
+        assert_eq!((message.message_type(), message.from()), ("ask", Some("\"b\"")));
+        assert_eq!((message.to(), message.topic(), message.key()), (Some(""), Some("plain"), Some("k\\")));
+        assert!(size_of::<Message>() <= 136, "{} bytes are handed on", size_of::<Message>());
     }
 
     #[test]

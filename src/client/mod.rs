@@ -172,9 +172,9 @@ mod undialled;
 pub(crate) mod unique;
 mod unsendable;
 
+pub use blocking::Client;
 #[doc(hidden)]
 pub use blocking::socket;
-pub use blocking::{Client, Receipt};
 #[cfg(feature = "service")]
 pub(crate) use dial::Stream as Socket;
 pub use error::Error;
@@ -189,13 +189,13 @@ pub use handle::{
 pub use kept::KEPT_BYTES_MAX;
 #[cfg(feature = "service")]
 pub(crate) use lines::direct_reply;
-pub use lines::{LINE_BYTES_MAX, Ticket, To};
-pub use message::Message;
+pub use lines::{Ticket, To};
+pub use message::{LINE_BYTES_MAX, Message};
 pub use refused::Refused;
 pub use seek::default_address;
 pub use session::{Event, Session};
 pub use switches::Switches;
-pub use told::{Instance, List, ListedNode, NodeList, ResolvedNode, Whoami};
+pub use told::{Instance, List, ListedNode, NodeList, Receipt, ResolvedNode, Whoami};
 pub use undialled::Undialled;
 pub use unsendable::Unsendable;
 

@@ -1,4 +1,4 @@
-//! Knows what the daemon tells of nodes and of itself, as values.
+//! Knows what the daemon tells of nodes, of published messages and of itself, as values.
 //! Never: how it is asked.
 
 use std::time::{Duration, SystemTime};
@@ -20,6 +20,23 @@ pub struct List<'a> {
     pub after: Option<&'a str>,
     /// So many at most; 1000 is the most there is.
     pub limit: Option<usize>,
+}
+
+/// What became of a message to a topic (PROTOCOL.md section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// So many subscribers got it.
+    pub receivers: u64,
+    /// So many had no room for it.
+    pub missed: u64,
+}
+
+impl Receipt {
+    pub(super) fn read(answer: &Message) -> Receipt {
+        let body = answer.body_value();
+        let count = |name: &str| body[name].as_u64().unwrap_or_default();
+        Receipt { receivers: count("receivers"), missed: count("missed") }
+    }
 }
 
 /// A page of a [`List`].

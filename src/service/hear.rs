@@ -47,7 +47,6 @@ pub(super) struct Asker {
 
 /// What becomes of a line.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most are messages")]
 pub(super) enum Heard {
     Nothing,
     /// This line, with its LF, is the answer to it.

@@ -57,7 +57,6 @@ pub enum Change {
 /// What comes by a subscription, or an inbox.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "all but the rarest are messages")]
 pub enum Arrival {
     /// A message.
     Message(Message),

@@ -19,9 +19,10 @@ use crate::client::handle::slot::Slot;
 use crate::client::handle::state::{Phase, State};
 use crate::client::handle::stream::Stream;
 use crate::client::kept::KEPT_BYTES_MAX;
-use crate::client::lines::{HEAD_BYTES, Ticket, To};
+use crate::client::lines::{Draft, HEAD_BYTES, Ticket, To};
 use crate::client::message::Message;
-use crate::client::told::{List, NodeList, ResolvedNode, Whoami};
+use crate::client::told::{List, NodeList, Receipt, ResolvedNode, Whoami};
+use crate::client::unsendable::Unsendable;
 use crate::wire::control::Register;
 
 /// How long what concerns the daemon alone is waited for.
@@ -189,6 +190,24 @@ impl Handle {
     /// Sends a signal to all that subscribe to `topic`; that nothing does is no error.
     pub fn publish(&self, topic: &str, body: &str) -> Result<Ticket, Error> {
         self.send(To::Topic(topic), body)
+    }
+
+    /// Publishes a signal whose answer comes when it is in the queues of all that get it: how many these are, and how many
+    /// missed it. A daemon that knows no receipts does not answer: [`Error::GaveUp`] a second after `timeout`.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use std::time::Duration;
+    /// use telex::client::{Handle, Receipt, default_address};
+    ///
+    /// let handle = Handle::connect(&default_address()?)?;
+    /// let receipt = handle.publish_for_receipt("nothing.hears.this", "1", Duration::from_secs(5));
+    /// assert_eq!(receipt.wait()?, Receipt { receivers: 0, missed: 0 });
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
+    pub fn publish_for_receipt(&self, topic: &str, body: &str, timeout: Duration) -> Answer<Receipt> {
+        let draft = self.shared().lines.draft_for_receipt(topic, body, timeout);
+        self.await_answer(To::Topic(topic), draft, None, |answer| Ok(Receipt::read(&answer)))
     }
 
     /// Becomes an instance of the node `node_id`, in which `%n` is the host's name and `%u` something unique. Gives
@@ -397,9 +416,20 @@ impl Handle {
         note: Option<Note>,
         read: impl FnOnce(Message) -> Result<T, Error> + Send + 'static,
     ) -> Answer<T> {
+        let draft = self.shared().lines.draft(to, message_type, body, timeout);
+        self.await_answer(to, draft, note, read)
+    }
+
+    /// Sends what is drafted, if it may be sent to `to`.
+    fn await_answer<T>(
+        &self,
+        to: To<'_>,
+        draft: Result<Draft, Unsendable>,
+        note: Option<Note>,
+        read: impl FnOnce(Message) -> Result<T, Error> + Send + 'static,
+    ) -> Answer<T> {
         let slot = Slot::new();
         let waiter = Waiter::One(Arc::clone(&slot), note);
-        let draft = self.shared().lines.draft(to, message_type, body, timeout);
         let asked = self.locked(|state, now| {
             state.check(to)?;
             Ok(state.take(draft?, waiter, now))

@@ -18,7 +18,6 @@ const READ_BYTES: usize = 64 << 10;
 const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// What the reader thread is to do next.
-#[expect(clippy::large_enum_variant, reason = "most are messages")]
 pub(super) enum Task {
     /// A message for a handler or an inbox.
     Message(Message),

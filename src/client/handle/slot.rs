@@ -19,7 +19,6 @@ pub(super) struct Slot {
     filled: Condvar,
 }
 
-#[expect(clippy::large_enum_variant, reason = "most are filled in the end")]
 enum State {
     Awaited {
         waker: Option<Waker>,
