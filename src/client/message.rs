@@ -58,7 +58,7 @@ pub struct Message {
 
 /// Where a field stands, in bytes: in the line, or in what is decoded of it. Small, since messages are handed on from
 /// thread to thread.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Place {
     start: u32,
     length: u32,
@@ -109,7 +109,7 @@ impl Message {
             |field| envelope.raw(field).map_or(Place::NONE, |raw| Place::of_string(raw, &line, &mut decoded));
         let raw = |field| envelope.raw(field).map_or(Place::NONE, |raw| Place::of(raw, &line));
         let message_type = text(Field::MessageType);
-        if message_type.start == Place::NONE.start {
+        if message_type == Place::NONE {
             return Err(foreign());
         }
         Ok(Message {
@@ -220,7 +220,7 @@ impl Message {
     }
 
     fn at(&self, place: Place) -> Option<&str> {
-        if place.start == Place::NONE.start {
+        if place == Place::NONE {
             return None;
         }
         let text = if place.start & Place::DECODED == 0 { &self.line } else { &self.decoded };

@@ -224,6 +224,9 @@ impl Core {
     /// line to tell its peer before it is closed.
     pub fn refuse_for_files(&mut self, number: u64, peer: &Peer, now: Now) -> Vec<u8> {
         self.desk.set_now(now);
+        if self.desk.stopping {
+            return self.refuse_at_the_end(number);
+        }
         let error = "the daemon cannot open more files, so it takes no more connections";
         self.refuse_connection(number, peer, &Refusal::new(Code::Overloaded, error))
     }
@@ -380,7 +383,8 @@ impl Core {
             let mut timers = std::mem::take(&mut self.desk.timers);
             let looked_at = timers.prune(|at, timer| self.timer_matters(at, timer));
             self.desk.timers = timers;
-            self.desk.works(looked_at);
+            // Most lie close together, and are looked at faster than entries elsewhere.
+            self.desk.works(looked_at / 4);
             self.desk.effort.timers += looked_at;
         }
         if cfg!(debug_assertions) {

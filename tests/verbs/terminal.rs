@@ -232,9 +232,9 @@ fn colours_are_for_terminals() {
     let _alice = telexd.node("alice");
     let (name, bad) = ("\x1b[1malice\x1b[0m", "\x1b[31mtelex:\x1b[0m no node");
     assert!(seen(&telexd, &["list"]).contains(name));
-    assert!(seen(&telexd, &["send", "nobody", "1"]).contains(bad));
+    assert!(seen(&telexd, &["send", "absent", "1"]).contains(bad));
     assert!(seen(&telexd, &["monitor", "-n", "1"]).contains("\x1b[32m+\x1b[0m \x1b[1malice\x1b[0m"));
-    let refused = r#"{"message_type":"ask","to":"nobody"}"#;
+    let refused = r#"{"message_type":"ask","to":"absent"}"#;
     assert!(seen(&telexd, &["explain", refused]).contains("\x1b[31mrefused\x1b[0m: no node"));
     for (variable, value) in [("NO_COLOR", "1"), ("TERM", "dumb")] {
         let mut command = telex(&["list"]);
@@ -247,7 +247,7 @@ fn colours_are_for_terminals() {
     // Elsewhere there are none, unless they are asked for.
     assert!(!out(&telexd, &["list", "--table"]).contains('\x1b'));
     assert!(out(&telexd, &["list", "--table", "--color=always"]).contains(name));
-    assert!(run(&telexd, &["send", "nobody", "1", "--color=always"]).err.starts_with(bad));
+    assert!(run(&telexd, &["send", "absent", "1", "--color=always"]).err.starts_with(bad));
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn a_format_is_printed_as_it_is_given() {
 fn what_is_told_while_a_bar_is_shown_stands_by_itself() {
     let telexd = Telexd::start();
     let file = telexd.dir().join("recording");
-    let ask = r#"{"message_id":1,"message_type":"ask","from":":7","to":"nobody"}"#;
+    let ask = r#"{"message_id":1,"message_type":"ask","from":":7","to":"absent"}"#;
     let recorded =
         |time: f64| json!({"time": time, "sender": {"unique_id": ":7"}, "line": ask}).to_string() + "\n";
     std::fs::write(&file, [1.0, 900.0].map(recorded).concat()).expect("a recording");
@@ -286,7 +286,7 @@ fn what_is_told_while_a_bar_is_shown_stands_by_itself() {
     replay.interrupt();
     let (code, seen) = replay.finish();
     assert_eq!(code, Some(130), "{seen}");
-    assert!(seen.contains("\r\x1b[Ktelex: no node \"nobody\""), "{seen:?}");
+    assert!(seen.contains("\r\x1b[Ktelex: no node \"absent\""), "{seen:?}");
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn verbs_are_typed_at_a_prompt() {
     let mut shell = start();
     shell.type_and_see("send bob\\'s '\"two words\"'\r", "telex> ");
     assert_eq!(bob.message()["body"], "two words");
-    shell.type_and_see("send nobody 1\r", "telex: status 3");
+    shell.type_and_see("send absent 1\r", "telex: status 3");
     shell.type_and_see("call 'open\r", "a quote is not closed");
     // Completion: of verbs, of flags, of nodes.
     shell.type_and_see("whoa\t", "whoami ");
@@ -355,7 +355,7 @@ fn an_interrupted_file_of_verbs_is_not_run_on() {
     let telexd = Telexd::start();
     let mut command = telex(&["shell"]);
     command.env("TELEX_ADDRESS", &telexd.addresses[0]).process_group(0);
-    let mut shell = start_with(&mut command, "listen carol\nsend nobody 1\n");
+    let mut shell = start_with(&mut command, "listen carol\nsend absent 1\n");
     assert_eq!(shell.next_word(), "telex: listening as carol\n");
     killpg(Pid::from_raw(shell.child.id() as i32), Signal::SIGINT).expect("a signal");
     let ended = shell.finish();
@@ -369,13 +369,13 @@ fn a_file_of_verbs_is_run() {
     let script = "# a comment\n\ncall r ask '\"a b\"'\ntelex call r ask 2\nlist --names\n";
     let done = run_with(&telexd, &["shell"], script);
     assert_eq!((done.code, &*done.out, &*done.err), (Some(0), "\"a b\"\n2\nr\n", ""));
-    let failed = run_with(&telexd, &["shell"], "send nobody 1\nsend nobody 2\ncall r ask 3\n");
+    let failed = run_with(&telexd, &["shell"], "send absent 1\nsend absent 2\ncall r ask 3\n");
     assert_eq!((failed.code, &*failed.out), (Some(3), "3\n"), "{failed:?}");
-    let many = run_with(&telexd, &["shell"], &"send nobody 1\n".repeat(12));
+    let many = run_with(&telexd, &["shell"], &"send absent 1\n".repeat(12));
     assert_eq!((many.code, many.err.lines().count()), (Some(3), 12), "{many:?}");
-    let mixed = run_with(&telexd, &["shell"], "send nobody 1\nnonsense\n");
+    let mixed = run_with(&telexd, &["shell"], "send absent 1\nnonsense\n");
     assert_eq!(mixed.code, Some(1), "{mixed:?}");
-    let quote = run_with(&telexd, &["shell", "--quiet"], "call 'r\nquit\nsend nobody 1\n");
+    let quote = run_with(&telexd, &["shell", "--quiet"], "call 'r\nquit\nsend absent 1\n");
     assert_eq!((quote.code, &*quote.err), (Some(2), ""));
 }
 

@@ -19,7 +19,7 @@ use crate::context::{CONNECT_TIMEOUT, Context};
 use crate::exit::Failure;
 use crate::output::{Words, safe};
 
-/// How long one who has pressed a key waits.
+/// How long a key press waits for the daemon's answer.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// Arguments that are names of nodes and called otherwise than NODE, each behind its verb.
 const NODES: &[(&str, &str)] =

@@ -37,7 +37,7 @@ impl Recording {
                 .create(overwrite)
                 .truncate(overwrite)
                 .create_new(!overwrite)
-                // Others' messages are not for everybody.
+                // The messages of others are for its owner alone.
                 .mode(0o600)
                 .open(name),
         };

@@ -51,9 +51,10 @@ impl Timers {
     pub(crate) fn set(&mut self, at: Duration, timer: Timer) {
         self.set += 1;
         let entry = Reverse((at, self.set, timer));
-        match self.heaps.last_mut() {
-            Some(last) if last.len() < self.heap_max => last.push(entry),
-            _ => self.heaps.push(Heap::from([entry])),
+        // One with room that others have left, so that there are never more heaps than the most timers needed.
+        match self.heaps.iter_mut().find(|heap| heap.len() < self.heap_max) {
+            Some(heap) => heap.push(entry),
+            None => self.heaps.push(Heap::from([entry])),
         }
     }
 
@@ -137,6 +138,21 @@ impl Timers {
 mod tests {
     use super::*;
     use slotmap::SlotMap;
+
+    #[test]
+    fn what_is_due_leaves_room_for_what_comes() {
+        let mut sessions: SlotMap<SessionKey, ()> = SlotMap::with_key();
+        let key = sessions.insert(());
+        let mut timers = Timers::new(10);
+        for second in 0..1000 {
+            // One of each ten stays.
+            (0..9).for_each(|_| timers.set(Duration::from_secs(second), Timer::Progress(key)));
+            timers.set(Duration::from_secs(3600), Timer::KeptBack(key));
+            while timers.due(Duration::from_secs(second)).is_some() {}
+        }
+        assert_eq!(timers.len(), 1000);
+        assert!(timers.heaps.len() <= 101, "{} heaps of 10 timers", timers.heaps.len());
+    }
 
     #[test]
     fn due_in_order_and_stale_ones_go() {

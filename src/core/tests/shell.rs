@@ -175,14 +175,16 @@ fn a_connection_that_comes_as_the_daemon_ends_is_told_what_all_are() {
     let mut bench = Bench::with(Limits::default());
     bench.handles(Input::StopAsked);
     assert!(!bench.core.would_open(&root()), "no plugin is asked");
-    let lines = [bench.core.open(5, root(), bench.now), bench.core.open_beyond(6, root(), bench.now)]
-        .map(Result::unwrap_err);
-    for (line, to) in lines.iter().zip([":5", ":6"]) {
-        let told: Value = serde_json::from_slice(line).unwrap();
+    let now = bench.now;
+    let opened = [bench.core.open(5, root(), now), bench.core.open_beyond(6, root(), now)];
+    let short = bench.core.refuse_for_files(7, &root(), now);
+    let lines = opened.into_iter().map(|opened| opened.expect_err("a line")).chain([short]);
+    for (line, to) in lines.zip([":5", ":6", ":7"]) {
+        let told: Value = serde_json::from_slice(&line).expect("JSON");
         assert_eq!((&told["to"], &told["message_type"]), (&json!(to), &json!("signal")));
         assert_eq!((&told["from"], &told["body"]), (&json!(null), &json!({"event": "shutdown"})));
     }
-    assert_eq!(bench.core.stats().connections_refused, 2);
+    assert_eq!(bench.core.stats().connections_refused, 3);
 }
 
 #[test]
