@@ -118,6 +118,14 @@ impl Connection {
         }
     }
 
+    /// Closes it, so that the peer can still read what was written.
+    pub(super) fn close(self) {
+        // What has been read to its end has nothing unread.
+        if !self.ended {
+            self.stream.close();
+        }
+    }
+
     /// Nothing more is written. It is read to its end, which nothing else will announce. False if that is so
     /// already.
     pub(super) fn break_off(&mut self) -> bool {

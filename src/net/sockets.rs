@@ -265,14 +265,14 @@ impl<K: Key> Sockets<K> {
     /// Closes a connection, so that its peer can still read what was written. Of its key nothing more is told.
     pub fn close(&mut self, key: K) {
         if let Some(connection) = self.connections.remove(key) {
-            connection.stream.close();
+            connection.close();
             self.listeners.descriptor_freed();
         }
     }
 
     /// Closes all connections, each as [`Sockets::close`] does.
     pub fn close_all(&mut self) {
-        self.connections.drain().for_each(|(_, connection)| connection.stream.close());
+        self.connections.drain().for_each(|(_, connection)| connection.close());
     }
 
     /// How many connections are ready.
@@ -366,8 +366,8 @@ impl<K: Key> Sockets<K> {
         self.buffer = buffer;
     }
 
-    /// Reads once from a connection and forgets what has come; says how many bytes. Left unread it would cost the peer what it is
-    /// still owed: TCP resets a connection that is closed with unread bytes.
+    /// Reads once from a connection and forgets what has come; says how many bytes. Left unread it would cost the peer
+    /// what it is still owed: a connection that is closed with unread bytes is reset.
     pub fn discard(&mut self, key: K) -> usize {
         // Of an end or an error, writing will learn too.
         let Read::Bytes(count) = self.read(key, READ_BYTES) else { return 0 };

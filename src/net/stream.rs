@@ -77,18 +77,22 @@ impl Stream {
         })
     }
 
-    /// Closes the connection so that the peer can still read what was written: TCP resets a
-    /// connection that is closed with unread bytes, and what the peer had not read is lost.
+    /// Closes the connection so that the peer can still read what was written. A connection that is closed with unread
+    /// bytes is reset: over TCP what the peer had not read is lost, and a Unix socket has an error pending (ECONNRESET,
+    /// POLLERR), at which a program such as nc(1) ends without having looked for more.
     pub fn close(mut self) {
-        if let Stream::Tcp(stream) = &self {
-            const READS_MAX: usize = 16;
-            // Both fail only if no peer is left that could read.
-            let _ = stream.shutdown(Shutdown::Write);
-            let mut rest = [0; 65_536];
-            for _ in 0..READS_MAX {
-                if !self.read(&mut rest).is_ok_and(|taken| taken.count > 0) {
-                    return;
-                }
+        const READS_MAX: usize = 16;
+        // Both fail only if no peer is left that could read.
+        let _ = match &self {
+            // Nothing comes behind this, so that what there is can be read to its end.
+            Stream::Unix(stream, _) => stream.shutdown(Shutdown::Both),
+            // Shut down for reading, TCP would go on to take what comes.
+            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
+        };
+        let mut rest = [0; 65_536];
+        for _ in 0..READS_MAX {
+            if !self.read(&mut rest).is_ok_and(|taken| taken.count > 0) {
+                return;
             }
         }
     }

@@ -136,6 +136,19 @@ fn a_broken_connection_is_told_of_once_and_read_to_its_end() {
 }
 
 #[test]
+fn a_peer_reads_what_was_written_to_its_end_whatever_it_had_sent() {
+    let mut stage = Stage::new();
+    let (key, mut peer) = stage.idle();
+    peer.set_nonblocking(true).unwrap();
+    while peer.write(&[b'x'; 4096]).is_ok() {}
+    assert_eq!(stage.sockets.write(key, &[IoSlice::new(b"last")]), Wrote::Bytes(4));
+    stage.sockets.close(key);
+    let mut got = Vec::new();
+    peer.read_to_end(&mut got).expect("no reset");
+    assert_eq!(got, b"last");
+}
+
+#[test]
 fn a_round_takes_a_bounded_number_of_connections() {
     let mut stage = Stage::new();
     let _peers: Vec<_> = (0..100).map(|_| stage.connect()).collect();
