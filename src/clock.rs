@@ -5,6 +5,7 @@ use std::time::Duration;
 
 /// One reading of both clocks, taken once per turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Now {
     /// Since a fixed moment before the first reading; never goes back.
     pub mono: Duration,

@@ -13,12 +13,13 @@ use crate::core::order::Reason;
 use crate::core::outbox::{Origin, Outbox};
 use crate::core::table::node::Instance;
 use crate::core::table::requests::{Asked, RequestKey};
-use crate::core::table::topics::Search;
+use crate::core::table::search::Search;
 use crate::wire::message::Id;
 
 /// What something leads to beyond itself. What nothing stands before is done at once; the rest waits here
 /// and is done in its order, as much in each turn as is bearable.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum After {
     /// An instance came or went: monitors have to be told.
     News(News),
@@ -43,6 +44,7 @@ pub(crate) enum After {
 
 /// An instance came, or went for this reason.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct News {
     pub(crate) node_id: Arc<str>,
     pub(crate) number: u64,
@@ -53,6 +55,7 @@ pub(crate) struct News {
 
 /// A connection that is gone for everybody else, and whose going is not told yet.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Leaver {
     pub(crate) session: SessionKey,
     pub(crate) number: u64,
@@ -73,6 +76,7 @@ pub(crate) struct Leaver {
 
 /// Lines that a receiver did not take.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Undelivered {
     /// `:N`.
     pub(crate) receiver: Arc<str>,
@@ -87,6 +91,7 @@ pub(crate) struct Undelivered {
 
 /// The messages of one sender that one receiver did not take.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Fate {
     pub(crate) sender: SessionKey,
     /// The id of the first of them.
@@ -96,10 +101,12 @@ pub(crate) struct Fate {
 
 /// A message to a topic on its way to its subscribers.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Publication {
     pub(crate) origin: Origin,
     pub(crate) topic: Box<str>,
     /// As it leaves, without LF; empty if there was no memory for it, so that all miss it.
+    #[cfg_attr(feature = "daemon", serde(with = "serde_bytes"))]
     pub(crate) line: Vec<u8>,
     /// Looks for the subscribers; over when `receivers` is there.
     pub(crate) search: Search,
@@ -119,6 +126,7 @@ pub(crate) struct Publication {
 
 /// What has come of a message to a topic.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Reached {
     /// Into so many queues it has been put.
     pub(crate) receivers: usize,
@@ -135,6 +143,7 @@ impl Reached {
 
 /// An end of the daemon that is being told.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Stop {
     /// Senders that wait for room are told, from this one on.
     Held(Vec<SessionKey>, usize),
@@ -190,6 +199,7 @@ impl Undelivered {
 
 /// The queue of consequences.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Consequences {
     queue: VecDeque<After>,
     /// How much is in it that monitors are told of, how many publications of the daemon's own, and how many
@@ -198,6 +208,7 @@ pub(crate) struct Consequences {
     own_publications: usize,
     closings: usize,
     /// What all of it takes, in bytes.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     bytes: usize,
     /// How many have been put into it, and taken out, so far.
     put: u64,
@@ -216,6 +227,12 @@ const PLACES_KEPT_MAX: usize = 4096;
 impl Consequences {
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
+    }
+
+    /// Makes anew what is not carried to another process: the count of bytes.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn restored(&mut self) {
+        self.bytes = self.queue.iter().map(After::kept_bytes).sum();
     }
 
     /// Whether anything is in it that is told to others: what is decided now must not come before that.

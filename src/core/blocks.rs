@@ -18,20 +18,28 @@ const RECORDS_KEPT_MAX: usize = 4096;
 /// Lines one behind the other, each put together once. Each outbox that holds a block gets all of it: the lines
 /// in one are for the same receivers, however many of them come.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Blocks {
     blocks: SlotMap<BlockKey, Block>,
     /// Whom the last lines for several were for.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     receivers: Vec<SessionKey>,
     /// The bytes of those lines.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     in_a_row: usize,
     /// The blocks that grow: of lines without and with the member `sender`.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     open: [BlockKey; 2],
+    #[cfg_attr(feature = "daemon", serde(skip))]
     bytes: usize,
+    #[cfg_attr(feature = "daemon", serde(skip))]
     tuning: Tuning,
 }
 
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Block {
+    #[cfg_attr(feature = "daemon", serde(skip))]
     bytes: Vec<u8>,
     /// Runs in outboxes that are made of it.
     holders: usize,
@@ -48,6 +56,12 @@ pub(crate) struct Place {
 impl Blocks {
     pub(crate) fn new(tuning: Tuning) -> Blocks {
         Blocks { tuning, ..Blocks::default() }
+    }
+
+    /// Sets thresholds anew, which are not carried to another process.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn tune(&mut self, tuning: &Tuning) {
+        self.tuning = tuning.clone();
     }
 
     /// Begins a line of `len` bytes for `receivers`, and says whether it should stand in a block.
@@ -114,6 +128,21 @@ impl Blocks {
     /// The runs that are made of each block.
     pub(crate) fn holders(&self) -> impl Iterator<Item = (BlockKey, usize)> {
         self.blocks.iter().map(|(key, block)| (key, block.holders))
+    }
+
+    /// Takes the bytes out of each block; what is there then is of no use but to be saved.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn take_bytes(&mut self) -> impl Iterator<Item = (BlockKey, Vec<u8>)> {
+        self.blocks.iter_mut().map(|(key, block)| (key, std::mem::take(&mut block.bytes)))
+    }
+
+    /// Puts the bytes of a block that has been carried from another process back into it.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn put_bytes(&mut self, key: BlockKey, bytes: Vec<u8>) {
+        if let Some(block) = self.blocks.get_mut(key) {
+            self.bytes += size_of::<Block>() + bytes.capacity();
+            block.bytes = bytes;
+        }
     }
 
     /// Panics if the sum of the blocks' memory is not what it is said to be.

@@ -36,6 +36,7 @@ const ADMINISTRATORS_RESERVE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The bound on what is kept, and what changes while it is passed.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Budget {
     /// It has been passed, and whether it still is will be looked at.
     pub(crate) under_pressure: bool,

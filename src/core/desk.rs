@@ -14,6 +14,7 @@ use crate::limits::Limits;
 
 /// What lies at hand for all parts.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Desk {
     pub(crate) now: Now,
     /// The same as queues note it: milliseconds, beginning anew every 49 days.
@@ -21,10 +22,13 @@ pub(crate) struct Desk {
     /// The shell was held up: no deadline is over before it has handed in what came meanwhile.
     pub(crate) held_up: bool,
     pub(crate) started: Now,
+    #[cfg_attr(feature = "daemon", serde(skip))]
     pub(crate) limits: Limits,
+    #[cfg_attr(feature = "daemon", serde(skip))]
     pub(crate) tuning: Tuning,
     pub(crate) stats: Stats,
     pub(crate) timers: Timers,
+    #[cfg_attr(feature = "daemon", serde(skip))]
     pub(crate) orders: Orders,
     pub(crate) after: Consequences,
     pub(crate) effort: Effort,
@@ -38,6 +42,7 @@ pub(crate) struct Desk {
 
 /// Work beyond the bytes that a call brought, in units of about 100 ns: an entry that is looked at is one.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Effort {
     /// In the call in hand.
     pub(crate) call: usize,
@@ -81,6 +86,14 @@ impl Desk {
             said_shutdown: false,
             calls: 0,
         }
+    }
+
+    /// Makes anew what is not carried to another process.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn restored(&mut self, limits: Limits, tuning: Tuning) {
+        self.timers.tune(tuning.timers_together_max);
+        self.after.restored();
+        (self.limits, self.tuning) = (limits, tuning);
     }
 
     /// Takes note that a turn of the shell begins, and whether that was held up.

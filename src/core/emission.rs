@@ -43,6 +43,7 @@ impl std::error::Error for BadEmission {}
 
 /// A signal that the daemon can send in its own name, for a plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Emission {
     pub(crate) to: Option<String>,
     pub(crate) topic: Option<String>,

@@ -103,6 +103,7 @@ pub struct Note {
 
 /// What a record is about: a connection, a plugin, or neither.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Subject {
     /// The connection's unique number.
     pub number: Option<u64>,

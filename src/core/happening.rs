@@ -18,6 +18,7 @@ pub struct Happened {
 
 /// A connection as plugins see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Party {
     /// The number of its unique id.
     pub number: u64,

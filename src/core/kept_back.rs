@@ -8,6 +8,7 @@ use crate::limits::{KEPT_BACK_MAX, KEPT_BACK_TIME};
 
 /// Such connections, the oldest first.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct KeptBack(Vec<(SessionKey, Duration)>);
 
 impl KeptBack {

@@ -72,6 +72,8 @@ use crate::limits::Limits;
 use crate::wire::code::Code;
 use crate::wire::message::Refusal;
 
+#[cfg(feature = "daemon")]
+pub use acts::STATE_VERSION;
 pub use emission::{BadEmission, Emission};
 pub use event::{Event, Level, Note, Subject};
 pub use gate::{Counters, Explained, Gate, Judged, OpenGate, Ruling, Verdict};
@@ -92,8 +94,9 @@ use rows::Rows;
 use sessions::Sessions;
 use table::registry::Registry;
 use table::requests::Requests;
+use table::search::Search;
 use table::timers::Timer;
-use table::topics::{Search, Topics};
+use table::topics::Topics;
 use table::watchers::Watchers;
 use traffic::Traffic;
 

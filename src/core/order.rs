@@ -176,6 +176,7 @@ impl Orders {
 
 /// Why a connection ends; `Display` is the protocol's word, if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reason {
     /// The node ID was given up, and the connection goes on.
     Unregistered,

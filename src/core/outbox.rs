@@ -13,6 +13,7 @@ use crate::wire::envelope::Outgoing;
 
 /// Whose a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Origin {
     /// The daemon's own.
     Daemon,
@@ -32,6 +33,7 @@ impl Origin {
 
 /// What a line counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Class {
     /// A topic message or a tap's copy; the first count.
     Topic,
@@ -52,6 +54,7 @@ impl Class {
 
 /// What is kept of a line beside its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Label {
     pub(crate) origin: Origin,
     pub(crate) class: Class,
@@ -75,9 +78,11 @@ impl Label {
 /// The queue of one receiver. Neighbouring lines of one sender and class are one run, so that a
 /// flood is one entry and not a list of messages.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Outbox {
     /// The bytes of all runs that are no parts of blocks, one behind the other; those before `head` are
     /// written. A line that is written in part is still there from its start.
+    #[cfg_attr(feature = "daemon", serde(with = "serde_bytes"))]
     bytes: Vec<u8>,
     head: usize,
     /// `head` after the last compaction: what has stayed in front of it is a line that is written in part.
@@ -92,6 +97,7 @@ pub(crate) struct Outbox {
 }
 
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Run {
     /// Of its first line.
     label: Label,
@@ -102,6 +108,7 @@ struct Run {
 
 /// A part of a block that several outboxes share.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Part {
     block: BlockKey,
     start: usize,

@@ -5,6 +5,7 @@ use crate::wire::json::Object;
 
 /// The peer of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Peer {
     /// What the connection runs over.
     pub transport: Transport,
@@ -16,6 +17,7 @@ pub struct Peer {
 
 /// What a connection runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub enum Transport {
     /// A Unix stream socket.
     Unix,
@@ -35,6 +37,7 @@ impl Transport {
 
 /// What is known of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub enum Identity {
     /// Of the process that connected, as SO_PEERCRED says (unix(7)).
     Kernel {
@@ -52,6 +55,7 @@ pub enum Identity {
 
 /// The user a connection counts as: connections of one user may share a node ID, and are counted together.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub enum User {
     /// A uid of this machine.
     Uid(u32),

@@ -11,6 +11,7 @@
 /// | leaving | owed | they have been told, and it only gets what it is owed |
 /// | owed | gone | it has got that, or can be given no more; its key is dead |
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Phase {
     #[default]
     Open,
@@ -68,6 +69,7 @@ pub(crate) enum Pause {
 
 /// All that pauses a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Pauses(u8);
 
 impl Pauses {

@@ -19,16 +19,21 @@ use crate::wire::envelope::Outgoing;
 
 /// Everything on its way into sockets: the outboxes stand with their sessions, what they share stands here.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Post {
+    #[cfg_attr(feature = "daemon", serde(skip))]
     tuning: Tuning,
     blocks: Blocks,
+    #[cfg_attr(feature = "daemon", serde(skip))]
     spare: Spare,
     /// Scratch for a line that goes to several, without and with the member `sender`.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     copies: [Vec<u8>; 2],
     /// Sessions with something to be written, and those of them with much.
     dirty: VecDeque<SessionKey>,
     large: Vec<SessionKey>,
     /// What outboxes keep for themselves, without blocks.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     bytes: usize,
     /// The last id of a line of the daemon's own.
     own_ids: u64,
@@ -291,6 +296,25 @@ impl Post {
             *outbox = Outbox::default();
         }
         taken
+    }
+
+    /// The blocks, to be saved or restored.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn blocks(&mut self) -> &mut Blocks {
+        &mut self.blocks
+    }
+
+    /// Takes over an outbox that has been carried from another process.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn take_over(&mut self, outbox: &Outbox) {
+        self.bytes += outbox.footprint();
+    }
+
+    /// Makes anew what is not carried to another process.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn restored(&mut self, tuning: &Tuning) {
+        self.tuning = tuning.clone();
+        self.blocks.tune(tuning);
     }
 
     /// Panics if sums, marks or blocks do not fit the outboxes: those of sessions, and those that were `taken`.

@@ -9,6 +9,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What a peer can make happen again and again, as fast as it likes: told each time, it would fill
 /// the log and hold up the loop.
 #[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Repeats {
     told_at: Option<Duration>,
     untold: u64,

@@ -7,6 +7,7 @@ use crate::core::SessionKey;
 
 /// Senders that wait for room in one queue: first come, first served.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Row {
     by_ticket: BTreeMap<u64, SessionKey>,
     /// The queue has drained to half since it was full: the first waiter is called.

@@ -11,6 +11,7 @@ use crate::core::table::timers::Timer;
 
 /// All rows. Each stands with its receiver.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Rows {
     /// The last ticket.
     tickets: u64,

@@ -14,14 +14,17 @@ use crate::core::phase::{Pauses, Phase};
 use crate::core::row::Row;
 use crate::core::stalls::Watch;
 use crate::core::table::registry::NodeKey;
+#[cfg(feature = "daemon")]
+use crate::core::table::registry::Registry;
 use crate::core::table::requests::Asked;
-use crate::core::table::topics::Search;
+use crate::core::table::search::Search;
 use crate::limits::Limits;
 use crate::wire::frame::Deframer;
 use crate::wire::json::Object;
 
 /// One connection.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Session {
     pub(crate) caller: Caller,
     pub(crate) phase: Phase,
@@ -36,28 +39,34 @@ pub(crate) struct Session {
     /// Whether its peer reads enough of what waits for it is being watched.
     pub(crate) watch: Option<Box<Watch>>,
     /// What it keeps of `max_memory_bytes`, without its outbox, as counted last.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     pub(crate) counted: usize,
 }
 
 /// What a connection is to others.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Caller {
     /// Its unique number.
     pub(crate) number: u64,
     /// `:N`.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     pub(crate) unique_id: Arc<str>,
     /// When it came, in milliseconds since 1970.
     since_ms: u64,
     pub(crate) peer: Peer,
     /// What its messages are stamped with unless they say otherwise, and what lines of the daemon's own to
     /// it are addressed to: the first node ID that it holds, else its unique id.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     pub(crate) address: Arc<str>,
     /// The member `sender` for messages from it, once it was wanted.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     sender_member: Option<Arc<Vec<u8>>>,
 }
 
 /// What a connection sent and has not been handled yet, and what that waits for.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Inbound {
     pub(crate) frame: Deframer,
     /// How much of a line without its end was there when memory was short and it was last looked at; none if
@@ -86,7 +95,9 @@ pub(crate) struct Inbound {
 
 /// What waits for a connection, and what is known of its reading.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Outbound {
+    #[cfg_attr(feature = "daemon", serde(skip))]
     pub(crate) outbox: Outbox,
     /// Nothing can be written to its peer any more.
     pub(crate) broken: bool,
@@ -106,6 +117,7 @@ pub(crate) struct Outbound {
 
 /// Topic messages that a connection has missed.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Lag {
     /// Those of the last `lagged` not counted.
     pub(crate) untold: u64,
@@ -117,6 +129,7 @@ pub(crate) struct Lag {
 
 /// What a connection holds of what all share.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Holdings {
     /// The node IDs that it holds, in the order in which it took them.
     pub(crate) names: Vec<NodeKey>,
@@ -132,10 +145,13 @@ pub(crate) struct Holdings {
 
 /// Bytes that are to be handled later. Most connections have none, and then it takes no more than a word.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Backlog(Option<Box<Unhandled>>);
 
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Unhandled {
+    #[cfg_attr(feature = "daemon", serde(with = "serde_bytes"))]
     bytes: Vec<u8>,
     /// How many of them have been handled.
     at: usize,
@@ -179,8 +195,10 @@ impl Backlog {
 
 /// A line that waits for room in a receiver's queue; judged, stamped, in no queue yet.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Held {
     /// As it will leave, without its LF.
+    #[cfg_attr(feature = "daemon", serde(with = "serde_bytes"))]
     pub(crate) line: Vec<u8>,
     /// Where it is in the row of all that ever waited.
     pub(crate) ticket: u64,
@@ -194,6 +212,7 @@ pub(crate) struct Held {
 
 /// Why a line that has waited goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Called {
     /// This receiver has room.
     HasRoom(SessionKey),
@@ -213,6 +232,7 @@ impl Called {
 
 /// An answer that takes more than one step: what it is looking for, and how far it has come.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Walk {
     /// The request that it answers.
     pub(crate) asked: Asked,
@@ -221,6 +241,7 @@ pub(crate) struct Walk {
 
 /// What a walk goes through.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Through {
     /// The nodes that a new monitor is told of first.
     RollCall(RollCall),
@@ -234,6 +255,7 @@ pub(crate) enum Through {
 
 /// The nodes that a new monitor is told of first, in the order of their names.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct RollCall {
     pub(crate) pattern: Box<str>,
     /// The monitor was there before: then nothing is left to the roll call alone.
@@ -245,6 +267,7 @@ pub(crate) struct RollCall {
 
 /// The entries of a `list`, in the order of their names.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Nodes {
     pub(crate) pattern: Box<str>,
     /// Those that are remembered too.
@@ -258,6 +281,7 @@ pub(crate) struct Nodes {
 
 /// The entries of `connections`, in the order of their numbers.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Connections {
     /// The user whose they are; all if none.
     pub(crate) of: Option<User>,
@@ -268,7 +292,9 @@ pub(crate) struct Connections {
 
 /// The entries of one page of an answer, already written, as many as fit into a line.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Page {
+    #[cfg_attr(feature = "daemon", serde(with = "serde_bytes"))]
     entries: Vec<u8>,
     count: usize,
     limit: usize,
@@ -320,6 +346,7 @@ impl Page {
 
 /// Where the last message went.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct LastTo {
     pub(crate) to: Box<str>,
     pub(crate) node: NodeKey,
@@ -327,7 +354,7 @@ pub(crate) struct LastTo {
 
 impl Session {
     pub(crate) fn new(number: u64, peer: Peer, since: Duration) -> Session {
-        let unique_id: Arc<str> = Arc::from(format!(":{number}"));
+        let unique_id = unique_id(number);
         let address = unique_id.clone();
         let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
         let greeted = peer.transport == Transport::Unix;
@@ -342,6 +369,16 @@ impl Session {
             watch: None,
             counted: 0,
         }
+    }
+
+    /// Makes anew what is not carried to another process: its addresses, and the count of its bytes.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn restored(&mut self, registry: &Registry) {
+        let caller = &mut self.caller;
+        caller.unique_id = unique_id(caller.number);
+        let first = self.holdings.names.first().and_then(|&name| registry.get(name));
+        caller.address = first.map_or(&caller.unique_id, |node| &node.name).clone();
+        self.counted = self.kept_bytes();
     }
 
     /// Whether others can address it.
@@ -397,6 +434,10 @@ impl Session {
             + self.caller.sender_member.as_ref().map_or(0, |member| member.len())
             + self.holdings.subscription_bytes as usize
     }
+}
+
+fn unique_id(number: u64) -> Arc<str> {
+    Arc::from(format!(":{number}"))
 }
 
 impl Walk {

@@ -14,17 +14,25 @@ use crate::core::event::Subject;
 use crate::core::peer::{Peer, User};
 use crate::core::phase::Phase;
 use crate::core::session::Session;
+#[cfg(feature = "daemon")]
+use crate::core::table::registry::Registry;
 
 /// All connections.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Sessions {
     sessions: SlotMap<SessionKey, Session>,
+    #[cfg_attr(feature = "daemon", serde(skip))]
     by_number: BTreeMap<u64, SessionKey>,
+    #[cfg_attr(feature = "daemon", serde(skip))]
     users: HashMap<User, usize>,
     /// Those of them that have departed, and how many of each user.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     departed: usize,
+    #[cfg_attr(feature = "daemon", serde(skip))]
     departed_of: HashMap<User, usize>,
     /// What all of them keep, without their outboxes.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     bytes: usize,
 }
 
@@ -152,6 +160,22 @@ impl Sessions {
     /// What all connections keep, without their outboxes.
     pub(crate) fn kept_bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Makes anew what is not carried to another process: numbers, addresses and counts.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn restored(&mut self, registry: &Registry) {
+        for (key, session) in &mut self.sessions {
+            session.restored(registry);
+            self.by_number.insert(session.caller.number, key);
+            self.bytes += session.counted;
+            let user = session.caller.user();
+            if session.departed {
+                self.departed += 1;
+                *self.departed_of.entry(user.clone()).or_default() += 1;
+            }
+            *self.users.entry(user).or_default() += 1;
+        }
     }
 
     /// Panics if keys and numbers, users or bytes do not fit each other.

@@ -14,6 +14,7 @@ use crate::limits::{Limits, STALL_BYTES_MIN};
 
 /// How far a peer had read when it began to be watched.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Watch {
     /// When it is looked at again; the timer for that is set.
     due: Duration,

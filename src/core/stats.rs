@@ -8,6 +8,7 @@ use crate::wire::code::Code;
 /// Counters since the start.
 #[derive(Debug)]
 #[expect(missing_docs, reason = "the names are those of the protocol")]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stats {
     pub connections_total: u64,
     pub connections_refused: u64,

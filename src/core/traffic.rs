@@ -15,6 +15,7 @@ const ASKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// What has been published, while that is asked.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Traffic {
     since: Duration,
     asked_at: Duration,
@@ -27,6 +28,7 @@ pub(crate) struct Traffic {
 
 /// What was published in some time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Counts {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
@@ -37,6 +39,7 @@ pub(crate) struct Counts {
 
 /// The last seconds of a topic, each in the place of its number.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Seconds([(u64, Counts); SECONDS]);
 
 impl Seconds {

@@ -121,6 +121,7 @@ pub struct Register<'a> {
 
 /// How the instances of a node share what is sent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub enum Delivery {
     /// Every instance gets every message.
     All,
@@ -165,6 +166,7 @@ pub enum Victim<'a> {
 
 /// Which messages a tap is told of, and how much of each.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Tap<'a> {
     /// Which it looks at.
     pub patterns: Patterns<'a>,
@@ -177,6 +179,7 @@ pub struct Tap<'a> {
 /// The patterns of a tap; an absent one matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the names are those of the protocol")]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Patterns<'a> {
     pub from: Option<Cow<'a, str>>,
     pub to: Option<Cow<'a, str>>,

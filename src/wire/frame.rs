@@ -4,8 +4,10 @@
 /// Cuts the bytes of one connection into lines. Lines that lie whole in what was received are lent
 /// out where they lie; only an unfinished one is copied, and no byte is searched twice.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Deframer {
     /// The unfinished line: it has no LF in it and at most `max_line_bytes` and a CR.
+    #[cfg_attr(feature = "daemon", serde(with = "serde_bytes"))]
     partial: Vec<u8>,
     /// The unfinished line was too long: what comes is skipped up to its LF.
     skipping: bool,

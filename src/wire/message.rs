@@ -63,6 +63,7 @@ pub fn beginning(text: &str, bytes: usize) -> &str {
 
 /// A `message_id`: a string or an integer. Two are equal if both their JSON type and their text are.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Id<'a> {
     /// Whether it stands without quotes.
     pub integer: bool,

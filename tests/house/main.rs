@@ -74,11 +74,13 @@ const KEYS: &[(&str, &[&str])] = &[
     ("memchr", &["name", "wire", "core"]),
     ("mio", &["net"]),
     ("nix", &["listen", "net", "plugin", "service", "sys", "bin"]),
+    ("postcard", &["core"]),
     ("pulldown_cmark", &["bin"]),
     ("ratatui", &["bin"]),
     ("rustyline", &["bin"]),
     ("sd_notify", &["listen", "service", "sys"]),
-    ("serde", &["config", "bin"]),
+    ("serde", &["clock", "wire", "core", "config", "bin"]),
+    ("serde_bytes", &["wire", "core"]),
     ("serde_json", &["wire", "client", "node", "config", "bin"]),
     ("shell_words", &["bin"]),
     ("signal_hook", &["service", "sys", "bin"]),
@@ -92,6 +94,9 @@ const KEYS: &[(&str, &[&str])] = &[
     ("unicode_width", &["bin"]),
     ("wide", &["wire"]),
 ];
+
+/// What the state of the core is carried to another process with, which the daemon alone does.
+const CARRIES: &[&str] = &["postcard", "serde", "serde_bytes"];
 
 /// All that a program brings in which wants the client alone.
 const CRATES_OF_THE_CLIENT: &[&str] = &[
@@ -341,12 +346,34 @@ fn every_dependency_has_a_room() {
         let rooms = KEYS.iter().find(|(key, _)| *key == name).map(|(_, rooms)| *rooms).unwrap();
         let is_needed =
             |room: &&str| CLIENT_ROOMS.contains(room) && !FEATURE_ROOMS.contains(room) || *room == "core";
-        let of_client = rooms.iter().any(is_needed);
+        let of_client = rooms.iter().any(is_needed) && !CARRIES.contains(&&*name);
         assert_ne!(
             of_client, is_optional,
             "{name}: what core and client need is there without features, the rest is not"
         );
     }
+}
+
+/// What one version writes another one must not read otherwise.
+#[test]
+fn the_state_that_is_carried_is_of_its_version() {
+    const CARRIED: &str = "#[cfg_attr(feature = \"daemon\", derive(serde::Serialize, serde::Deserialize))]\n";
+    let mut types: Vec<String> = Vec::new();
+    for file in sources(&["src"]) {
+        let text = std::fs::read_to_string(root().join(&file.path)).unwrap();
+        types.extend(text.split(CARRIED).skip(1).map(|rest| {
+            let lines = rest.lines().take_while(|line| *line != "}" && !line.is_empty());
+            lines.filter(|line| !line.trim_start().starts_with("///")).collect()
+        }));
+    }
+    assert!(types.len() > 50, "{} types", types.len());
+    let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = types.concat().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fnv);
+    assert_eq!(
+        (telex::core::STATE_VERSION, hash),
+        (1, 9_161_169_672_638_900_927),
+        "something that is carried has changed: raise STATE_VERSION, and write both down here"
+    );
 }
 
 #[test]

@@ -39,6 +39,21 @@ fn the_core_keeps_its_promises() {
     println!("{total:?}");
 }
 
+/// Handing over changes nothing, whenever it comes, but for orders that mean nothing (keys are given anew in another
+/// one), and for how much memory is taken, and so for what comes while that is short.
+#[test]
+fn carried_to_another_process_between_all_steps_it_goes_on_as_if_nothing_had_been() {
+    for_each_seed(run::CARRIED_SEEDS, |seed| {
+        let (carried, usual) = (run::run_carried(seed)?, run::run(seed)?);
+        match carried.depends_on_memory || carried.counts() == usual.counts() {
+            true => Ok(()),
+            false => Err(format!(
+                "seed {seed} goes another way if it is carried: {carried:?} in place of {usual:?}"
+            )),
+        }
+    });
+}
+
 #[test]
 fn spread_work_keeps_the_promises() {
     let (mut read, mut lists) = (0, 0);

@@ -13,6 +13,7 @@ use crate::shell::{Reads, World};
 
 /// As many as fit about 10 s of one core.
 pub(crate) const SEEDS: u64 = 350;
+pub(crate) const CARRIED_SEEDS: u64 = 100;
 
 /// What a run, or many of them, amounted to.
 #[derive(Debug, Default)]
@@ -27,9 +28,16 @@ pub(crate) struct Summary {
     pub(crate) missed: u64,
     pub(crate) delivered: u64,
     pub(crate) hash: u64,
+    /// Memory was short, or how much is taken was told.
+    pub(crate) depends_on_memory: bool,
 }
 
 impl Summary {
+    /// What does not depend on orders that mean nothing.
+    pub(crate) fn counts(&self) -> [u64; 6] {
+        [self.actions, self.paused, self.stalled, self.untold, self.missed, self.delivered]
+    }
+
     pub(crate) fn add(&mut self, other: &Summary) {
         self.actions += other.actions;
         self.calls += other.calls;
@@ -49,11 +57,21 @@ pub(crate) fn number_from(variable: &str) -> Option<u64> {
 
 /// One run, or the report of where core and model parted.
 pub(crate) fn run(seed: u64) -> Result<Summary, String> {
+    run_with(seed, false)
+}
+
+/// The same with a core that [`is_carried`](World::is_carried).
+pub(crate) fn run_carried(seed: u64) -> Result<Summary, String> {
+    run_with(seed, true)
+}
+
+fn run_with(seed: u64, is_carried: bool) -> Result<Summary, String> {
     let mut random = Random::new(seed);
     let (limits, tight) = limits(&mut random);
     let tuning = tuning(&mut random);
     let actions = number_from("TELEX_SIM_ACTIONS").unwrap_or_else(|| random.between(60, 260) as u64);
     let mut world = World::new(random, limits, tuning.clone(), tight);
+    world.is_carried = is_carried;
     world.is_crowded = world.random.one_in(2);
     let mut done = 0;
     let outcome = no_panic(|| go(&mut world, actions, &mut done));
@@ -68,6 +86,7 @@ pub(crate) fn run(seed: u64) -> Result<Summary, String> {
             missed: world.core.stats().missed,
             delivered: world.core.stats().delivered,
             hash: world.hash,
+            depends_on_memory: world.model().tight || world.tells_memory,
         }),
         Err(divergence) => Err(format!(
             "DIVERGENCE: seed {seed}{}, action {done} of {actions}, call {}\n{divergence}\n\nthe last steps:\n{}\n\n\

@@ -98,6 +98,9 @@ pub(crate) struct World {
     pub(crate) limits: Limits,
     /// The most units of effort that a step may cost.
     effort_max: usize,
+    tuning: Tuning,
+    /// Between all steps the core is saved, and goes on as what is restored from that.
+    pub(crate) is_carried: bool,
     pub(crate) sessions: BTreeMap<u64, Session>,
     numbers: BTreeMap<SessionKey, u64>,
     ready: VecDeque<u64>,
@@ -118,6 +121,8 @@ pub(crate) struct World {
     /// The last things that happened, for the report of a divergence.
     pub(crate) log: VecDeque<String>,
     pub(crate) traces: bool,
+    /// A peer was told how much memory is taken.
+    pub(crate) tells_memory: bool,
     /// More models fit than can be followed, or none can any more: nothing can be said of the rest of
     /// this run.
     pub(crate) is_ambiguous: bool,
@@ -128,16 +133,21 @@ const LINE_EFFORT_MAX: usize = 500;
 const LOG_LINES: usize = 60;
 const MODELS_MAX: usize = 48;
 
+fn about() -> About {
+    About { version: "0.0.0", host: HOST.to_owned(), drain_timeout: Duration::from_secs(5) }
+}
+
 impl World {
     pub(crate) fn new(random: Random, limits: Limits, tuning: Tuning, tight: bool) -> World {
         let now = Now { mono: Duration::from_secs(1000), wall: Duration::from_secs(1_800_000_000) };
-        let about = About { version: "0.0.0", host: HOST.to_owned(), drain_timeout: Duration::from_secs(5) };
         World {
             random,
             effort_max: tuning.line_effort + tuning.settle_effort + LINE_EFFORT_MAX,
             now,
             models: vec![Model::new(limits.clone(), tight, tuning.short_answer_bytes)],
-            core: Core::tuned(about, limits.clone(), tuning, now),
+            core: Core::tuned(about(), limits.clone(), tuning.clone(), now),
+            tuning,
+            is_carried: false,
             limits,
             sessions: BTreeMap::new(),
             numbers: BTreeMap::new(),
@@ -152,6 +162,7 @@ impl World {
             is_held_up: false,
             to_measure: VecDeque::new(),
             log: VecDeque::new(),
+            tells_memory: false,
             traces: std::env::var_os("TELEX_SIM_TRACE").is_some(),
             is_ambiguous: false,
         }
@@ -170,6 +181,7 @@ impl World {
         for byte in text.bytes() {
             self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
+        self.tells_memory |= text.contains("\"memory_bytes\":");
         self.log.push_back(text);
         if self.log.len() > LOG_LINES {
             self.log.pop_front();
@@ -475,6 +487,9 @@ impl World {
         while events.len() < PARTS_MAX {
             self.look_at_core()?;
             self.drain_effects(observed);
+            if self.is_carried {
+                self.carry()?;
+            }
             let paused = in_hand.and_then(|number| self.sessions.get_mut(&number));
             let due = self.core.next_deadline().filter(|deadline| *deadline <= self.now.mono);
             if let Some(deadline) = due
@@ -497,6 +512,17 @@ impl World {
             }
         }
         Err("the core is never done".to_owned())
+    }
+
+    fn carry(&mut self) -> Checked {
+        let fresh = || Core::tuned(about(), self.limits.clone(), self.tuning.clone(), self.now);
+        let mut saved = Vec::new();
+        let save = std::mem::replace(&mut self.core, fresh()).save(&mut saved);
+        save.map_err(|error| format!("the core cannot be saved: {error}"))?;
+        self.core =
+            fresh().restore(&saved).map_err(|error| format!("the core cannot be restored: {error}"))?;
+        self.core.check();
+        Ok(())
     }
 
     /// Looks whether the core is sound, and has done no more than it may in a step.

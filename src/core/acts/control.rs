@@ -14,7 +14,7 @@ use crate::core::order::{Reason, Work};
 use crate::core::parcel::Parcel;
 use crate::core::phase::Pause;
 use crate::core::session::{Connections, Nodes, Through};
-use crate::core::table::topics::Search;
+use crate::core::table::search::Search;
 use crate::core::{Core, SessionKey};
 use crate::limits::DEPTH_MAX;
 use crate::name::NodeAddress;

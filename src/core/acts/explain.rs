@@ -9,7 +9,7 @@ use crate::core::refusals::{
     not_held, reserved_topic,
 };
 use crate::core::rows::Standing;
-use crate::core::table::topics::Subscriber;
+use crate::core::table::search::Subscriber;
 use crate::core::{Core, SessionKey};
 use crate::limits::PAGE_ENTRIES_MAX;
 use crate::name::NodeAddress;

@@ -24,10 +24,13 @@
 //! | `say` | says lines of the daemon's own |
 //! | `rights` | knows what a connection may ask for |
 //! | `memory` | looks whether too much is kept |
+//! | `carry` | writes all state down for another process, and reads it there |
 //! | `tell` | tells plugins what happens to connections |
 
 mod answer;
 mod beyond;
+#[cfg(feature = "daemon")]
+mod carry;
 mod control;
 mod explain;
 mod fates;
@@ -49,4 +52,6 @@ mod speaker;
 mod stop;
 mod tell;
 
+#[cfg(feature = "daemon")]
+pub use carry::STATE_VERSION;
 pub(super) use intake::Scratch;

@@ -15,7 +15,7 @@ use crate::core::post::Dispatch;
 use crate::core::refusals::{all_miss, no_subscribers, reserved_topic};
 use crate::core::rows::Standing;
 use crate::core::table::requests::Asked;
-use crate::core::table::topics::Search;
+use crate::core::table::search::Search;
 use crate::core::table::watchers::Tapped;
 use crate::core::{Core, SessionKey};
 use crate::name::NodeAddress;

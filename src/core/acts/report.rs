@@ -10,7 +10,7 @@ use crate::core::parcel::Parcel;
 use crate::core::session::{Connections, Nodes, Page, Session, Through, Walk};
 use crate::core::table::node::{Instance, Node, Status};
 use crate::core::table::requests::Asked;
-use crate::core::table::topics::{Search, Subscriber};
+use crate::core::table::search::{Search, Subscriber};
 use crate::core::traffic::Traffic;
 use crate::core::{Core, SessionKey};
 use crate::limits::{Limits, PAGE_ENTRIES_MAX, SharedNames};

@@ -4,6 +4,7 @@
 pub(crate) mod node;
 pub(crate) mod registry;
 pub(crate) mod requests;
+pub(crate) mod search;
 pub(crate) mod spread;
 pub(crate) mod timers;
 pub(crate) mod topics;

@@ -11,6 +11,7 @@ use crate::wire::control::Delivery;
 
 /// A node ID and its instances.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Node {
     pub(crate) name: Arc<str>,
     /// In the order in which they came; none if the node is gone.
@@ -34,6 +35,7 @@ pub(crate) struct Node {
 
 /// One connection that holds a node ID.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Instance {
     pub(crate) session: SessionKey,
     pub(crate) number: u64,
@@ -44,6 +46,7 @@ pub(crate) struct Instance {
 
 /// Whether a node is here, or how it went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Status {
     /// It has instances.
     Up,

@@ -22,12 +22,16 @@ slotmap::new_key_type! {
 
 /// All nodes that are here or remembered.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Registry {
     nodes: SlotMap<NodeKey, Node>,
+    #[cfg_attr(feature = "daemon", serde(skip))]
     by_name: Spread<NodeKey>,
     /// Names come from peers, so this is the standard library's, keyed in each process anew.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     hasher: RandomState,
     /// All nodes in the order of their names, for listings.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     in_order: BTreeMap<Arc<str>, NodeKey>,
     /// The nodes with endpoints, the oldest registration first.
     known: BTreeMap<u64, NodeKey>,
@@ -35,6 +39,7 @@ pub(crate) struct Registry {
     gone: BTreeMap<u64, NodeKey>,
     registrations: u64,
     here: usize,
+    #[cfg_attr(feature = "daemon", serde(skip))]
     bytes: usize,
 }
 
@@ -310,6 +315,17 @@ impl Registry {
     /// Every node, in no order that means anything.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (NodeKey, &Node)> {
         self.nodes.iter()
+    }
+
+    /// Makes anew what is not carried to another process: the maps by name, and the count of bytes.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn restored(&mut self) {
+        for (key, node) in &self.nodes {
+            let hash = self.hasher.hash_one(&*node.name);
+            self.by_name.insert_unique(hash, key, |&key| self.hasher.hash_one(&*self.nodes[key].name));
+            self.in_order.insert(node.name.clone(), key);
+            self.bytes += node.footprint();
+        }
     }
 
     /// Panics if the maps and sums do not fit the nodes.

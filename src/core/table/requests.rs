@@ -19,20 +19,25 @@ slotmap::new_key_type! {
 
 /// All open requests. A request has a leg for each receiver that has neither replied nor left.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Requests {
     requests: SlotMap<RequestKey, Request>,
     legs: SlotMap<LegKey, Leg>,
     /// By asker and id: an asker's ids are unique among its open requests.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     by_asker: Spread<RequestKey>,
     /// By receiver, `from` and id: what a reply names.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     by_receiver: Spread<LegKey>,
     sessions: SecondaryMap<SessionKey, Ends>,
     bytes: usize,
     /// Keyed anew in each process: peers choose the ids.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     hasher: std::hash::RandomState,
 }
 
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Request {
     what: Asked,
     /// How many receivers it was handed to.
@@ -44,6 +49,7 @@ struct Request {
     leg: Option<LegKey>,
     links: Links<RequestKey>,
     /// Its hash in `by_asker`, so that a table that grows hashes nothing.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     hash: u64,
     /// When it is over; none if it waits for an order that is being carried out.
     deadline: Option<Duration>,
@@ -51,6 +57,7 @@ struct Request {
 
 /// A request as its asker has to be answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Asked {
     /// The asker.
     pub(crate) asker: SessionKey,
@@ -63,6 +70,7 @@ pub(crate) struct Asked {
 }
 
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Leg {
     request: RequestKey,
     receiver: SessionKey,
@@ -71,11 +79,13 @@ struct Leg {
     /// In the list of the request.
     siblings: Links<LegKey>,
     /// Its hash in `by_receiver`.
+    #[cfg_attr(feature = "daemon", serde(skip))]
     hash: u64,
 }
 
 /// The neighbours in a list.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Links<K> {
     previous: Option<K>,
     next: Option<K>,
@@ -83,6 +93,7 @@ struct Links<K> {
 
 /// The newest entries of one session's two lists, the oldest of the second, and their sizes.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Ends {
     asked: Option<RequestKey>,
     /// What all its open requests count.
@@ -156,6 +167,25 @@ impl Requests {
         std::iter::successors(newest, |&key| self.requests[key].links.previous)
             .filter(|&key| self.requests[key].deadline.is_some_and(|at| at <= now))
             .collect()
+    }
+
+    /// Makes anew what is not carried to another process: the tables and their hashes.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn restored(&mut self) {
+        for request in self.requests.values_mut() {
+            request.hash = hash_asked(&self.hasher, request.what.asker, &request.what.id);
+        }
+        for leg in self.legs.values_mut() {
+            let Some(request) = self.requests.get(leg.request) else { continue };
+            leg.hash = hash_owed(&self.hasher, leg.receiver, &request.what.from, &request.what.id);
+        }
+        let (requests, legs) = (&self.requests, &self.legs);
+        for (key, request) in requests {
+            self.by_asker.insert_unique(request.hash, key, |&key| requests[key].hash);
+        }
+        for (key, leg) in legs {
+            self.by_receiver.insert_unique(leg.hash, key, |&key| legs[key].hash);
+        }
     }
 
     /// The memory that all open requests take.

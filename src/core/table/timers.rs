@@ -11,6 +11,7 @@ use crate::core::table::requests::RequestKey;
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) enum Timer {
     /// An open request has waited long enough.
     Request(RequestKey),
@@ -32,8 +33,10 @@ type Heap = BinaryHeap<Reverse<(Duration, u64, Timer)>>;
 /// Many are kept in several heaps, so that what has gone stale among a million is dropped in steps. Few are in
 /// one.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Timers {
     heaps: Vec<Heap>,
+    #[cfg_attr(feature = "daemon", serde(skip))]
     heap_max: usize,
     set: u64,
     stale: usize,
@@ -46,6 +49,12 @@ impl Timers {
     /// None are set. A heap will have `heap_max` of them at most.
     pub(crate) fn new(heap_max: usize) -> Timers {
         Timers { heap_max, ..Timers::default() }
+    }
+
+    /// Sets how many a heap may have, which is not carried to another process.
+    #[cfg(feature = "daemon")]
+    pub(crate) fn tune(&mut self, heap_max: usize) {
+        self.heap_max = heap_max;
     }
 
     pub(crate) fn set(&mut self, at: Duration, timer: Timer) {

@@ -7,14 +7,12 @@ use std::sync::Arc;
 use slotmap::{SecondaryMap, SlotMap};
 
 use crate::core::SessionKey;
+use crate::core::table::search::{BranchKey, Search, Subscriber};
 use crate::topic::{self, is_reserved};
-
-slotmap::new_key_type! {
-    struct BranchKey;
-}
 
 /// All subscriptions, as a tree of tokens: what a topic does not match costs nothing.
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Topics {
     branches: SlotMap<BranchKey, Branch>,
     root: BranchKey,
@@ -36,6 +34,7 @@ const BRANCH_BYTES: usize = 512;
 
 /// What shares one run of tokens from the root.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Branch {
     above: Option<(BranchKey, Box<str>)>,
     tokens: HashMap<Box<str>, BranchKey>,
@@ -45,53 +44,8 @@ struct Branch {
     rest: Vec<Subscriber>,
 }
 
-/// One subscription, seen from its pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Subscriber {
-    /// The connection's unique number.
-    pub(crate) number: u64,
-    pub(crate) session: SessionKey,
-    pub(crate) group: Option<Arc<str>>,
-}
-
-/// A look through the tree for all that match one topic. It can be done in steps: what is subscribed or
-/// unsubscribed between them may be found or not.
 #[derive(Debug, Default)]
-pub(crate) struct Search {
-    /// Branches to be looked at, each with how much of the topic is behind it.
-    stack: Vec<(BranchKey, usize)>,
-    found: Vec<Subscriber>,
-    /// How many lists what is found came from.
-    lists: usize,
-}
-
-impl Search {
-    /// Takes what it has found, if that is of use behind the pick: if there are groups among it.
-    pub(crate) fn take_groups(&mut self) -> Search {
-        match self.found.iter().any(|subscriber| subscriber.group.is_some()) {
-            true => std::mem::take(self),
-            false => Search::default(),
-        }
-    }
-
-    /// Leaves out of what it has found those that are not `here` any more.
-    pub(crate) fn retain(&mut self, mut is_here: impl FnMut(SessionKey) -> bool) {
-        self.found.retain(|subscriber| is_here(subscriber.session));
-    }
-
-    /// How many subscriptions it has found.
-    pub(crate) fn len(&self) -> usize {
-        self.found.len()
-    }
-
-    /// The memory that it takes.
-    pub(crate) fn kept_bytes(&self) -> usize {
-        self.stack.capacity() * size_of::<(BranchKey, usize)>()
-            + self.found.capacity() * size_of::<Subscriber>()
-    }
-}
-
-#[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Group {
     subscriptions: usize,
     /// The number of the member that got the last message.

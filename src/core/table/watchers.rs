@@ -9,6 +9,7 @@ use crate::wire::control::{Patterns, Tap};
 
 /// All monitors and taps.
 #[derive(Debug, Default)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Watchers {
     /// Monitors of one node ID, each with its connection's number: the news of a node must not
     /// cost a look at everybody else's monitors.
@@ -21,6 +22,7 @@ pub(crate) struct Watchers {
 }
 
 #[derive(Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Tapping {
     number: u64,
     session: SessionKey,
