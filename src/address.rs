@@ -200,6 +200,23 @@ fn tcp(text: &str, rest: &str) -> Result<Address, BadAddress> {
     Ok(Address::Tcp(host, port))
 }
 
+/// For serde: an address as it is written.
+#[cfg(feature = "daemon")]
+pub(crate) mod as_text {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Address;
+
+    pub(crate) fn serialize<S: Serializer>(address: &Address, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(address)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
+        Address::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use telex::address::Address;
 use telex::config::{CommandLine, Config, HELP, Machine, Task};
-use telex::daemon::{Daemon, Fatal, check_plugins};
+use telex::daemon::{Daemon, End, Fatal, check_plugins};
+use telex::listen::Inherited;
 use telex::sys::{self, BackgroundWriter};
 
 /// Nothing was wrong with what was asked for, but it could not be done.
 const FAILED: u8 = 1;
 /// The command line or the configuration is at fault.
 const USAGE: u8 = 2;
+/// All has been left with the service manager, which is to start the process that goes on
+/// (`RestartForceExitStatus=75` in its unit).
+const HANDED_OVER: u8 = 75;
 /// How long stdout and stderr are waited for.
 const TAKEN_WITHIN: Duration = Duration::from_secs(1);
 
@@ -23,6 +27,7 @@ fn main() -> ExitCode {
     }
     // Before anything is opened, which would have the number of one that is missing.
     let inherited = telex::listen::inherited();
+    let left = telex::daemon::left_to_this_process();
     let command_line = match CommandLine::parse(std::env::args_os()) {
         Ok(command_line) => command_line,
         Err(error) => return fail(USAGE, &error.to_string()),
@@ -44,11 +49,16 @@ fn main() -> ExitCode {
         };
     }
     let inherited = match inherited {
-        Ok(inherited) => inherited.into_iter().map(|inherited| inherited.socket).collect(),
+        Ok(inherited) => inherited,
         Err(error) => return fail(FAILED, &format!("taking the sockets of the service manager: {error}")),
     };
-    match serve(command_line, config, machine, inherited) {
-        Ok(()) => ExitCode::SUCCESS,
+    let left = match left {
+        Ok(left) => left,
+        Err(error) => return fail(FAILED, &format!("taking over from another process: {error}")),
+    };
+    match serve(command_line, config, machine, inherited, left) {
+        Ok(End::Stopped) => ExitCode::SUCCESS,
+        Ok(End::HandedOver) => ExitCode::from(HANDED_OVER),
         Err(error) => fail(FAILED, &error.to_string()),
     }
 }
@@ -57,9 +67,10 @@ fn serve(
     command_line: CommandLine,
     config: Config,
     machine: Machine,
-    inherited: Vec<OwnedFd>,
-) -> Result<(), Fatal> {
-    let daemon = Daemon::start(command_line, config, machine, inherited)?;
+    inherited: Vec<Inherited>,
+    left: Vec<OwnedFd>,
+) -> Result<End, Fatal> {
+    let daemon = Daemon::start(command_line, config, machine, inherited, left)?;
     // Before what the log has to say. It need not be read: without a thread it is not said.
     if let Ok(out) = BackgroundWriter::start(io::stdout(), |_| String::new()) {
         out.write(&greeting(daemon.addresses()));

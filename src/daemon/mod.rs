@@ -10,6 +10,7 @@
 mod accept;
 mod catch_up;
 mod fatal;
+mod hand_over;
 mod log;
 mod place;
 mod reach;
@@ -17,6 +18,7 @@ mod reload;
 mod serve;
 mod settings;
 mod switch;
+mod take_over;
 mod turn;
 
 use std::io;
@@ -29,6 +31,7 @@ use crate::clock::Now;
 use crate::config::{CommandLine, Config, Machine};
 use crate::core::{About, Core, Level};
 use crate::limits::KEPT_BACK_MAX;
+use crate::listen::{Inherited, Place};
 use crate::net::{Bound, Waker, adopt, bind};
 use crate::plugin::Plugins;
 use crate::store::Numbers;
@@ -37,10 +40,13 @@ use crate::sys::{self, Clock, ServiceManager, Signals, State};
 use accept::Troubles;
 use catch_up::CatchUp;
 pub use fatal::Fatal;
+use hand_over::HandingOver;
+pub use hand_over::left_to_this_process;
 use log::Log;
 use reach::Reach;
 use reload::Reloading;
 use switch::{Sockets, Switch};
+use take_over::{Sorted, Taken, TakingOver};
 
 /// The daemon, ready to serve.
 #[derive(Debug)]
@@ -66,6 +72,21 @@ pub struct Daemon {
     reach: Reach,
     /// When an ordered end is over at the latest.
     stop_at: Option<Duration>,
+    /// Another process is to go on.
+    handing_over: Option<HandingOver>,
+    /// What has been taken over from another process, until it is gone on with.
+    taken: Option<Taken>,
+    /// What the service manager has kept, and is to keep no longer.
+    forgotten: Vec<String>,
+}
+
+/// How a daemon that has served has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was told to stop.
+    Stopped,
+    /// It has left everything with the service manager, which is to start the process that goes on.
+    HandedOver,
 }
 
 /// The mark of the signals among what the sockets watch.
@@ -76,15 +97,16 @@ const FILES: usize = 1;
 const NAME: &str = concat!("telexd ", env!("CARGO_PKG_VERSION"));
 
 impl Daemon {
-    /// Opens everything that the daemon needs. `inherited` are the sockets that the service manager has opened. When
-    /// this returns, clients can connect.
+    /// Opens everything that the daemon needs. `inherited` are the sockets that the service manager has opened, `left` is
+    /// what another process has left to be gone on with. When this returns, clients can connect.
     pub fn start(
         command_line: CommandLine,
         config: Config,
         machine: Machine,
-        inherited: Vec<OwnedFd>,
+        inherited: Vec<Inherited>,
+        left: Vec<OwnedFd>,
     ) -> Result<Daemon, Fatal> {
-        let clock = Clock::new();
+        let clock = Clock;
         let mut log = start_log(config.log_level)?;
         config.warnings.iter().for_each(|text| log.warn(text));
         if let Err(error) = sys::raise_descriptor_limit() {
@@ -99,16 +121,20 @@ impl Daemon {
         let plugins = make_plugins(&config, &mut log, false, wakes(&waker))?;
         signals.keep();
         log.for_plugins(plugins.has_log());
-        let numbers = listen(&config, &machine.host_name, inherited, &mut sockets)?;
-        // One more, for telling a client that there is none for it.
-        sockets.keep_back(KEPT_BACK_MAX + 1);
-        sockets.keep_for_files(reload::FILES);
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
             host: config.host.clone().unwrap_or_else(|| machine.host_name.clone()),
             drain_timeout: config.drain_timeout,
         };
-        let mut core = Core::new(about, config.limits.clone(), clock.now());
+        let Sorted { listeners, left: kept, forgotten } = take_over::sort(inherited, &mut log);
+        let fresh = || Core::new(about.clone(), config.limits.clone(), clock.now());
+        let left = left.into_iter().chain(kept).collect();
+        let (mut core, taking_over) = TakingOver::find(left, fresh, &mut log);
+        let (numbers, taken) =
+            listen(&config, &machine.host_name, listeners, taking_over, &mut sockets, &mut log)?;
+        // One more, for telling a client that there is none for it.
+        sockets.keep_back(KEPT_BACK_MAX + 1);
+        sockets.keep_for_files(reload::FILES);
         core.tell_happenings(plugins.wants_happenings());
         let troubles = Troubles::default();
         Ok(Daemon {
@@ -135,6 +161,9 @@ impl Daemon {
             reloading: None,
             reach: Reach::default(),
             stop_at: None,
+            handing_over: None,
+            taken,
+            forgotten,
         })
     }
 
@@ -143,15 +172,23 @@ impl Daemon {
         self.sockets.listeners().iter().map(|bound| &bound.address)
     }
 
-    /// Serves until it is told to stop.
-    pub fn run(mut self) -> Result<(), Fatal> {
+    /// Serves until it is told to stop, or to hand over.
+    pub fn run(mut self) -> Result<End, Fatal> {
         let mut now = self.clock.now();
         self.switch.plugins.started();
+        if let Some(Taken { connections, lost, .. }) = self.taken.take() {
+            self.go_on_with(connections, lost, now);
+        }
+        let forgotten = std::mem::take(&mut self.forgotten);
+        self.forget_what_was_left(forgotten);
         self.watch_files(now);
         self.tell_ready();
         self.switch.carry_out(&mut self.sockets, now);
         self.switch.hand_over_log(now);
         while !self.is_over(now) {
+            if self.hands_over() {
+                return self.hand_over(now);
+            }
             let deadline = self.deadline(now.mono);
             if let Err(error) = self.sockets.wait(deadline, now.mono) {
                 // What has led to it may be among what waits for plugins.
@@ -164,7 +201,7 @@ impl Daemon {
             self.switch.core.turned(now.mono - began.mono);
         }
         self.finish(now);
-        Ok(())
+        Ok(End::Stopped)
     }
 
     fn tell_ready(&mut self) {
@@ -242,13 +279,16 @@ fn make_plugins(
     })
 }
 
-/// Listens, and takes the numbers of connections from the state directory.
+/// Listens, and takes the numbers of connections from the state directory. What another process has handed over is taken
+/// as late as can be.
 fn listen(
     config: &Config,
     host_name: &str,
     inherited: Vec<OwnedFd>,
+    taking_over: Option<TakingOver>,
     sockets: &mut Sockets,
-) -> Result<Numbers, Fatal> {
+    log: &mut Log,
+) -> Result<(Numbers, Option<Taken>), Fatal> {
     let state_dir = match &config.state_dir {
         Some(dir) => dir.clone(),
         None => place::state_dir(host_name)?,
@@ -256,15 +296,18 @@ fn listen(
     // Before the sockets: of two daemons that start at once on one state directory, the one that does not get it
     // must not have taken the other's new socket for a stale one.
     let mut numbers = Numbers::open(&state_dir).map_err(Fatal::doing("opening the state"))?;
-    let listening = bind_all(config, inherited)
-        .and_then(|bound| sockets.listen(bound).map_err(Fatal::doing("watching the listeners")));
-    let listening = listening.and_then(|()| {
+    let listening = bind_all(config, inherited, taking_over, log).and_then(|(bound, taken)| {
+        sockets.listen(bound).map_err(Fatal::doing("watching the listeners"))?;
+        Ok(taken)
+    });
+    let listening = listening.and_then(|taken| {
         let addresses: Vec<_> = sockets.listeners().iter().map(|bound| bound.address.to_string()).collect();
         let holder = format!("process {}, at {}", std::process::id(), addresses.join(", "));
-        numbers.name_holder(&holder).map_err(Fatal::doing("writing the state"))
+        numbers.name_holder(&holder).map_err(Fatal::doing("writing the state"))?;
+        Ok(taken)
     });
     match listening {
-        Ok(()) => Ok(numbers),
+        Ok(taken) => Ok((numbers, taken)),
         Err(fatal) => {
             // What cannot be removed or given back is left, as by a crash.
             sockets.listeners().iter().for_each(|bound| drop(bound.remove_file()));
@@ -274,16 +317,29 @@ fn listen(
     }
 }
 
-/// The sockets that the service manager has opened, and those of the configuration that are not
-/// among them; if there are none at all, the default one.
-fn bind_all(config: &Config, inherited: Vec<OwnedFd>) -> Result<Vec<Bound>, Fatal> {
+/// The sockets that the service manager has opened, those that another process has handed over, and those of the
+/// configuration that are not among them; if there are none at all, the default one.
+fn bind_all(
+    config: &Config,
+    inherited: Vec<OwnedFd>,
+    taking_over: Option<TakingOver>,
+    log: &mut Log,
+) -> Result<(Vec<Bound>, Option<Taken>), Fatal> {
     let adopted = inherited.into_iter().map(adopt).collect::<Result<Vec<_>, _>>();
     let mut all = adopted.map_err(Fatal::doing("taking a socket of the service manager"))?;
     let mut addresses = config.listen.clone();
     addresses.retain(|address| !all.iter().any(|bound| bound.address == *address));
-    if all.is_empty() && addresses.is_empty() {
+    let places = taking_over.as_ref().map_or(&[][..], TakingOver::places);
+    // It hands them over once: to a process that has become this one.
+    let is_alone = all.is_empty();
+    let is_adopted = |place: &Place| is_alone && place.is_adopted();
+    if is_alone && addresses.is_empty() && !places.iter().any(is_adopted) {
         addresses.push(place::address()?);
     }
+    let asked = addresses.clone();
+    let is_wanted = |place: &Place| is_adopted(place) || !place.is_adopted() && asked.contains(place.asked());
+    let comes = |address: &Address| places.iter().any(|place| is_wanted(place) && place.asked() == address);
+    addresses.retain(|address| !comes(address));
     for address in &addresses {
         match bind(address, config.socket_mode, config.socket_group.as_deref()) {
             Ok(bound) => all.extend(bound),
@@ -296,5 +352,8 @@ fn bind_all(config: &Config, inherited: Vec<OwnedFd>) -> Result<Vec<Bound>, Fata
             }
         }
     }
-    Ok(all)
+    let taken = taking_over.map(|taking_over| taking_over.take(is_wanted, log)).transpose();
+    let mut taken = taken.map_err(Fatal::doing("taking over from another process"))?;
+    all.extend(taken.iter_mut().flat_map(|taken| std::mem::take(&mut taken.listeners)));
+    Ok((all, taken))
 }

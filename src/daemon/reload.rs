@@ -29,6 +29,13 @@ pub(super) struct Reloading {
     tell_at: Option<Duration>,
 }
 
+impl Reloading {
+    /// Requests that wait for its outcome.
+    pub(super) fn tokens(self) -> Vec<Token> {
+        self.tokens
+    }
+}
+
 #[derive(Debug)]
 enum Stage {
     /// The files are read, and the machine asked for what is in it.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Now;
 use crate::core::{Input, Outcome, SessionKey};
+use crate::daemon::hand_over::HandingOver;
 use crate::daemon::{Daemon, FILES, SIGNALS};
 use crate::net::{Found, Ready};
 use crate::sys::{Signal, State};
@@ -41,6 +42,7 @@ impl Daemon {
             self.switch.accept(&mut self.sockets, now);
         }
         self.go_on_with_reload(now);
+        self.go_on_with_hand_over();
         while let Some(error) = self.service_manager.next_failure() {
             self.switch.log.warn(&format!("cannot tell the service manager: {error}"));
         }
@@ -51,7 +53,7 @@ impl Daemon {
     }
 
     /// Answers those that want to know the settings in force.
-    fn tell_settings(&mut self, now: Now) {
+    pub(super) fn tell_settings(&mut self, now: Now) {
         for token in std::mem::take(&mut self.switch.wants_settings) {
             let told = self.settings();
             let outcome = Outcome::Told(&told);
@@ -89,9 +91,13 @@ impl Daemon {
                     self.stop(now);
                 }
                 Signal::Ignored(name) => self.switch.log.notice(&format!(
-                    "{name} is ignored: SIGTERM ends the daemon, and SIGHUP has it read its configuration again"
+                    "{name} is ignored: SIGTERM ends the daemon, SIGHUP has it read its configuration again, and SIGUSR2 has \
+                     it hand over to a new process"
                 )),
                 Signal::Reload => self.wants_reload = true,
+                Signal::HandOver => {
+                    self.handing_over.get_or_insert(HandingOver::Asked);
+                }
             }
         }
     }

@@ -40,14 +40,31 @@ pub struct Bound {
 
 /// Where a listener listens.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Place {
     /// Its address, with the port that the kernel has chosen if 0 was asked for.
+    #[cfg_attr(feature = "daemon", serde(with = "crate::address::as_text"))]
     pub address: Address,
+    /// The address that was asked for.
+    #[cfg_attr(feature = "daemon", serde(with = "crate::address::as_text"))]
+    asked: Address,
+    /// The service manager has opened it.
+    adopted: bool,
     /// Its socket file.
     file: Option<SocketFile>,
 }
 
 impl Place {
+    /// The address that was asked for: of a host name, and with port 0 if the kernel was to choose.
+    pub fn asked(&self) -> &Address {
+        &self.asked
+    }
+
+    /// Whether the service manager has opened it.
+    pub fn is_adopted(&self) -> bool {
+        self.adopted
+    }
+
     /// The path of the socket file, if it has one that this process can see.
     pub fn file(&self) -> Option<&Path> {
         self.file.as_ref().map(|file| file.path.as_path())
@@ -81,6 +98,7 @@ impl Place {
 }
 
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct SocketFile {
     path: PathBuf,
     /// Device and inode.
@@ -91,9 +109,10 @@ struct SocketFile {
 
 /// What a socket file is given when it is made.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 struct Made {
     mode: u32,
-    group: Option<Gid>,
+    group: Option<u32>,
 }
 
 impl SocketFile {
@@ -116,7 +135,8 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 pub fn bind(address: &Address, mode: u32, group: Option<&str>) -> io::Result<Vec<Bound>> {
     match address {
         Address::Unix(_) => {
-            let made = Made { mode, group: group.map(find_group).transpose()? };
+            let group = group.map(find_group).transpose()?;
+            let made = Made { mode, group: group.map(Gid::as_raw) };
             Ok(vec![bind_file(address, made)?])
         }
         Address::Abstract(name) => {
@@ -132,7 +152,8 @@ fn finish_unix(listener: UnixListener, address: Address, file: Option<SocketFile
     listener.set_nonblocking(true)?;
     // The standard library's queue of 128 would make a crowd of clients wait that come at once.
     listen(&listener, Backlog::MAXCONN)?;
-    Ok(Bound { listener: Listener::Unix(listener), place: Place { address, file } })
+    let asked = address.clone();
+    Ok(Bound { listener: Listener::Unix(listener), place: Place { address, asked, adopted: false, file } })
 }
 
 fn bind_file(address: &Address, made: Made) -> io::Result<Bound> {
@@ -159,7 +180,7 @@ fn bind_closed(path: &Path) -> io::Result<OwnedFd> {
 
 fn give_away(path: &Path, made: Made) -> io::Result<()> {
     if let Some(group) = made.group {
-        chown(path, None, Some(group)).map_err(|error| {
+        chown(path, None, Some(Gid::from_raw(group))).map_err(|error| {
             let error = io::Error::from(error);
             io::Error::new(error.kind(), format!("cannot give it to the group of socket_group: {error}"))
         })?;
@@ -223,7 +244,11 @@ fn bind_tcp(address: &Address, host: &Host, port: u16) -> io::Result<Vec<Bound>>
             _ => port,
         };
         match TcpListener::bind(SocketAddr::new(ip, port)) {
-            Ok(listener) => bound.push(finish_tcp(listener)?),
+            Ok(listener) => {
+                let mut finished = finish_tcp(listener)?;
+                finished.place.asked = address.clone();
+                bound.push(finished);
+            }
             // `localhost` has an IPv6 address in /etc/hosts even if the kernel has none.
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && !bound.is_empty() => {}
             Err(error) => return Err(explain_in_use(error)),
@@ -237,12 +262,22 @@ fn finish_tcp(listener: TcpListener) -> io::Result<Bound> {
     listen(&listener, Backlog::MAXCONN)?;
     let local = listener.local_addr()?;
     let address = Address::Tcp(Host::Name(local.ip().to_string()), local.port());
-    Ok(Bound { listener: Listener::Tcp(listener), place: Place { address, file: None } })
+    let asked = address.clone();
+    Ok(Bound {
+        listener: Listener::Tcp(listener),
+        place: Place { address, asked, adopted: false, file: None },
+    })
 }
 
 /// Takes a listening socket that was opened for this program. Its file, if it has one, is not this program's to
 /// remove. Fails if it is no Unix or TCP socket that listens, or if others than this machine could connect.
 pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
+    let mut bound = adopt_any(socket)?;
+    bound.place.adopted = true;
+    Ok(bound)
+}
+
+fn adopt_any(socket: OwnedFd) -> io::Result<Bound> {
     check_stream(&socket)?;
     let name: SockaddrStorage = getsockname(socket.as_raw_fd())?;
     match name.family() {
@@ -273,6 +308,26 @@ pub fn adopt(socket: OwnedFd) -> io::Result<Bound> {
         }
         _ => Err(io::Error::new(io::ErrorKind::Unsupported, "it is neither a Unix socket nor TCP")),
     }
+}
+
+/// Whether a stream socket listens; none: it is no stream socket.
+#[cfg(feature = "daemon")]
+pub fn is_listening(socket: &OwnedFd) -> Option<bool> {
+    match getsockopt(socket, sockopt::SockType) {
+        Ok(SockType::Stream) => getsockopt(socket, sockopt::AcceptConn).ok(),
+        _ => None,
+    }
+}
+
+/// Takes a listening socket over that another process of this program has bound for `place`.
+#[cfg(feature = "daemon")]
+pub fn take_over(socket: OwnedFd, place: Place) -> io::Result<Bound> {
+    check_stream(&socket)?;
+    let listener = match place.address {
+        Address::Unix(_) | Address::Abstract(_) => Listener::Unix(socket.into()),
+        Address::Tcp(..) => Listener::Tcp(socket.into()),
+    };
+    Ok(Bound { listener, place })
 }
 
 /// Fails if a socket can have no connections to be taken; the error names the setting of systemd.socket(5) that makes

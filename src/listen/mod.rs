@@ -8,6 +8,8 @@ mod inherited;
 mod shortage;
 
 pub use bind::{Bound, Listener, Place, adopt, bind};
+#[cfg(feature = "daemon")]
+pub use bind::{is_listening, take_over};
 pub use credentials::{Peer, identify};
 pub use inherited::{Inherited, inherited};
 pub use shortage::{is_file_shortage, is_shortage};

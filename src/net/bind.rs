@@ -3,7 +3,7 @@
 
 use std::io;
 use std::ops::Deref;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
@@ -59,6 +59,15 @@ impl Deref for Bound {
     }
 }
 
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.listener {
+            Listener::Unix(listener) => listener.as_fd(),
+            Listener::Tcp(listener) => listener.as_fd(),
+        }
+    }
+}
+
 impl From<listen::Bound> for Bound {
     fn from(bound: listen::Bound) -> Bound {
         let listener = match bound.listener {
@@ -70,6 +79,11 @@ impl From<listen::Bound> for Bound {
 }
 
 impl Bound {
+    /// Where it listens.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// Binds the address of a socket file anew that the daemon has made, and that is gone. Errors as of [`bind`].
     pub fn bind_again(&self) -> io::Result<Bound> {
         self.place.bind_again().map(Bound::from)
@@ -80,6 +94,11 @@ impl Bound {
 /// and `group` are for socket files. Errors say what is wrong, not with which address.
 pub fn bind(address: &Address, mode: u32, group: Option<&str>) -> io::Result<Vec<Bound>> {
     Ok(listen::bind(address, mode, group)?.into_iter().map(Bound::from).collect())
+}
+
+/// Takes a listening socket over that another process has bound for this `place`.
+pub fn take_over(socket: OwnedFd, place: Place) -> io::Result<Bound> {
+    listen::take_over(socket, place).map(Bound::from)
 }
 
 /// Takes a listening socket that was opened for the daemon. Its file, if it has one, is not the daemon's to

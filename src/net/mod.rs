@@ -11,8 +11,8 @@ mod reserve;
 mod sockets;
 mod stream;
 
-pub use crate::listen::is_shortage;
-pub use bind::{Bound, Listener, adopt, bind};
+pub use crate::listen::{is_listening, is_shortage};
+pub use bind::{Bound, Listener, adopt, bind, take_over};
 pub use connection::{Read, Wrote};
 pub use newcomers::Newcomer;
 pub use poller::Waker;

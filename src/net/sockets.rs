@@ -257,6 +257,19 @@ impl<K: Key> Sockets<K> {
         Ok(Ready { key, resumed: false, readable: true })
     }
 
+    /// Keeps a connection under this key that another process has passed on. It is ready, and resumed: what that process
+    /// knew of either is not known. Fails as [`Sockets::open`] does.
+    pub fn take_over(&mut self, key: K, stream: Stream) -> io::Result<()> {
+        self.open(key, Newcomer { stream, ends: false })?;
+        self.resume(key);
+        Ok(())
+    }
+
+    /// Gives all connections away, as they are. What has been found of them is forgotten.
+    pub fn give_away(&mut self) -> Vec<(K, Stream)> {
+        self.connections.drain().map(|(key, connection)| (key, connection.stream)).collect()
+    }
+
     /// The stream of a connection; none if it has been closed.
     pub fn stream(&self, key: K) -> Option<&Stream> {
         self.connections.get(key).map(|connection| &connection.stream)

@@ -3,12 +3,14 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use nix::libc;
-use nix::sys::socket::{MsgFlags, recvmsg, setsockopt};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockaddrLike, SockaddrStorage, getsockname, recvmsg, setsockopt,
+};
 use nix::{setsockopt_impl, sockopt_impl};
 
 /// A connected, non-blocking stream socket.
@@ -42,6 +44,18 @@ impl Stream {
     pub(super) fn unix(stream: UnixStream) -> Stream {
         let refused = setsockopt(&stream, PassRights, &false).is_ok();
         Stream::Unix(stream, if refused { Descriptors::MayBeThere } else { Descriptors::MayCome })
+    }
+
+    /// A connection that another process has passed on. Fails if it is none of a Unix socket or TCP.
+    pub fn passed(descriptor: OwnedFd) -> io::Result<Stream> {
+        let name: SockaddrStorage = getsockname(descriptor.as_raw_fd())?;
+        match name.family() {
+            Some(AddressFamily::Unix) => Ok(Stream::unix(UnixStream::from_std(descriptor.into()))),
+            Some(AddressFamily::Inet | AddressFamily::Inet6) => {
+                Ok(Stream::Tcp(TcpStream::from_std(descriptor.into())))
+            }
+            _ => Err(io::Error::new(io::ErrorKind::Unsupported, "it is neither a Unix socket nor TCP")),
+        }
     }
 
     pub(super) fn source(&mut self) -> &mut dyn Source {

@@ -1,27 +1,24 @@
 //! Knows the real clocks, the host's name, its groups and the daemon's own user.
 //! Never: what that is asked for.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::clock::Now;
 
-/// The machine's clocks.
-#[derive(Debug)]
-pub struct Clock {
-    start: Instant,
-}
+/// The machine's clocks. The steady one is the same for all processes until the machine ends (CLOCK_MONOTONIC,
+/// clock_gettime(2)): one that goes on with another's state has the same deadlines.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock;
 
 impl Clock {
-    /// A clock whose steady time begins now.
-    #[expect(clippy::new_without_default, reason = "a clock that starts is no default value")]
-    pub fn new() -> Clock {
-        Clock { start: Instant::now() }
-    }
-
     /// Reads both clocks.
-    pub fn now(&self) -> Now {
+    pub fn now(self) -> Now {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Now { mono: self.start.elapsed(), wall }
+        // The kernel always has it.
+        let mono = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+        Now { mono, wall }
     }
 }
 

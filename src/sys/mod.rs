@@ -4,6 +4,7 @@
 
 mod credentials;
 mod descriptors;
+mod handover;
 mod machine;
 mod service;
 mod signals;
@@ -14,8 +15,9 @@ mod writer;
 
 pub use credentials::identify;
 pub use descriptors::{raise_descriptor_limit, unread};
+pub use handover::{Found, Incoming, Outgoing, inherit, inherited_by_number};
 pub use machine::{Clock, has_group, host_name, is_root, own_uid};
-pub use service::{ServiceManager, State, is_journal};
+pub use service::{HANDOVER, ServiceManager, State, is_journal, store};
 pub use signals::{Signal, Signals, fail_at_file_limit, unblock_signals};
 pub use task::BackgroundTask;
 pub use watch::Watch;

@@ -3,10 +3,13 @@
 //! Never: decides what the state is.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
+use nix::unistd::pipe;
 use sd_notify::NotifyState;
 
 /// States that wait to be told: far more than come in the time in which a service manager may be busy.
@@ -21,6 +24,29 @@ pub enum State {
     Reloading,
     /// It ends.
     Stopping,
+    /// Of descriptors that the service manager keeps for it, those of this name are not needed any more.
+    Forget(String),
+}
+
+/// The name of what is left with the service manager for the process that goes on.
+pub const HANDOVER: &str = "handover";
+/// How long the service manager may take until it has what is left with it: while it executes itself anew it answers
+/// nothing.
+const STORED_WITHIN_MS: u16 = 10_000;
+
+/// Leaves descriptors with the service manager, which hands them to the next process of the service under the name
+/// [`HANDOVER`]. Comes back when it has them; that it is slow is no failure.
+pub fn store(descriptors: &[OwnedFd]) -> io::Result<()> {
+    let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+    // Without FDPOLL=0 it would drop a queue, of which nothing holds the other end.
+    let states = [NotifyState::FdStore, NotifyState::FdName(HANDOVER), NotifyState::Custom("FDPOLL=0")];
+    sd_notify::notify_with_fds(&states, &descriptors)?;
+    let (ends, barrier) = pipe()?;
+    sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[barrier.as_fd()])?;
+    drop(barrier);
+    let mut hangs_up = [PollFd::new(ends.as_fd(), PollFlags::empty())];
+    poll(&mut hangs_up, PollTimeout::from(STORED_WITHIN_MS))?;
+    Ok(())
 }
 
 /// Tells the service manager the daemon's states, each in its order, on a thread: one that is busy (systemd in a
@@ -74,6 +100,7 @@ fn notify(state: &State) -> io::Result<()> {
         State::Ready(status) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]),
         State::Reloading => sd_notify::notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?]),
         State::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        State::Forget(name) => sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]),
     }
 }
 

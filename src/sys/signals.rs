@@ -18,7 +18,7 @@ use super::terminal::Terminal;
 /// Those that tell the daemon to end. SIGXCPU announces SIGKILL (RLIMIT_CPU, setrlimit(2)).
 const STOP: [i32; 4] = [SIGTERM, SIGINT, SIGQUIT, SIGXCPU];
 /// Those that would kill it, though they mean nothing to it; real-time signals would, too.
-const MEANINGLESS: [i32; 8] = [SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT];
+const MEANINGLESS: [i32; 7] = [SIGUSR1, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGSTKFLT];
 
 /// What a signal asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum Signal {
     TerminalGone,
     /// SIGHUP: read the configuration again.
     Reload,
+    /// SIGUSR2: hand everything over to the process that goes on.
+    HandOver,
     /// Nothing; this is its name.
     Ignored(String),
 }
@@ -71,7 +73,7 @@ impl Signals {
         // nohup(1) has it ignored, so that the terminal's end is not the daemon's.
         let terminal = if is_ignored(SIGHUP) { None } else { Terminal::controlling() };
         let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
-        let source = Source::new(STOP.into_iter().chain([SIGHUP]).chain(MEANINGLESS))?;
+        let source = Source::new(STOP.into_iter().chain([SIGHUP, SIGUSR2]).chain(MEANINGLESS))?;
         for signal in real_time {
             // A tool that runs the daemon may keep one to itself: valgrind has the last.
             if let Err(error) = source.add_signal(signal)
@@ -99,6 +101,7 @@ impl Signals {
         let as_asked = |number| match number {
             SIGHUP if is_gone() => Signal::TerminalGone,
             SIGHUP => Signal::Reload,
+            SIGUSR2 => Signal::HandOver,
             number if STOP.contains(&number) => Signal::Stop,
             number => Signal::Ignored(name(number)),
         };

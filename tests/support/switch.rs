@@ -21,7 +21,7 @@
     std::thread::spawn(move || {
         let machine = Machine { host_name: "host".to_owned(), has_group: |_| true };
         let config = Config::load(&command_line, &machine).expect("a configuration");
-        let daemon = Daemon::start(command_line, config, machine, Vec::new()).expect("a daemon");
+        let daemon = Daemon::start(command_line, config, machine, Vec::new(), Vec::new()).expect("a daemon");
         ready.send(()).expect("an example");
         daemon.run().expect("a run to the end");
     });
