@@ -11,6 +11,8 @@ pub const UNIX_PATH_BYTES_MAX: usize = 107;
 
 /// Where a socket is. `Display` gives the text that [`Address::parse`] takes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "daemon", serde(try_from = "String", into = "String"))]
 pub enum Address {
     /// A Unix stream socket in the file system.
     Unix(PathBuf),
@@ -200,20 +202,18 @@ fn tcp(text: &str, rest: &str) -> Result<Address, BadAddress> {
     Ok(Address::Tcp(host, port))
 }
 
-/// For serde: an address as it is written.
-#[cfg(feature = "daemon")]
-pub(crate) mod as_text {
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use super::Address;
-
-    pub(crate) fn serialize<S: Serializer>(address: &Address, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(address)
+impl From<Address> for String {
+    /// As [`Address::parse`] reads it.
+    fn from(address: Address) -> String {
+        address.to_string()
     }
+}
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Address, D::Error> {
-        Address::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+impl TryFrom<String> for Address {
+    type Error = BadAddress;
+
+    fn try_from(text: String) -> Result<Address, BadAddress> {
+        Address::parse(&text)
     }
 }
 

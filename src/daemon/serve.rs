@@ -114,7 +114,7 @@ impl Switch {
     }
 
     /// Writes what a session is owed, as much as its socket takes. Says whether there was anything.
-    fn flush(&mut self, session: SessionKey, sockets: &mut Sockets, now: Now) -> bool {
+    pub(super) fn flush(&mut self, session: SessionKey, sockets: &mut Sockets, now: Now) -> bool {
         let mut was_owed = false;
         while self.core.is_owed(session) && sockets.can_write(session) {
             was_owed = true;

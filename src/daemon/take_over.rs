@@ -147,8 +147,10 @@ impl Daemon {
     ) {
         self.switch.log.notice(&format!("taken over, with {} connections", connections.len()));
         for (key, stream) in connections {
-            if self.sockets.take_over(key, stream).is_err() {
-                lost.push(key);
+            match self.sockets.take_over(key, stream) {
+                // Whether it has room is told only behind a write that finds none.
+                Ok(()) => drop(self.switch.flush(key, &mut self.sockets, now)),
+                Err(_) => lost.push(key),
             }
         }
         let switch = &mut self.switch;

@@ -43,10 +43,8 @@ pub struct Bound {
 #[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Place {
     /// Its address, with the port that the kernel has chosen if 0 was asked for.
-    #[cfg_attr(feature = "daemon", serde(with = "crate::address::as_text"))]
     pub address: Address,
     /// The address that was asked for.
-    #[cfg_attr(feature = "daemon", serde(with = "crate::address::as_text"))]
     asked: Address,
     /// The service manager has opened it.
     adopted: bool,

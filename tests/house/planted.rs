@@ -30,7 +30,7 @@ fn every_rule_finds_a_planted_fault() {
         ("back doors", "src/name.rs", "use super::net;\n", "super"),
         ("back doors", "src/core/x.rs", "use super::super::net;\n", "super"),
         ("keys", "src/daemon/x.rs", "use mio::Poll;\n", "mio"),
-        ("keys", "src/daemon/x.rs", "#[derive(serde::Deserialize)]\nstruct A;\n", "serde"),
+        ("keys", "src/net/x.rs", "#[derive(serde::Deserialize)]\nstruct A;\n", "serde"),
         ("keys", "src/daemon/x.rs", "fn f() { nix::unistd::getuid(); }\n", "nix"),
         ("keys", "src/core/x.rs", "use serde_json::Value;\n", "serde_json"),
         ("keys", "src/core/x.rs", "use signal_hook_mio as hook;\n", "signal_hook_mio"),

@@ -10,6 +10,7 @@ mod bad_peers;
 mod comebacks;
 mod crowd;
 mod fairness;
+mod hand_over;
 mod held_up;
 mod limits;
 mod memory;

@@ -66,7 +66,6 @@ fn what_means_nothing_is_ignored_with_a_word() {
     let real_time = [0, 7].map(|n| (libc::SIGRTMIN() + n, format!("SIGRTMIN+{n}")));
     let signals = [
         Signal::SIGUSR1,
-        Signal::SIGUSR2,
         Signal::SIGALRM,
         Signal::SIGVTALRM,
         Signal::SIGPROF,
