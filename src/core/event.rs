@@ -57,6 +57,7 @@ events! {
 
 /// How much a note matters, as in syslog(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub enum Level {
     /// The daemon failed at something.
     Error,

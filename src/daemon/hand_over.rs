@@ -11,11 +11,12 @@ use std::io::{self, BufWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Now;
-use crate::core::{Core, Input, Outcome, STATE_VERSION, SessionKey};
+use crate::core::{Core, Input, Level, Outcome, STATE_VERSION, SessionKey};
 use crate::daemon::reload::Reloading;
 use crate::daemon::switch::Switch;
 use crate::daemon::{Daemon, End, Fatal, wakes};
@@ -37,6 +38,8 @@ pub(super) enum HandingOver {
 /// What goes in front of the core's state: what the descriptors are of, in their order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Passed {
+    /// What an administrator has put in the place of the configuration's, and until when that holds.
+    pub(super) log_level: Option<(Level, Option<Duration>)>,
     pub(super) listeners: Vec<Place>,
     pub(super) connections: Vec<SessionKey>,
 }
@@ -106,6 +109,7 @@ impl Daemon {
         }
         let connections = sockets.give_away();
         let passed = Passed {
+            log_level: log.asked_level(),
             listeners: sockets.listeners().iter().map(|bound| bound.place().clone()).collect(),
             connections: connections.iter().map(|(key, _)| *key).collect(),
         };

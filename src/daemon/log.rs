@@ -76,6 +76,11 @@ impl Log {
         self.asked = Some((level, until));
     }
 
+    /// What has been put in its place, and until when that holds.
+    pub(super) fn asked_level(&self) -> Option<(Level, Option<Duration>)> {
+        self.asked
+    }
+
     /// The level of the configuration is in force again, if it was not; says which.
     pub(super) fn take_back_level(&mut self) -> Option<Level> {
         self.asked.take().map(|_| self.level)

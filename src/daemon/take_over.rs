@@ -96,6 +96,9 @@ impl TakingOver {
     pub(super) fn take(self, wants: impl Fn(&Place) -> bool, log: &mut Log) -> io::Result<Taken> {
         let TakingOver { incoming, passed } = self;
         let mut taken = Taken::default();
+        if let Some((level, until)) = passed.log_level {
+            log.set_level_until(level, until);
+        }
         for (at, descriptor) in incoming.take()? {
             let at = usize::try_from(at).unwrap_or(usize::MAX);
             if let Some(place) = passed.listeners.get(at) {
