@@ -5,6 +5,8 @@
 //! says how many runs there are (from seed `TELEX_SIM_FIRST` on), `TELEX_SIM_ACTIONS` how long each is,
 //! and with `TELEX_SIM_GOES_ON=1` a divergence is told in a line and the next seed is tried.
 //!
+//! Core runs are repeated with a core that is carried (`carry`) to another process, but for the process, between all steps.
+//!
 //! Two kinds of runs: one in which each event is followed to its end and compared exactly, and one in which work
 //! is spread over many steps and other events come in between, held to a `ledger` of what peers read (`spread`).
 //!
@@ -14,6 +16,7 @@
 //! life of it. `model` has what the protocol's state is, `handling`, `routing`, `control` and `leaving`
 //! what it says of lines, messages, requests to the daemon and ends, `fits` compares lines.
 
+mod carry;
 mod clients;
 mod control;
 mod fits;
@@ -64,6 +67,11 @@ fn spread_work_keeps_the_promises() {
         })
     });
     println!("{read} messages were read, {lists} lists answered");
+}
+
+#[test]
+fn spread_work_keeps_them_also_if_it_is_carried_to_another_process_between_all_steps() {
+    for_each_seed(spread::CARRIED_SEEDS, |seed| spread::run_carried(seed).map(drop));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use telex::wire::envelope::Field;
 use telex::wire::message::{Kind, Message, Target};
 use telex::wire::rewrite::{Changes, rewrite};
 
+use crate::carry::carry;
 use crate::control::HOST;
 use crate::handling::{Judged, verdict};
 use crate::lines::{self, Seen};
@@ -488,7 +489,8 @@ impl World {
             self.look_at_core()?;
             self.drain_effects(observed);
             if self.is_carried {
-                self.carry()?;
+                let fresh = || Core::tuned(about(), self.limits.clone(), self.tuning.clone(), self.now);
+                carry(&mut self.core, fresh)?;
             }
             let paused = in_hand.and_then(|number| self.sessions.get_mut(&number));
             let due = self.core.next_deadline().filter(|deadline| *deadline <= self.now.mono);
@@ -512,17 +514,6 @@ impl World {
             }
         }
         Err("the core is never done".to_owned())
-    }
-
-    fn carry(&mut self) -> Checked {
-        let fresh = || Core::tuned(about(), self.limits.clone(), self.tuning.clone(), self.now);
-        let mut saved = Vec::new();
-        let save = std::mem::replace(&mut self.core, fresh()).save(&mut saved);
-        save.map_err(|error| format!("the core cannot be saved: {error}"))?;
-        self.core =
-            fresh().restore(&saved).map_err(|error| format!("the core cannot be restored: {error}"))?;
-        self.core.check();
-        Ok(())
     }
 
     /// Looks whether the core is sound, and has done no more than it may in a step.

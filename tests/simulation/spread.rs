@@ -14,6 +14,7 @@ use telex::core::{
 };
 use telex::limits::Limits;
 
+use crate::carry::carry;
 use crate::ledger::{Kind, Ledger, To};
 use crate::model::Checked;
 use crate::random::Random;
@@ -27,6 +28,7 @@ const NODE_PATTERNS: [&str; 5] = ["*", "a*", "*b", "c.*", "a"];
 
 /// As many as fit about 8 s of one core.
 pub(crate) const SEEDS: u64 = 400;
+pub(crate) const CARRIED_SEEDS: u64 = 150;
 
 /// One connection, the socket and the peer behind it.
 struct Peer {
@@ -46,6 +48,8 @@ struct Peer {
 struct World {
     random: Random,
     core: Core,
+    tuning: Tuning,
+    is_carried: bool,
     now: Now,
     effort_max: usize,
     limits: Limits,
@@ -59,11 +63,21 @@ struct World {
 
 /// One run; says how many lines were read and lists answered.
 pub(crate) fn run(seed: u64) -> Result<(u64, u64), String> {
+    run_with(seed, false)
+}
+
+/// The same with a core that is saved and restored between all steps.
+pub(crate) fn run_carried(seed: u64) -> Result<(u64, u64), String> {
+    run_with(seed, true)
+}
+
+fn run_with(seed: u64, is_carried: bool) -> Result<(u64, u64), String> {
     let mut random = Random::new(seed);
     let limits = limits(&mut random);
     let tuning = small_tuning(&mut random);
     let actions = random.between(60, 300);
     let mut world = World::new(random, limits, tuning.clone());
+    world.is_carried = is_carried;
     let done = no_panic(|| world.live(actions));
     let told = |fault| {
         let log = Vec::from(std::mem::take(&mut world.log)).join("\n");
@@ -91,14 +105,19 @@ fn limits(random: &mut Random) -> Limits {
     }
 }
 
+fn about() -> About {
+    About { version: "0", host: "host".to_owned(), drain_timeout: Duration::from_secs(5) }
+}
+
 impl World {
     fn new(random: Random, limits: Limits, tuning: Tuning) -> World {
         let now = Now { mono: Duration::from_secs(1000), wall: Duration::from_secs(1_800_000_000) };
-        let about = About { version: "0", host: "host".to_owned(), drain_timeout: Duration::from_secs(5) };
         World {
             random,
             effort_max: tuning.line_effort + tuning.settle_effort,
-            core: Core::tuned(about, limits.clone(), tuning, now),
+            core: Core::tuned(about(), limits.clone(), tuning.clone(), now),
+            tuning,
+            is_carried: false,
             now,
             limits,
             peers: BTreeMap::new(),
@@ -177,7 +196,13 @@ impl World {
                 Order::Happened(_) | Order::Do(..) => {}
             }
         }
-        Ok(())
+        match self.is_carried {
+            true => {
+                let fresh = || Core::tuned(about(), self.limits.clone(), self.tuning.clone(), self.now);
+                carry(&mut self.core, fresh)
+            }
+            false => Ok(()),
+        }
     }
 
     fn closed(&mut self, key: SessionKey) -> Checked {
