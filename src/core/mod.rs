@@ -305,12 +305,14 @@ impl Core {
 
     /// Whether there is something to be written to a session.
     pub fn is_owed(&self, session: SessionKey) -> bool {
-        self.sessions.get(session).is_some_and(|session| !session.outbound.outbox.is_empty())
+        let session = self.sessions.get(session);
+        // Half a line may have been written to it, of which the rest is given up: what comes meanwhile is none.
+        session.is_some_and(|session| !session.outbound.outbox.is_empty() && !session.outbound.broken)
     }
 
     /// Puts what is to be written to a session next into `slices`, and says how many it filled.
     pub fn transmit<'a>(&'a self, session: SessionKey, slices: &mut [IoSlice<'a>]) -> usize {
-        let session = self.sessions.get(session);
+        let session = self.sessions.get(session).filter(|session| !session.outbound.broken);
         session.map_or(0, |session| self.post.transmit(&session.outbound.outbox, slices))
     }
 

@@ -212,3 +212,32 @@ fn a_receipt_comes_when_all_have_been_served() {
     let right = json!({"in_reply_to": "r", "error": null, "receivers": subscribers.len() - 1, "missed": 0});
     assert_eq!(told, [right]);
 }
+
+/// Half a line may have been written to it: what follows would be read as the rest of that.
+#[test]
+fn behind_the_last_try_nothing_is_written_to_one_that_was_killed() {
+    let mut bench = Bench::new();
+    let tuning = Tuning { settle_effort: 1, ..Tuning::default() };
+    bench.core = Core::tuned(bench.core.about.clone(), Limits::default(), tuning, bench.now);
+    let [killer, killed, worker] = [(); 3].map(|()| bench.connects());
+    bench.registers(killed, "killed");
+    bench.registers(worker, "worker");
+    bench.hears(killed);
+    bench.says(killed, json!({"message_id": 1, "message_type": "work", "to": "worker"}));
+    for n in 0..100 {
+        bench.says(worker, json!({"message_type": "signal", "to": "killed", "body": n}));
+    }
+    bench.core.wrote(killed, 10, bench.now);
+    bench.says(killer, json!({"message_type": "kill", "body": {"node_id": "killed"}}));
+    let mut owed = 0;
+    for _ in 0..1000 {
+        bench.turn();
+        bench.says(worker, json!({"message_type": "signal", "to": ":2", "body": "late"}));
+        let reply = json!({"message_type": "work_reply", "to": ":2", "body": {"in_reply_to": 1, "error": null}});
+        bench.says(worker, reply);
+        owed += usize::from(bench.core.is_owed(killed));
+        assert_eq!(bench.core.transmit(killed, &mut [IoSlice::new(b""); 4]), 0);
+    }
+    assert_eq!(owed, 0);
+    assert_eq!(bench.core.connections(), 2);
+}
