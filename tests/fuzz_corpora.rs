@@ -12,6 +12,8 @@ mod core;
 mod envelope;
 #[path = "fuzz/targets/frame.rs"]
 mod frame;
+#[path = "fuzz/targets/state.rs"]
+mod state;
 
 /// Runs each file of `tests/fuzz/corpus/<target>`, and names those that fail.
 fn replay(target: &str, run: fn(&[u8])) {
@@ -40,6 +42,11 @@ fn core_corpus() {
 #[test]
 fn frame_corpus() {
     replay("frame", frame::run);
+}
+
+#[test]
+fn state_corpus() {
+    replay("state", state::run);
 }
 
 #[test]

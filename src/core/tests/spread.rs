@@ -233,7 +233,8 @@ fn behind_the_last_try_nothing_is_written_to_one_that_was_killed() {
     for _ in 0..1000 {
         bench.turn();
         bench.says(worker, json!({"message_type": "signal", "to": ":2", "body": "late"}));
-        let reply = json!({"message_type": "work_reply", "to": ":2", "body": {"in_reply_to": 1, "error": null}});
+        let reply =
+            json!({"message_type": "work_reply", "to": ":2", "body": {"in_reply_to": 1, "error": null}});
         bench.says(worker, reply);
         owed += usize::from(bench.core.is_owed(killed));
         assert_eq!(bench.core.transmit(killed, &mut [IoSlice::new(b""); 4]), 0);
