@@ -99,6 +99,27 @@ fn profiles_are_made_changed_and_removed() {
 }
 
 #[test]
+fn services_may_have_arguments() {
+    let home = Home::with("[profile.worker]\nservices = ['images'] # here\n");
+    home.out(&["profile", "worker", "add", "services", "[['backup', '/srv', { keep = 7 }], \"thumbs\"]"]);
+    let line = "services = ['images', ['backup', '/srv', { keep = 7 }], \"thumbs\"] # here\n";
+    assert_eq!(home.text(), format!("[profile.worker]\n{line}"));
+    let services = json!(["images", ["backup", "/srv", {"keep": 7}], "thumbs"]);
+    assert_eq!(home.lines(&["profile", "worker", "show"]), [json!({"name": "services", "value": services})]);
+    assert_eq!(home.lines(&["showconfig", "worker"])[2]["value"], services);
+    let table = home.out(&["profile", "worker", "show", "--table"]);
+    assert_eq!(table, "SETTING   VALUE\nservices  images [\"backup\",\"/srv\",{\"keep\":7}] thumbs\n");
+    let pairs =
+        home.lines(&["showconfig", "worker", "services", "[['a', 1]]", "services", "[['b', 1.5, []]]"]);
+    assert_eq!(pairs[2]["value"], json!([["b", 1.5, []]]));
+    home.out(&["profile", "worker", "del", "services", "[\"images\", ['backup', '/srv', {keep=7}]]"]);
+    assert_eq!(home.text(), "[profile.worker]\nservices = [\"thumbs\"] # here\n");
+    let refused = home.refused(&["profile", "worker", "set", "services", "[['a', nan]]"]);
+    assert!(refused.starts_with("telex: services: holds nan, which is no number of JSON\n"), "{refused}");
+    assert!(refused.ends_with("telex:   [['a', nan]]\ntelex:          ^^^\n"), "{refused}");
+}
+
+#[test]
 fn a_file_at_fault_is_mended_by_taking_the_fault_away() {
     let home = Home::with("[profile.a]\nparent = 'b'\n");
     let refused = home.run(&["profile", "a", "set", "node_id", "x"]);
@@ -128,7 +149,7 @@ fn what_a_node_could_not_be_configured_by_is_refused_before_it_is_written() {
     for (args, told) in [
         (
             &["profile", "worker", "set", "services", "['a', 5]"][..],
-            "telex: services: holds 5; it must be a list of names of functions, such as [\"images\"]\n\
+            "telex: services: holds 5; it must be a list of functions, such as [\"images\", [\"backup\", \"/srv\"]]\n\
              telex:   ['a', 5]\ntelex:         ^\n",
         ),
         (
@@ -153,6 +174,10 @@ fn what_a_node_could_not_be_configured_by_is_refused_before_it_is_written() {
         (
             &["profile", "night", "del", "services", "a"],
             "telex: \"a\" is not among the services of \"night\"\n",
+        ),
+        (
+            &["profile", "night", "del", "services", "[['a', 5]]"],
+            "telex: [\"a\",5] is not among the services of \"night\"\n",
         ),
         (&["profile", "day", "del"], "telex: there is no profile \"day\"\n"),
         (&["profile", "day", "show"], "telex: there is no profile \"day\"\n"),

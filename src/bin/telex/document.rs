@@ -43,7 +43,7 @@ impl Document {
             _ => root.get(PROFILE).and_then(|profiles| profiles.as_table_like()?.get(name)),
         };
         let all = item?.as_table_like()?.iter();
-        Some(all.map(|(key, item)| (key.to_owned(), json(item.as_value()))).collect())
+        Some(all.map(|(key, item)| (key.to_owned(), item.as_value().map(json).unwrap_or_default())).collect())
     }
 
     /// Sets a key, in a table that is made at the end if it is not there.
@@ -73,10 +73,10 @@ impl Document {
     }
 
     /// Takes the first of these elements out of a list. Whether it was there.
-    pub(crate) fn take(&mut self, name: &str, key: &str, element: &str) -> bool {
+    pub(crate) fn take(&mut self, name: &str, key: &str, element: &Value) -> bool {
         let array = self.table(name).and_then(|table| table.get_mut(key)?.as_array_mut());
         let Some(array) = array else { return false };
-        let found = array.iter().position(|value| value.as_str() == Some(element));
+        let found = array.iter().position(|value| json(value) == json(element));
         found.map(|at| take(array, at)).is_some()
     }
 
@@ -277,11 +277,16 @@ fn take(array: &mut Array, at: usize) {
     }
 }
 
-fn json(value: Option<&Value>) -> serde_json::Value {
+/// A value as JSON has it; a time is a text.
+pub(crate) fn json(value: &Value) -> serde_json::Value {
     match value {
-        Some(Value::Array(array)) => array.iter().map(|value| json(Some(value))).collect(),
-        Some(value) => value.as_str().map_or_else(|| value.to_string().into(), Into::into),
-        None => serde_json::Value::Null,
+        Value::String(text) => text.value().as_str().into(),
+        Value::Integer(number) => (*number.value()).into(),
+        Value::Float(number) => (*number.value()).into(),
+        Value::Boolean(truth) => (*truth.value()).into(),
+        Value::Datetime(time) => time.value().to_string().into(),
+        Value::Array(array) => array.iter().map(json).collect(),
+        Value::InlineTable(table) => table.iter().map(|(key, value)| (key.to_owned(), json(value))).collect(),
     }
 }
 
@@ -401,21 +406,27 @@ node_id = 'worker' # last
     fn elements_come_and_go_with_their_own_comments() {
         let text = changed(FILE, |document| document.add("night", "services", value("['c']")));
         assert_eq!(text, FILE.replace("\"b\" # second\n]", "\"b\", # second\n  'c',\n]"));
-        let text = changed(&text, |document| assert!(document.take("night", "services", "b")));
+        let text = changed(&text, |document| assert!(document.take("night", "services", &value("'b'"))));
         assert_eq!(text, FILE.replace("\"b\" # second\n]", "'c',\n]"));
-        let text = changed(&text, |document| assert!(document.take("night", "services", "c")));
+        let text = changed(&text, |document| assert!(document.take("night", "services", &value("'c'"))));
         assert_eq!(text, FILE.replace("  \"b\" # second\n]", "]"));
-        let text = changed(FILE, |document| assert!(document.take("night", "services", "a")));
+        let text = changed(FILE, |document| assert!(document.take("night", "services", &value("'a'"))));
         assert_eq!(text, FILE.replace("  \"a\", # first\n", ""));
         for (list, grown) in [("[]", "['c']"), ("['a']", "['a', 'c']"), ("[ 'a', 'b' ]", "[ 'a', 'b', 'c' ]")]
         {
             let (list, grown) =
                 (format!("[global]\nservices = {list}\n"), format!("[global]\nservices = {grown}\n"));
             assert_eq!(changed(&list, |document| document.add("global", "services", value("['c']"))), grown);
-            assert_eq!(changed(&grown, |document| assert!(document.take("global", "services", "c"))), list);
+            assert_eq!(
+                changed(&grown, |document| assert!(document.take("global", "services", &value("'c'")))),
+                list
+            );
         }
         changed(FILE, |document| {
-            assert!(!document.take("night", "services", "x") && !document.take("no", "x", "y"))
+            assert!(
+                !document.take("night", "services", &value("'x'"))
+                    && !document.take("no", "x", &value("'y'"))
+            )
         });
     }
 
