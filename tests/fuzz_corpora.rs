@@ -12,6 +12,8 @@ mod core;
 mod envelope;
 #[path = "fuzz/targets/frame.rs"]
 mod frame;
+#[path = "fuzz/targets/session.rs"]
+mod session;
 
 /// Runs each file of `tests/fuzz/corpus/<target>`, and names those that fail.
 fn replay(target: &str, run: fn(&[u8])) {
@@ -45,4 +47,9 @@ fn frame_corpus() {
 #[test]
 fn envelope_corpus() {
     replay("envelope", envelope::run);
+}
+
+#[test]
+fn session_corpus() {
+    replay("session", session::run);
 }
