@@ -144,6 +144,17 @@ fn comments_at_the_end_of_the_file_stay_where_they_are() {
 }
 
 #[test]
+fn each_line_of_a_file_of_mixed_ends_keeps_its_own() {
+    let home = Home::with("[global]\r\nnode_id = 'a'\n# LF\n\r\n[profile.b]\nnode_id = 'b'\r\n");
+    home.out(&["profile", "global", "set", "node_id", "c"]);
+    home.out(&["profile", "b", "add", "services", "images"]);
+    assert_eq!(
+        home.text(),
+        "[global]\r\nnode_id = \"c\"\n# LF\n\r\n[profile.b]\nnode_id = 'b'\r\nservices = [\"images\"]\r\n"
+    );
+}
+
+#[test]
 fn what_a_node_could_not_be_configured_by_is_refused_before_it_is_written() {
     let home = Home::with("# mine\n[profile.worker]\n[profile.night]\nparent = 'worker'\n");
     for (args, told) in [
@@ -171,6 +182,8 @@ fn what_a_node_could_not_be_configured_by_is_refused_before_it_is_written() {
         (&["profile", "night", "del", "parent", "a"], "telex: parent is no list: del takes no VALUE of it\n"),
         (&["profile", "night", "show", "parent", "a"], "telex: show takes no VALUE\n"),
         (&["profile", "night", "del", "services"], "telex: \"night\" sets no services\n"),
+        (&["profile", "night", "show", "services"], "telex: \"night\" sets no services\n"),
+        (&["profile", "global", "show", "address"], "telex: \"global\" sets no address\n"),
         (
             &["profile", "night", "del", "services", "a"],
             "telex: \"a\" is not among the services of \"night\"\n",

@@ -3,6 +3,8 @@
 
 use toml_edit::{Array, Decor, DocumentMut, Item, RawString, Table, TableLike, Value};
 
+use crate::line_ends;
+
 /// The name that stands for the table which all profiles share.
 pub(crate) const GLOBAL: &str = "global";
 const PROFILE: &str = "profile";
@@ -11,28 +13,24 @@ const BOM: char = '\u{feff}';
 /// A text of profiles. A table is named by its profile, or `global`.
 pub(crate) struct Document {
     doc: DocumentMut,
-    // What the library does not keep.
-    has_bom: bool,
-    is_crlf: bool,
+    /// What was read: the library keeps neither its mark nor the ends of its lines.
+    old: String,
 }
 
 impl Document {
     /// The error says why it is no TOML.
     pub(crate) fn read(text: &str) -> Result<Document, String> {
         let doc = text.parse::<DocumentMut>().map_err(|error| error.to_string())?;
-        let is_crlf = text.contains("\r\n") && text.matches('\n').count() == text.matches("\r\n").count();
-        Ok(Document { doc, has_bom: text.starts_with(BOM), is_crlf })
+        Ok(Document { doc, old: text.to_owned() })
     }
 
     pub(crate) fn text(&self) -> String {
-        let mut text = self.doc.to_string().replace("\r\n", "\n");
-        if self.is_crlf {
-            text = text.replace('\n', "\r\n");
+        let new = self.doc.to_string();
+        let new = new.strip_prefix(BOM).unwrap_or(&new);
+        match self.old.strip_prefix(BOM) {
+            Some(old) => format!("{BOM}{}", line_ends::kept(old, new)),
+            None => line_ends::kept(&self.old, new),
         }
-        if self.has_bom && !text.starts_with(BOM) {
-            text.insert(0, BOM);
-        }
-        text
     }
 
     /// What a table sets by itself; none if it is not there.
@@ -435,7 +433,15 @@ node_id = 'worker' # last
         let text = format!("{BOM}[global]\r\n# above\r\nservices = []\r\n");
         let new = changed(&text, |document| document.set("a", "services", value("[]")));
         assert_eq!(new, format!("{text}\r\n[profile.a]\r\nservices = []\r\n"));
+        let text = "# LF\n[global] # CRLF\r\nservices = ['a']\r\n\n[profile.a]\nnode_id = 'a'\r\n# end";
+        let new = changed(text, |document| document.set("a", "node_id", value("'b'")));
+        assert_eq!(new, text.replace("= 'a'", "= 'b'"));
+        let new = changed(text, |document| assert!(document.remove("global", "services")));
+        assert_eq!(new, text.replace("services = ['a']\r\n", ""));
+        let new = changed(text, |document| document.set("global", "node_id", value("'n'")));
+        assert_eq!(new, text.replace("['a']\r\n", "['a']\r\nnode_id = 'n'\r\n"));
     }
+
     /// Part of a file: whole lines, comments among them.
     fn block(lines: &'static [&'static str]) -> impl Strategy<Value = String> {
         let comment = prop_oneof![Just(""), Just("# c\n"), Just("\n# c\n\n"), Just("  # c\n\n# c\n")];
@@ -463,9 +469,12 @@ node_id = 'worker' # last
             name in proptest::sample::select(&["global", "a", "b", "new"][..]),
             key in proptest::sample::select(&["node_id", "services", "parent"][..]),
             act in 0..4,
+            ends in proptest::collection::vec(proptest::bool::ANY, 64),
         ) {
             let end = "# end\n".repeat(tail);
             let text = format!("# head\n[global]\n{global}# g\n\n[profile.a] # a\n{a}\n# b\n[profile.b]\n{b}{end}");
+            let end_of = |is_crlf: &bool| if *is_crlf { "\r\n" } else { "\n" };
+            let text: String = text.lines().zip(&ends).flat_map(|(line, is_crlf)| [line, end_of(is_crlf)]).collect();
             let mut document = Document::read(&text).expect(&text);
             let before = ["global", "a", "b", "new"].map(|name| document.settings(name));
             match act {
@@ -494,6 +503,15 @@ node_id = 'worker' # last
                     }
                     2 => prop_assert_eq!(find(&after, key), None),
                     _ => prop_assert_eq!(after, None),
+                }
+            }
+            // A line that is in both once ends in both alike.
+            let of_lines = |text: &str| text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>();
+            let (old_lines, new_lines) = (of_lines(&text), of_lines(&new));
+            for line in &old_lines {
+                let is_it = |other: &&String| other.trim_end() == line.trim_end();
+                if old_lines.iter().filter(is_it).count() == 1 && new_lines.iter().filter(is_it).count() == 1 {
+                    prop_assert!(new_lines.contains(line), "{:?}\n{:?}", text, new);
                 }
             }
             // All whole lines of comments are there, but for those inside of what went.

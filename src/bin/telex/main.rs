@@ -16,6 +16,7 @@ mod given;
 mod groups;
 mod hear;
 mod keep;
+mod line_ends;
 mod load;
 mod man;
 mod notice;

@@ -93,10 +93,10 @@ fn delete(file: &OwnFile, name: &str, key: Option<Key>, given: Option<&str>) -> 
     file.edit("", |document| {
         let (was_there, otherwise) = match (key, given) {
             (Some(key), Some(given)) => return take(document, name, key, given),
-            (Some(key), None) => (document.remove(name, key.word()), format!("{name:?} sets no {}", key.word())),
-            (None, _) => (document.remove_table(name), format!("there is no profile {name:?}")),
+            (Some(key), None) => (document.remove(name, key.word()), sets_no(name, key)),
+            (None, _) => (document.remove_table(name), no_profile(name)),
         };
-        if was_there { Ok(()) } else { Err(Failure::usage(otherwise)) }
+        if was_there { Ok(()) } else { Err(otherwise) }
     })
 }
 
@@ -116,11 +116,17 @@ fn show(file: &OwnFile, name: &str, key: Option<Key>, context: &Context) -> Resu
     let settings = match settings {
         Some(settings) => settings,
         None if name == GLOBAL => Vec::new(),
-        None => return Err(Failure::usage(format!("there is no profile {name:?}"))),
+        None => return Err(no_profile(name)),
     };
+    let is_meant = |word: &str| key.is_none_or(|key| key.word() == word);
+    if let Some(key) = key
+        && !settings.iter().any(|(word, _)| is_meant(word))
+    {
+        return Err(sets_no(name, key));
+    }
     let mut results = Results::new();
     let mut table = Table::new(&["SETTING", "VALUE"]);
-    for (word, value) in settings.into_iter().filter(|(word, _)| key.is_none_or(|key| key.word() == word)) {
+    for (word, value) in settings.into_iter().filter(|(word, _)| is_meant(word)) {
         match context.form() {
             Form::Json => results.line(&json!({"name": word, "value": value}).to_string())?,
             Form::Table => table.row([word, plain(&value)]),
@@ -130,6 +136,14 @@ fn show(file: &OwnFile, name: &str, key: Option<Key>, context: &Context) -> Resu
         table.write(&mut results)?;
     }
     results.flush()
+}
+
+fn sets_no(name: &str, key: Key) -> Failure {
+    Failure::usage(format!("{name:?} sets no {}", key.word()))
+}
+
+fn no_profile(name: &str) -> Failure {
+    Failure::usage(format!("there is no profile {name:?}"))
 }
 
 /// A value for people: a list has spaces between its elements; what is in a list of lists is JSON.
