@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use crate::address::Address;
-use crate::client::{self, Builder, Handle, default_address, unique};
+use crate::client::{self, Builder, Handle, connect_default, unique};
 use crate::node::{Function, Node, Port, Value, as_function};
 use crate::profile::error::Error;
 use crate::profile::settings::{Profiles, Program, Settings};
@@ -154,10 +154,7 @@ impl Configure {
             let why = "the program offers no function of that name".to_owned();
             return Err(Error::Service { function: absent.function.clone(), why });
         }
-        let mut addresses = settings.address.value;
-        if addresses.is_empty() {
-            addresses.push(default_address().map_err(Error::Client)?);
-        }
+        let addresses = settings.address.value;
         let node_id = with_unique(&settings.node_id.value, &unique::prefix());
         let node = connect(self.functions, &self.builder, &addresses, &node_id)?;
         for Spawn { function, args } in services {
@@ -184,7 +181,7 @@ fn with_unique(node_id: &str, unique: &str) -> String {
     parts.join("%%")
 }
 
-/// A node at the first of these addresses that can be reached.
+/// A node at the first of these addresses that can be reached; without any, at the default.
 fn connect(
     functions: HashMap<String, Function>,
     builder: &Builder,
@@ -192,6 +189,14 @@ fn connect(
     node_id: &str,
 ) -> Result<Node, Error> {
     let mut tries = Vec::new();
+    if addresses.is_empty() {
+        let connect =
+            |address: &Address| Node::connect_offering(functions.clone(), builder.clone(), address, node_id);
+        return connect_default(connect).map_err(|error| match is_of_the_switch(&error) {
+            true => Error::Unreachable { tries: vec![error] },
+            false => Error::Client(error),
+        });
+    }
     for (at, address) in addresses.iter().enumerate() {
         let others = addresses[at + 1..].iter().chain(&addresses[..at]).cloned();
         let builder = builder.clone().or_at(others);
