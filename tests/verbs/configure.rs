@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -374,11 +374,19 @@ fn the_daemon_is_started_with_a_profile() {
     );
 }
 
+/// Puts a program in its place. What this process itself has open for writing would be inherited by the children of
+/// other tests, and cannot be run while they have it.
+fn install(program: &Path, place: &Path) {
+    let installed =
+        std::process::Command::new("install").args(["-m", "755"]).arg(program).arg(place).status();
+    assert!(installed.expect("install").success(), "{}", place.display());
+}
+
 #[test]
 fn without_a_daemon_to_start_it_says_so() {
     let home = Home::new();
     let copy = home.0.path().join("telex");
-    fs::copy(env!("CARGO_BIN_EXE_telex"), &copy).expect("a copy");
+    install(env!("CARGO_BIN_EXE_telex").as_ref(), &copy);
     let mut command = std::process::Command::new(&copy);
     command.args(["run", "small"]).env("PATH", home.0.path());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
@@ -390,8 +398,9 @@ fn without_a_daemon_to_start_it_says_so() {
     // The one in $PATH is taken where none is beside it.
     let folder = home.0.path().join("bin");
     fs::create_dir(&folder).expect("a folder");
-    fs::write(folder.join("telexd"), "#!/bin/sh\nprintf '%s\\n' \"$@\"\n").expect("a script");
-    fs::set_permissions(folder.join("telexd"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let script = home.0.path().join("script");
+    fs::write(&script, "#!/bin/sh\nprintf '%s\\n' \"$@\"\n").expect("a script");
+    install(&script, &folder.join("telexd"));
     let told = start_with(command.args(["a", "1", "b", "x y"]).env("PATH", &folder), "").finish();
     assert_eq!(told.out, "--profile\nsmall\n--set\na=1\n--set\nb=x y\n");
 }
