@@ -106,7 +106,7 @@
 //! | … `nodeid`, `anon/`, `%n`, `%u` | [`Configure::node_id`](crate::profile::Configure::node_id) | `%u` is unique at all switches, too; `anon/` is `anon/%u` |
 //! | … `seeds` | `address` of a profile, [`Configure::address`](crate::profile::Configure::address) | a node is at one switch at a time |
 //! | … `binds` | `telexd --listen` | nodes do not listen; a [`Service`](crate::service::Service) does |
-//! | … `services` | [`Configure::services`](crate::profile::Configure::services) | names of functions that the program [offers](crate::profile::Configure::offer), without arguments: what a service needs is in the function. None is loaded from a module. One that fails is the error |
+//! | … `services` | [`Configure::services`](crate::profile::Configure::services) | names of functions that the program [offers](crate::profile::Configure::offer), or lists of a name and arguments. A function is handed a port of its own before them. None is loaded from a module, so that there is no `Module::`. One that fails is the error |
 //! | … `secret`, `cert` | *not yet* | over Unix sockets the kernel says whose a connection is |
 //! | `NODE`, `$NODE` | [`Node::id`](crate::node::Node::id) | a process may have many nodes |
 //! | `node_of` | [`node_of`](crate::node::node_of()) | |
@@ -159,7 +159,7 @@
 //! | `profile NAME …` | `telex profile NAME …` | |
 //! | `setnodeid` `delnodeid` | `telex profile NAME set node_id`, `telex profile NAME del node_id` | |
 //! | `setseeds` `delseeds` `addseed` `delseed` | `telex profile NAME set address`, and so on with `add` and `del` | a node is at one switch at a time |
-//! | `setservices` `delservices` `addservice` `delservice` | `telex profile NAME set services`, and so on with `add` and `del` | names of functions that the program offers |
+//! | `setservices` `delservices` `addservice` `delservice` | `telex profile NAME set services`, and so on with `add` and `del` | functions that the program offers; one with arguments is `'[["NAME", ARGUMENT…]]'` |
 //! | `setparent` `delparent` | `telex parent NAME PARENT`, `telex profile NAME del parent` | a circle is refused |
 //! | `delprofile` | `telex profile NAME del` | |
 //! | `showprofile` | `telex profile NAME show` | |

@@ -43,6 +43,14 @@ pub enum SharedNames {
 }
 
 /// The bounds that a configuration can set. Those in bytes say so in their names.
+///
+/// ```
+/// use telex::limits::{Limits, MAX_LINE_BYTES_MAX, NAME_BYTES_MAX, SharedNames};
+///
+/// let limits = Limits::default();
+/// assert!(limits.max_line_bytes == 1 << 20 && limits.max_line_bytes < MAX_LINE_BYTES_MAX);
+/// assert_eq!((limits.shared_names, NAME_BYTES_MAX), (SharedNames::User, 255));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Longest line taken from a client, without CR and LF.

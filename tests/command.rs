@@ -7,7 +7,11 @@ mod run;
 #[path = "command/switch.rs"]
 mod switch;
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::sync::mpsc::channel;
 use std::thread::spawn;
 use std::time::Duration;
 
@@ -447,4 +451,44 @@ fn a_daemon_that_takes_no_connections_is_not_waited_for() {
     assert_eq!(told.code, Some(8), "{}", told.err);
     assert!(told.err.contains("it took no connection within 1 s"), "{}", told.err);
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+}
+
+#[test]
+fn the_users_own_daemon_is_found_with_one_connection() {
+    use std::fs::{Permissions, set_permissions};
+
+    const NOBODY: u32 = 65_534;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("telex.sock");
+    let listener = UnixListener::bind(&path).expect("a listener");
+    for open in [dir.path(), &path] {
+        set_permissions(open, Permissions::from_mode(0o777)).expect("a mode");
+    }
+    let (accepted, connections) = channel();
+    spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let _ = accepted.send(());
+            let lines = BufReader::new(stream.try_clone().expect("a descriptor")).lines();
+            for line in lines.map_while(Result::ok) {
+                let answer = reply(&json(&line), json!({"error": null, "daemon": {}, "nodes": []}));
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        }
+    });
+    let run = |args: &[&str]| {
+        let mut command = telex(args);
+        command.env("XDG_RUNTIME_DIR", dir.path());
+        if nix::unistd::getuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        start_with(&mut command, "1\n").finish()
+    };
+    for args in [
+        &["call", "a", "ask", "1"][..],
+        &["call", "-l", "a", "ask"],
+        &["call", "-l", "--unordered", "a", "ask"],
+    ] {
+        let ended = run(args);
+        assert_eq!((ended.code, connections.try_iter().count()), (Some(0), 1), "{args:?}: {}", ended.err);
+    }
 }

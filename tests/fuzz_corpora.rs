@@ -12,6 +12,8 @@ mod core;
 mod envelope;
 #[path = "fuzz/targets/frame.rs"]
 mod frame;
+#[path = "fuzz/targets/session.rs"]
+mod session;
 #[path = "fuzz/targets/state.rs"]
 mod state;
 
@@ -52,4 +54,9 @@ fn state_corpus() {
 #[test]
 fn envelope_corpus() {
     replay("envelope", envelope::run);
+}
+
+#[test]
+fn session_corpus() {
+    replay("session", session::run);
 }

@@ -192,7 +192,7 @@ pub(crate) use lines::direct_reply;
 pub use lines::{Ticket, To};
 pub use message::{LINE_BYTES_MAX, Message};
 pub use refused::Refused;
-pub use seek::default_address;
+pub use seek::{connect_default, default_address};
 pub use session::{Event, Session};
 pub use switches::Switches;
 pub use told::{Instance, List, ListedNode, NodeList, Receipt, ResolvedNode, Whoami};

@@ -34,42 +34,89 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
 ///     Err(error) => println!("{error}"),
 /// }
 /// ```
+///
+/// A program that connects there need not find out first: [`connect_default`] does both with one connection.
 pub fn default_address() -> Result<Address, Error> {
+    search(candidates()?)
+}
+
+/// Connects to the daemon that is meant if none is named, which is at [`default_address`]. `connect` connects to an
+/// address; it is called with the user's own, and with the machine's if no daemon is at the first.
+///
+/// The errors are those of `connect`, of the user's own if there is neither, and [`Error::Address`] if `TELEX_ADDRESS` is
+/// no address.
+///
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+/// use telex::client::{Client, Handle, connect_default};
+///
+/// let mut client = connect_default(Client::connect)?;
+/// let door = connect_default(|address| Handle::builder().register("door").connect(address))?;
+/// assert!(client.resolve("door").is_ok());
+/// # Ok::<(), telex::client::Error>(())
+/// ```
+pub fn connect_default<T>(connect: impl FnMut(&Address) -> Result<T, Error>) -> Result<T, Error> {
+    candidates()?.connect(connect)
+}
+
+/// Where a daemon may be.
+struct Candidates {
+    first: Address,
+    /// The one that is meant if no daemon is at the first.
+    second: Option<Address>,
+}
+
+fn candidates() -> Result<Candidates, Error> {
     if let Some(named) = std::env::var_os("TELEX_ADDRESS").filter(|named| !named.is_empty()) {
-        return Address::parse(&named.to_string_lossy()).map_err(Error::Address);
+        let first = Address::parse(&named.to_string_lossy()).map_err(Error::Address)?;
+        return Ok(Candidates { first, second: None });
     }
     // Without /proc the uid is unknown, and the system's daemon is the better guess.
     let uid = std::fs::metadata("/proc/self").map_or(0, |process| process.uid());
-    search(&candidates(uid, std::env::var_os("XDG_RUNTIME_DIR"), SYSTEM.as_ref()))
+    Ok(candidates_of(uid, std::env::var_os("XDG_RUNTIME_DIR"), SYSTEM.as_ref()))
 }
 
-/// Where a user's daemon may be, the first to be tried first.
-fn candidates(uid: u32, runtime_dir: Option<OsString>, system: &Path) -> Vec<Address> {
+/// Where a user's daemon may be.
+fn candidates_of(uid: u32, runtime_dir: Option<OsString>, system: &Path) -> Candidates {
     let system = Address::Unix(system.to_owned());
     let own = match (uid, runtime_dir.map(PathBuf::from).filter(|dir| dir.is_absolute())) {
-        (0, _) => return vec![system],
+        (0, _) => return Candidates { first: system, second: None },
         (_, Some(dir)) => dir.join("telex.sock"),
         // Where systemd puts it, for those without their environment (cron, sudo), and where `telexd` looks, too.
         (uid, None) => PathBuf::from(format!("/run/user/{uid}/telex.sock")),
     };
-    vec![Address::Unix(own), system]
+    Candidates { first: Address::Unix(own), second: Some(system) }
+}
+
+impl Candidates {
+    fn connect<T>(&self, mut connect: impl FnMut(&Address) -> Result<T, Error>) -> Result<T, Error> {
+        match (connect(&self.first), &self.second) {
+            (Err(absent), Some(second)) if is_absent(&absent) => {
+                connect(second).map_err(|error| if is_absent(&error) { absent } else { error })
+            }
+            (connected, _) => connected,
+        }
+    }
+}
+
+/// Whether there is no daemon. One that takes no connection in time is there all the same.
+fn is_absent(error: &Error) -> bool {
+    matches!(error, Error::Connect { source, .. } if source.kind() != io::ErrorKind::TimedOut)
 }
 
 /// The first of these at which something answers; the first if nothing does.
-fn search(candidates: &[Address]) -> Result<Address, Error> {
-    if let [only] = candidates {
-        return Ok(only.clone());
+fn search(candidates: Candidates) -> Result<Address, Error> {
+    if candidates.second.is_none() {
+        return Ok(candidates.first);
     }
-    for address in candidates {
-        match attempt::connect(address, PROBE_TIMEOUT) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                return Err(unreachable(address, error));
-            }
-            Err(error) if error.kind() != io::ErrorKind::TimedOut => {}
-            _ => return Ok(address.clone()),
-        }
+    let probe = |address: &Address| match attempt::connect(address, PROBE_TIMEOUT) {
+        Ok(_) => Ok(address.clone()),
+        Err(error) => Err(unreachable(address, error)),
+    };
+    match candidates.connect(probe) {
+        Err(Error::Connect { address, .. }) => Ok(address),
+        found => found,
     }
-    Ok(candidates[0].clone())
 }
 
 /// Why there is no connection to `address`.
@@ -108,8 +155,8 @@ mod tests {
     fn where_a_daemon_may_be() {
         let all = |uid, dir: &str| {
             let dir = (dir != "-").then(|| OsString::from(dir));
-            let all = candidates(uid, dir, "/run/s".as_ref());
-            all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+            let Candidates { first, second } = candidates_of(uid, dir, "/run/s".as_ref());
+            second.map_or(first.to_string(), |second| format!("{first} {second}"))
         };
         assert_eq!(all(0, "/run/user/0"), "unix:/run/s");
         assert_eq!(all(7, "/tmp/x"), "unix:/tmp/x/telex.sock unix:/run/s");
@@ -122,8 +169,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let [own, system] = ["own", "system"].map(|name| Address::Unix(dir.path().join(name)));
         let [own_path, system_path] = ["own", "system"].map(|name| dir.path().join(name));
-        let both = [own.clone(), system.clone()];
-        let meant = || search(&both).expect("an address");
+        let both = || Candidates { first: own.clone(), second: Some(system.clone()) };
+        let meant = || search(both()).expect("an address");
         assert_eq!(meant(), own, "there is neither");
         let listener = UnixListener::bind(&system_path).expect("a listener");
         assert_eq!(meant(), system);
@@ -135,6 +182,41 @@ mod tests {
         assert_eq!(meant(), own);
         drop(listener);
         assert_eq!(meant(), own);
+    }
+
+    #[test]
+    fn it_is_asked_once_where_a_daemon_is() {
+        let [own, system] =
+            ["unix:/own", "unix:/system"].map(|text| Address::parse(text).expect("an address"));
+        let both = Candidates { first: own.clone(), second: Some(system.clone()) };
+        let is = |kind: io::ErrorKind| move |address: &Address| Err(unreachable(address, kind.into()));
+        use io::ErrorKind::{ConnectionRefused, NotFound, PermissionDenied, TimedOut};
+        for (at_own, at_system, asked, told) in [
+            (None, None, 1, None),
+            (Some(NotFound), None, 2, None),
+            (Some(ConnectionRefused), None, 2, None),
+            (Some(TimedOut), None, 1, Some("/own")),
+            (Some(PermissionDenied), None, 1, Some("group")),
+            (Some(NotFound), Some(NotFound), 2, Some("/own")),
+            (Some(NotFound), Some(TimedOut), 2, Some("/system")),
+        ] {
+            let mut times = 0;
+            let connected = both.connect(|address| {
+                times += 1;
+                let fails = if *address == own { at_own } else { at_system };
+                fails.map_or(Ok(address.clone()), |kind| is(kind)(address))
+            });
+            assert_eq!(times, asked, "{at_own:?} {at_system:?}");
+            match told {
+                None => {
+                    assert_eq!(connected.expect("a daemon"), if asked == 1 { &own } else { &system }.clone())
+                }
+                Some(told) => {
+                    let error = connected.expect_err("no daemon").to_string();
+                    assert!(error.contains(told), "{error}");
+                }
+            }
+        }
     }
 
     #[test]

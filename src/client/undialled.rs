@@ -4,6 +4,20 @@
 use std::fmt;
 
 /// Why a node could not be dialled; nothing was asked of it. `Display` is a sentence for people.
+///
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+/// use telex::client::{Error, Handle, Undialled, default_address};
+///
+/// let handle = Handle::connect(&default_address()?)?;
+/// match handle.dial("hall") {
+///     Err(Error::Undialled(why)) => {
+///         assert_eq!(why, Undialled::NoEndpoints { node_id: "hall".to_owned() });
+///     }
+///     other => panic!("{other:?}"),
+/// }
+/// # Ok::<(), telex::client::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Undialled {

@@ -56,6 +56,18 @@ events! {
 }
 
 /// How much a note matters, as in syslog(3).
+///
+/// ```
+/// use telex::hub::{Hub, Level};
+///
+/// // What is worth a look, and all that is worse.
+/// let hub = Hub::new(|level, line| {
+///     if level <= Level::Notice {
+///         eprintln!("{}: {line}", level.word());
+///     }
+/// });
+/// assert!(Level::Error < Level::Notice && Level::WORDS[0] == ("error", Level::Error));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub enum Level {

@@ -97,6 +97,7 @@ pub(super) enum Fact {
     Start {
         port: String,
         function: String,
+        args: Vec<Value>,
         told: Sender<Result<(), String>>,
     },
     /// What was asked of another node about a port of it has been answered.

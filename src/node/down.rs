@@ -50,6 +50,32 @@ impl Down {
 }
 
 /// Why a `cal` has no answer.
+///
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+/// use std::time::Duration;
+/// use telex::client::default_address;
+/// use telex::node::{CalError, Node, json};
+///
+/// let node = Node::connect(&default_address()?, "asker")?;
+/// let (told, failures) = std::sync::mpsc::channel();
+/// let ask = |port: &str, within| {
+///     let told = told.clone();
+///     node.cal(port, "ask", within, move |_, answer| drop(told.send(answer.expect_err("no answer"))));
+/// };
+/// let silent = node.port();
+/// silent.rcv_default(|_, _| {});
+/// ask(silent.id(), Duration::from_millis(10));
+/// let after = Duration::from_millis(10);
+/// assert_eq!(failures.recv().unwrap(), CalError::TimedOut { after });
+/// ask("asker#none", Duration::from_secs(5));
+/// assert_eq!(failures.recv().unwrap(), CalError::NoSuchPort { port: "asker#none".to_owned() });
+/// let broken = node.port();
+/// broken.rcv_default(|port, _| port.node().kil_with(port, json!(["no ink"])));
+/// ask(broken.id(), Duration::from_secs(5));
+/// assert_eq!(failures.recv().unwrap(), CalError::Died { reason: vec![json!("no ink")] });
+/// # Ok::<(), telex::client::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum CalError {
     /// It did not come in time; the port may live.

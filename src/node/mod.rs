@@ -114,4 +114,5 @@ pub use down::{CalError, Down};
 pub use monitor::{Guard, Mon, Monitor};
 pub(crate) use port::as_function;
 pub use port::node_of;
+pub(crate) use said::elements;
 pub use serde_json::{Value, json};

@@ -84,10 +84,10 @@ impl Node {
     }
 
     /// Makes a port of this node by a function that it offers, and waits for what came of it.
-    pub(crate) fn start(&self, function: &str) -> Result<(), String> {
+    pub(crate) fn start(&self, function: &str, args: Vec<Value>) -> Result<(), String> {
         let port = format!("{}#{}", self.inner.id, new_name(&self.inner));
         let (told, outcome) = channel();
-        self.inner.queue.push(Fact::Start { port, function: function.to_owned(), told });
+        self.inner.queue.push(Fact::Start { port, function: function.to_owned(), args, told });
         outcome.recv().unwrap_or_else(|_| Err("the node has ended".to_owned()))
     }
 

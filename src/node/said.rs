@@ -56,7 +56,7 @@ pub(super) fn name_of(id: &str) -> Option<&str> {
 }
 
 /// The elements of a message; what is no list is a message of one element.
-pub(super) fn elements(message: Value) -> Vec<Value> {
+pub(crate) fn elements(message: Value) -> Vec<Value> {
     match message {
         Value::Array(elements) => elements,
         other => vec![other],

@@ -122,9 +122,9 @@ impl Turn {
                 }
             }
             Fact::Spawn { node, port, function, args } => self.spawn_at(&node, &port, &function, args),
-            Fact::Start { port, function, told } => {
+            Fact::Start { port, function, args, told } => {
                 let name = name_of(&port).unwrap_or_default();
-                let made = self.spawn(name, &json!({"function": function, "args": []}));
+                let made = self.spawn(name, &json!({"function": function, "args": args}));
                 let why = |reply: Value| reply["error"].as_str().unwrap_or_default().to_owned();
                 // What waits for it lives as long as this.
                 let _ = told.send(made.map(drop).map_err(why));

@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::fmt::Display;
 
 use crate::address::Address;
-use crate::client::{self, Builder, Handle, default_address, unique};
+use crate::client::{self, Builder, Handle, connect_default, unique};
 use crate::node::{Function, Node, Port, Value, as_function};
 use crate::profile::error::Error;
 use crate::profile::settings::{Profiles, Program, Settings};
+use crate::profile::spawn::Spawn;
 
 /// A node that is being configured.
 ///
@@ -85,9 +86,27 @@ impl Configure {
         self
     }
 
-    /// The names of functions, each of which a port is made by when the node is there.
-    pub fn services<'s>(mut self, functions: impl IntoIterator<Item = &'s str>) -> Configure {
-        self.program.services = Some(functions.into_iter().map(str::to_owned).collect());
+    /// Functions, each of which a port is made by when the node is there: their names, or, with arguments, [`Spawn`]s.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use telex::node::{Node, json};
+    /// use telex::profile::Spawn;
+    ///
+    /// let (told, rooms) = std::sync::mpsc::channel();
+    /// let node = Node::configure()
+    ///     .profile("house")
+    ///     .offer("heat", move |_, args| {
+    ///         let room = args.first().and_then(|room| room.as_str()).ok_or("heat needs a room")?;
+    ///         told.send(room.to_owned()).map_err(|_| "the house is gone")
+    ///     })
+    ///     .services([Spawn::new("heat", json!(["hall", 21])), Spawn::new("heat", "attic")])
+    ///     .start()?;
+    /// assert_eq!(rooms.iter().take(2).collect::<Vec<_>>(), ["hall", "attic"]);
+    /// # Ok::<(), telex::profile::Error>(())
+    /// ```
+    pub fn services(mut self, services: impl IntoIterator<Item = impl Into<Spawn>>) -> Configure {
+        self.program.services = Some(services.into_iter().map(Into::into).collect());
         self
     }
 
@@ -131,18 +150,15 @@ impl Configure {
     pub fn start(self) -> Result<Node, Error> {
         let settings = self.settings()?;
         let services = settings.services.value;
-        if let Some(function) = services.iter().find(|name| !self.functions.contains_key(*name)) {
+        if let Some(absent) = services.iter().find(|spawn| !self.functions.contains_key(&spawn.function)) {
             let why = "the program offers no function of that name".to_owned();
-            return Err(Error::Service { function: function.clone(), why });
+            return Err(Error::Service { function: absent.function.clone(), why });
         }
-        let mut addresses = settings.address.value;
-        if addresses.is_empty() {
-            addresses.push(default_address().map_err(Error::Client)?);
-        }
+        let addresses = settings.address.value;
         let node_id = with_unique(&settings.node_id.value, &unique::prefix());
         let node = connect(self.functions, &self.builder, &addresses, &node_id)?;
-        for function in services {
-            node.start(&function).map_err(|why| Error::Service { function, why })?;
+        for Spawn { function, args } in services {
+            node.start(&function, args).map_err(|why| Error::Service { function, why })?;
         }
         Ok(node)
     }
@@ -165,7 +181,7 @@ fn with_unique(node_id: &str, unique: &str) -> String {
     parts.join("%%")
 }
 
-/// A node at the first of these addresses that can be reached.
+/// A node at the first of these addresses that can be reached; without any, at the default.
 fn connect(
     functions: HashMap<String, Function>,
     builder: &Builder,
@@ -173,6 +189,14 @@ fn connect(
     node_id: &str,
 ) -> Result<Node, Error> {
     let mut tries = Vec::new();
+    if addresses.is_empty() {
+        let connect =
+            |address: &Address| Node::connect_offering(functions.clone(), builder.clone(), address, node_id);
+        return connect_default(connect).map_err(|error| match is_of_the_switch(&error) {
+            true => Error::Unreachable { tries: vec![error] },
+            false => Error::Client(error),
+        });
+    }
     for (at, address) in addresses.iter().enumerate() {
         let others = addresses[at + 1..].iter().chain(&addresses[..at]).cloned();
         let builder = builder.clone().or_at(others);

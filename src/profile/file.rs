@@ -9,8 +9,10 @@ use toml::de::{DeTable, DeValue};
 
 use crate::address::Address;
 use crate::profile::error::Error;
+use crate::profile::json::json;
 use crate::profile::settings::{Layer, Profiles, Setting, check_pattern};
 use crate::profile::source::Source;
+use crate::profile::spawn::Spawn;
 use crate::toml_file::{self, ConfigError, File, Problem, Value, Wrong, no_setting};
 
 /// The keys of a profile beside `parent`, and of `[global]`.
@@ -144,7 +146,7 @@ fn config_home_of(config_home: Option<OsString>, home: Option<OsString>) -> Opti
 /// assert_eq!(fault("address", r#"["unix:/run/telexd/telex.sock"]"#), None);
 /// let (at, why) = fault("services", r#"["images", 5]"#).expect("a number");
 /// assert_eq!(at, 11..12);
-/// assert!(why.starts_with("holds 5; it must be a list of names of functions"));
+/// assert!(why.starts_with("holds 5; it must be a list of functions"));
 /// ```
 #[doc(hidden)]
 pub fn fault(key: &str, value: &str) -> Option<(Range<usize>, String)> {
@@ -221,33 +223,40 @@ fn node_id(value: &Value<'_>) -> Result<String, Wrong> {
 fn addresses(value: &Value<'_>) -> Result<Vec<Address>, Wrong> {
     const EXPECTED: &str =
         "a list of one or more addresses, such as [\"unix:/run/telexd/telex.sock\", \"tcp:127.0.0.1:4040\"]";
-    let texts = texts(value, EXPECTED)?;
-    if texts.is_empty() {
+    let items = elements(value, EXPECTED)?;
+    if items.len() == 0 {
         return Err(Wrong { span: None, text: format!("is empty; it must be {EXPECTED}") });
     }
-    let address = |(item, text): (&Value<'_>, &str)| {
+    let address = |item: &Value<'_>| {
+        let text = item.get_ref().as_str().ok_or_else(|| Wrong::element(item, EXPECTED))?;
         let wrong = |text| Wrong { span: Some(item.span()), text };
         match Address::parse(text).map_err(|bad| wrong(bad.to_string()))? {
             Address::Tcp(_, 0) => Err(wrong(format!("holds {text:?}, which has no port to connect to"))),
             address => Ok(address),
         }
     };
-    texts.into_iter().map(address).collect()
+    items.map(address).collect()
 }
 
-fn services(value: &Value<'_>) -> Result<Vec<String>, Wrong> {
-    let texts = texts(value, "a list of names of functions, such as [\"images\"]")?;
-    Ok(texts.into_iter().map(|(_, text)| text.to_owned()).collect())
-}
-
-/// The elements of a list of texts.
-fn texts<'v>(value: &'v Value<'_>, expected: &str) -> Result<Vec<(&'v Value<'v>, &'v str)>, Wrong> {
-    let items = value.get_ref().as_array().ok_or_else(|| Wrong::unlike(value.get_ref(), expected))?;
-    let text = |item: &'v Value<'_>| match item.get_ref().as_str() {
-        Some(text) => Ok((item, text)),
-        None => Err(Wrong::element(item, expected)),
+fn services(value: &Value<'_>) -> Result<Vec<Spawn>, Wrong> {
+    const EXPECTED: &str = "a list of functions, such as [\"images\", [\"backup\", \"/srv\"]]";
+    let name = |item: &Value<'_>| item.get_ref().as_str().map(str::to_owned);
+    let spawn = |item: &Value<'_>| {
+        let unlike = || Wrong::element(item, EXPECTED);
+        let Some(entry) = item.get_ref().as_array() else {
+            return Ok(Spawn { function: name(item).ok_or_else(unlike)?, args: Vec::new() });
+        };
+        let mut entry = entry.iter();
+        let function = entry.next().and_then(name).ok_or_else(unlike)?;
+        Ok(Spawn { function, args: entry.map(json).collect::<Result<_, _>>()? })
     };
-    items.iter().map(text).collect()
+    elements(value, EXPECTED)?.map(spawn).collect()
+}
+
+/// The elements of a list.
+fn elements<'v>(value: &'v Value<'v>, expected: &str) -> Result<std::slice::Iter<'v, Value<'v>>, Wrong> {
+    let list = value.get_ref().as_array().ok_or_else(|| Wrong::unlike(value.get_ref(), expected))?;
+    Ok(list.iter())
 }
 
 #[cfg(test)]

@@ -16,13 +16,15 @@
 //! [profile.night]
 //! parent = "worker"
 //! node_id = "night/%n"
+//! # With arguments: what is no text, too.
+//! services = ["images", ["backup", "/srv", { keep = 7 }]]
 //! ```
 //!
 //! | key | value | by default |
 //! | --- | --- | --- |
 //! | `node_id` | in which `%n` is the host's name, `%u` something unique at all switches, and `%%` a percent sign | the profile's name, `/`, and `%u` |
 //! | `address` | addresses of switches: the node is at one of them, and when the connection is lost, all are tried in turn | [`default_address`](crate::client::default_address) |
-//! | `services` | names of functions, started in their order | none |
+//! | `services` | functions, started in their order: each a name, or a list of the name and the arguments | none |
 //! | `parent` | another profile; in a profile alone | none |
 //!
 //! No profile is called `global`. The command edits the file, too: `telex profile night set node_id night/%n`.
@@ -53,8 +55,11 @@ mod configure;
 mod error;
 #[cfg(feature = "profiles")]
 mod file;
+#[cfg(feature = "profiles")]
+mod json;
 mod settings;
 mod source;
+mod spawn;
 
 pub use configure::Configure;
 pub use error::Error;
@@ -62,6 +67,7 @@ pub use error::Error;
 pub use file::{config_home, fault};
 pub use settings::{Profiles, Program, Setting, Settings};
 pub use source::Source;
+pub use spawn::Spawn;
 
 #[cfg(feature = "profiles")]
 pub use crate::toml_file::ConfigError;

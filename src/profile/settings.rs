@@ -8,6 +8,7 @@ use crate::client::unique;
 use crate::name::{BadName, check_node_id, expand};
 use crate::profile::error::Error;
 use crate::profile::source::Source;
+use crate::profile::spawn::Spawn;
 
 /// A value, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,14 +29,14 @@ pub struct Setting<T> {
 /// assert_eq!((settings.node_id.value.as_str(), settings.node_id.source), ("chat/%n", Source::Program));
 /// # Ok::<(), telex::profile::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Program {
     /// The node ID, in which `%n` is the host's name, `%u` something unique and `%%` a percent sign.
     pub node_id: Option<String>,
     /// The addresses of switches.
     pub address: Option<Vec<Address>>,
-    /// The names of functions that are started.
-    pub services: Option<Vec<String>>,
+    /// The functions that ports are made by.
+    pub services: Option<Vec<Spawn>>,
     /// Whether these count more than the file.
     pub is_forced: bool,
 }
@@ -49,7 +50,7 @@ pub struct Profiles {
 }
 
 /// What a node is configured by.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
     /// The name of the profile.
@@ -60,8 +61,8 @@ pub struct Settings {
     /// Addresses of switches: the node is at one of them. By default none, which means
     /// [`default_address`](crate::client::default_address).
     pub address: Setting<Vec<Address>>,
-    /// The names of the functions that are started when the node is; by default none.
-    pub services: Setting<Vec<String>>,
+    /// The functions that ports are made by when the node is there; by default none.
+    pub services: Setting<Vec<Spawn>>,
 }
 
 /// What one place sets.
@@ -69,7 +70,7 @@ pub struct Settings {
 pub(super) struct Layer {
     pub(super) node_id: Option<Setting<String>>,
     pub(super) address: Option<Setting<Vec<Address>>>,
-    pub(super) services: Option<Setting<Vec<String>>>,
+    pub(super) services: Option<Setting<Vec<Spawn>>>,
 }
 
 impl Layer {

@@ -81,6 +81,19 @@ impl Service {
 
     /// Its connection to the daemon, to call and publish by; none if it was started without one. It must not be
     /// used to register, or to answer.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use telex::client::{Handle, To, default_address};
+    /// use telex::service::Service;
+    ///
+    /// let readings = Handle::connect(&default_address()?)?.subscribe("readings", None).wait()?;
+    /// let service = Service::builder("thermometer").start(&default_address()?)?;
+    /// if let Some(handle) = service.handle() {
+    ///     handle.send(To::Topic("readings"), r#"{"c":20.5}"#)?;
+    /// }
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn handle(&self) -> Option<&Handle> {
         self.handle.as_ref()
     }
@@ -118,6 +131,19 @@ impl Service {
     /// found no more; no connections are taken any more, and its socket files are removed; what has come is
     /// answered, for as long as [`stop_timeout`](crate::service::Builder::stop_timeout) at most; all connections
     /// are closed. In one of its own functions it would wait for itself, until that time is over.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use telex::client::{Handle, default_address};
+    /// use telex::service::Service;
+    ///
+    /// let service = Service::builder("thermometer").start(&default_address()?)?;
+    /// let handle = Handle::connect(&default_address()?)?;
+    /// assert!(handle.resolve("thermometer").wait().is_ok());
+    /// service.stop();
+    /// assert!(handle.resolve("thermometer").wait().is_err());
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn stop(&self) {
         if self.process != std::process::id() {
             return;

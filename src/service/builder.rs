@@ -25,6 +25,27 @@ use crate::service::hear::About;
 const MAX_REQUESTS: usize = 16;
 
 /// What can be chosen about a [`Service`]. What has a default says so.
+///
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+/// use std::time::Duration;
+/// use telex::client::default_address;
+/// use telex::service::Service;
+///
+/// // Of a service with few clients and small messages, which is started by hand.
+/// let service = Service::builder("thermometer")
+///     .workers(1)
+///     .max_connections(16)
+///     .max_memory_bytes(1 << 20)
+///     .max_line_bytes(4096)
+///     .stall_timeout(Duration::from_secs(2))
+///     .stop_timeout(Duration::from_secs(1))
+///     .notify(false)
+///     .on("read", |_request| Ok::<_, String>(r#"{"c":20.5}"#))
+///     .start(&default_address()?)?;
+/// assert_eq!(service.node_id(), "thermometer");
+/// # Ok::<(), telex::client::Error>(())
+/// ```
 pub struct Builder {
     node_id: String,
     terms: Register<'static>,
@@ -107,6 +128,15 @@ impl Builder {
     /// Takes all sockets that the service manager has opened for this process (systemd.socket(5), `Accept=no`), and
     /// listens there as well. An address of [`listen`](Builder::listen) that is among them is not bound again. Their
     /// files stay when the service ends.
+    ///
+    /// ```
+    /// use telex::service::Service;
+    ///
+    /// // Started by hand it has none, and listens nowhere.
+    /// let service = Service::builder("thermometer").inherit().start_alone()?;
+    /// assert!(service.addresses().is_empty());
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn inherit(mut self) -> Builder {
         self.inherits = Inherits::All;
         self
@@ -114,6 +144,13 @@ impl Builder {
 
     /// The same with those of this name (`FileDescriptorName=`), for a process of several services. If there are none,
     /// the service does not start.
+    ///
+    /// ```
+    /// use telex::service::Service;
+    ///
+    /// let error = Service::builder("thermometer").inherit_named("readings").start_alone().expect_err("no socket");
+    /// assert!(error.to_string().contains("no socket \"readings\""));
+    /// ```
     pub fn inherit_named(mut self, name: impl Into<String>) -> Builder {
         match &mut self.inherits {
             Inherits::Named(names) => names.push(name.into()),
@@ -123,6 +160,19 @@ impl Builder {
     }
 
     /// The mode of the socket files that it makes, which says who may connect: 0660.
+    ///
+    /// ```
+    /// use std::os::unix::fs::PermissionsExt;
+    /// use telex::address::Address;
+    /// use telex::service::Service;
+    ///
+    /// let dir = tempfile::tempdir()?;
+    /// let socket = dir.path().join("socket");
+    /// // For programs of its own user alone.
+    /// let own = Service::builder("diary").listen(Address::Unix(socket.clone())).socket_mode(0o600).start_alone()?;
+    /// assert_eq!(std::fs::metadata(&socket)?.permissions().mode() & 0o777, 0o600);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn socket_mode(mut self, mode: u32) -> Builder {
         self.socket_mode = mode;
         self
@@ -130,6 +180,20 @@ impl Builder {
 
     /// The terms under which the name is registered, such as `delivery` and `meta`. Its `node_id`, `endpoints` and
     /// `credentials` do not count: they are the service's own.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use telex::client::{Delivery, Handle, Register, default_address};
+    /// use telex::service::Service;
+    ///
+    /// // Of its instances one gets each message.
+    /// let terms = Register { delivery: Some(Delivery::One), ..Register::default() };
+    /// let first = Service::builder("images").terms(terms.clone()).start(&default_address()?)?;
+    /// let second = Service::builder("images").terms(terms).start(&default_address()?)?;
+    /// let images = Handle::connect(&default_address()?)?.resolve("images").wait()?;
+    /// assert_eq!(images.instances.len(), 2);
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn terms(mut self, terms: Register<'static>) -> Builder {
         self.terms = terms;
         self
@@ -168,6 +232,21 @@ impl Builder {
     }
 
     /// Takes signals, direct ones and those through the switch, as [`on`](Builder::on) does requests.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use std::sync::mpsc::channel;
+    /// use telex::client::{Handle, default_address};
+    /// use telex::service::Service;
+    ///
+    /// let (told, degrees) = channel();
+    /// let service = Service::builder("display")
+    ///     .on_signal(move |signal| drop(told.send(signal.body_value()["c"].as_f64())))
+    ///     .start(&default_address()?)?;
+    /// Handle::connect(&default_address()?)?.send("display", r#"{"c":20.5}"#)?;
+    /// assert_eq!(degrees.recv()?, Some(20.5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_signal(mut self, listener: impl Fn(&Message) + Send + Sync + 'static) -> Builder {
         self.answers.on_signal(listener);
         self
@@ -181,6 +260,28 @@ impl Builder {
 
     /// How many messages of one caller are handled at the same time: 1. With more they begin in their order, and may
     /// overtake each other. A caller is a direct connection, or an address at the switch.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use std::sync::Barrier;
+    /// use std::time::Duration;
+    /// use telex::client::{Handle, default_address};
+    /// use telex::service::Service;
+    ///
+    /// let both = Barrier::new(2);
+    /// let service = Service::builder("door")
+    ///     .calls_per_caller(2)
+    ///     .on("meet", move |_request| {
+    ///         both.wait();
+    ///         Ok::<_, String>("")
+    ///     })
+    ///     .start(&default_address()?)?;
+    /// let caller = Handle::connect(&default_address()?)?;
+    /// for call in [1, 2].map(|_| caller.call("door", "meet", "", Duration::from_secs(5))) {
+    ///     call.wait()?;
+    /// }
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn calls_per_caller(mut self, calls: usize) -> Builder {
         self.calls_per_caller = calls;
         self
@@ -235,6 +336,18 @@ impl Builder {
     }
 
     /// The same over a connection of which something has been chosen. It must not register a name of its own.
+    ///
+    /// ```
+    /// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+    /// use std::time::Duration;
+    /// use telex::client::{Handle, default_address};
+    /// use telex::service::Service;
+    ///
+    /// // A daemon that does not answer in this time is an error.
+    /// let connection = Handle::builder().connect_timeout(Duration::from_secs(2));
+    /// let service = Service::builder("thermometer").start_with(connection, &default_address()?)?;
+    /// # Ok::<(), telex::client::Error>(())
+    /// ```
     pub fn start_with(self, connection: client::Builder, daemon: &Address) -> Result<Service, Error> {
         self.begin(|terms| register(connection, daemon, terms))
     }

@@ -38,18 +38,23 @@
 //! [`inherit`](Builder::inherit) takes the sockets of a `.socket` unit, a service says when it is
 //! [ready](Builder::start) (`Type=notify`), and [`run`](Service::run) serves until SIGTERM:
 //!
-//! ```no_run
+//! ```
+//! # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
 //! use telex::client::default_address;
 //! use telex::service::Service;
 //!
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let service = Service::builder("thermometer")
-//!         .inherit()
-//!         .on("read", |_request| Ok::<_, String>(r#"{"c":20.5}"#))
-//!         .start(&default_address()?)?;
-//!     service.run()?;
-//!     Ok(())
-//! }
+//! let service = Service::builder("thermometer")
+//!     .inherit()
+//!     .on("read", |_request| Ok::<_, String>(r#"{"c":20.5}"#))
+//!     .start(&default_address()?)?;
+//! # std::thread::spawn(|| loop {
+//! #     std::thread::sleep(std::time::Duration::from_millis(200));
+//! #     nix::sys::signal::raise(nix::sys::signal::Signal::SIGTERM).unwrap();
+//! #     // If that was too early, it is done again; the end takes less.
+//! #     std::thread::sleep(std::time::Duration::from_secs(10));
+//! # });
+//! service.run()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Coming from Net::Server::Framework

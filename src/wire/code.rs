@@ -86,6 +86,13 @@ macro_rules! codes {
             }
 
             /// The word on the wire.
+            ///
+            /// ```
+            /// use telex::wire::code::Code;
+            ///
+            /// assert_eq!(Code::NoSuchNode.word(), "no_such_node");
+            /// assert!(Code::ALL.iter().all(|code| Code::of(code.word()) == Some(*code)));
+            /// ```
             pub fn word(self) -> &'static str {
                 match self { $(Code::$variant => $word,)* }
             }

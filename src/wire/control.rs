@@ -120,6 +120,12 @@ pub struct Register<'a> {
 }
 
 /// How the instances of a node share what is sent to it.
+///
+/// ```
+/// use telex::client::Delivery;
+///
+/// assert_eq!((Delivery::All.word(), Delivery::One.word()), ("all", "one"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub enum Delivery {
@@ -140,6 +146,17 @@ impl Delivery {
 }
 
 /// What becomes of a message that finds no room.
+///
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+/// use telex::client::{Handle, Overflow, Register, default_address};
+///
+/// // What it sends never waits for a slow reader: it is refused.
+/// let terms = Register { node_id: Some("ticker".into()), overflow: Some(Overflow::Fail), ..Register::default() };
+/// let ticker = Handle::builder().register_with(terms).connect(&default_address()?)?;
+/// ticker.send("logger", r#"{"tick":1}"#)?;
+/// # Ok::<(), telex::client::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
     /// It waits, and its sender with it.

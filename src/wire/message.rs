@@ -62,6 +62,23 @@ pub fn beginning(text: &str, bytes: usize) -> &str {
 }
 
 /// A `message_id`: a string or an integer. Two are equal if both their JSON type and their text are.
+///
+/// ```
+/// use telex::client::Message;
+///
+/// let line = r#"{"message_id":"\u0037","message_type":"ask","from":"hall","to":"heating"}"#;
+/// let message = Message::read(line.into())?;
+/// let id = message.id().expect("an id");
+/// assert_eq!((id.integer, &*id.text), (false, "7"));
+/// let mut json = Vec::new();
+/// id.write_to(&mut json);
+/// assert_eq!(json, b"\"7\"");
+/// // Kept for longer than its message.
+/// let kept = id.into_owned();
+/// drop(message);
+/// assert_eq!(kept.borrowed(), kept);
+/// # Ok::<(), telex::client::Fault>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "daemon", derive(serde::Serialize, serde::Deserialize))]
 pub struct Id<'a> {

@@ -235,7 +235,8 @@ const CORE_FLOORS: &[&[&str]] = &[
 const CORE_IMPLS: &[&str] = &["mod", "acts/"];
 
 /// The rooms whose public functions all occur in an example.
-const ROOMS_WITH_EXAMPLES: &[&str] = &["address", "client", "cluster", "hub", "name", "node", "profile"];
+const ROOMS_WITH_EXAMPLES: &[&str] =
+    &["address", "client", "cluster", "hub", "name", "node", "profile", "service"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -4,7 +4,7 @@
 use std::sync::mpsc::channel;
 
 use telex::address::Address;
-use telex::node::{Node, NodeChange, Port, Value};
+use telex::node::{Node, NodeChange, Port, Value, json};
 use telex::profile::{Configure, Error, Profiles};
 
 use crate::support::{Starter, Telexd, wait_until};
@@ -18,6 +18,27 @@ fn member(group: &'static str) -> impl Fn(&Port, &[Value]) -> Result<(), String>
         port.node().grp_reg(group, port);
         Ok(())
     }
+}
+
+#[test]
+fn a_service_is_handed_the_arguments_that_stand_in_the_profile() {
+    let telexd = Telexd::start();
+    let text = "[global]\naddress = ['HERE']\n[profile.worker]\n\
+                services = ['plain', ['full', 'a', 7, [1.5, true], { k = 'v' }], ['plain']]\n";
+    let (told, handed) = channel();
+    let function = |name: &'static str| {
+        let told = told.clone();
+        move |_: &Port, args: &[Value]| told.send((name, args.to_vec())).map_err(|_| "gone")
+    };
+    let configure = written(&telexd, text).profile("worker");
+    let _node =
+        configure.offer("plain", function("plain")).offer("full", function("full")).start().expect("a node");
+    let full = vec![json!("a"), json!(7), json!([1.5, true]), json!({"k": "v"})];
+    assert_eq!(
+        handed.try_iter().collect::<Vec<_>>(),
+        [("plain", vec![]), ("full", full), ("plain", vec![])],
+        "in their order, each before the node is there"
+    );
 }
 
 fn written(telexd: &Telexd, text: &str) -> Configure {

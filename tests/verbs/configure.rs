@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -99,6 +99,27 @@ fn profiles_are_made_changed_and_removed() {
 }
 
 #[test]
+fn services_may_have_arguments() {
+    let home = Home::with("[profile.worker]\nservices = ['images'] # here\n");
+    home.out(&["profile", "worker", "add", "services", "[['backup', '/srv', { keep = 7 }], \"thumbs\"]"]);
+    let line = "services = ['images', ['backup', '/srv', { keep = 7 }], \"thumbs\"] # here\n";
+    assert_eq!(home.text(), format!("[profile.worker]\n{line}"));
+    let services = json!(["images", ["backup", "/srv", {"keep": 7}], "thumbs"]);
+    assert_eq!(home.lines(&["profile", "worker", "show"]), [json!({"name": "services", "value": services})]);
+    assert_eq!(home.lines(&["showconfig", "worker"])[2]["value"], services);
+    let table = home.out(&["profile", "worker", "show", "--table"]);
+    assert_eq!(table, "SETTING   VALUE\nservices  images [\"backup\",\"/srv\",{\"keep\":7}] thumbs\n");
+    let pairs =
+        home.lines(&["showconfig", "worker", "services", "[['a', 1]]", "services", "[['b', 1.5, []]]"]);
+    assert_eq!(pairs[2]["value"], json!([["b", 1.5, []]]));
+    home.out(&["profile", "worker", "del", "services", "[\"images\", ['backup', '/srv', {keep=7}]]"]);
+    assert_eq!(home.text(), "[profile.worker]\nservices = [\"thumbs\"] # here\n");
+    let refused = home.refused(&["profile", "worker", "set", "services", "[['a', nan]]"]);
+    assert!(refused.starts_with("telex: services: holds nan, which is no number of JSON\n"), "{refused}");
+    assert!(refused.ends_with("telex:   [['a', nan]]\ntelex:          ^^^\n"), "{refused}");
+}
+
+#[test]
 fn a_file_at_fault_is_mended_by_taking_the_fault_away() {
     let home = Home::with("[profile.a]\nparent = 'b'\n");
     let refused = home.run(&["profile", "a", "set", "node_id", "x"]);
@@ -123,12 +144,23 @@ fn comments_at_the_end_of_the_file_stay_where_they_are() {
 }
 
 #[test]
+fn each_line_of_a_file_of_mixed_ends_keeps_its_own() {
+    let home = Home::with("[global]\r\nnode_id = 'a'\n# LF\n\r\n[profile.b]\nnode_id = 'b'\r\n");
+    home.out(&["profile", "global", "set", "node_id", "c"]);
+    home.out(&["profile", "b", "add", "services", "images"]);
+    assert_eq!(
+        home.text(),
+        "[global]\r\nnode_id = \"c\"\n# LF\n\r\n[profile.b]\nnode_id = 'b'\r\nservices = [\"images\"]\r\n"
+    );
+}
+
+#[test]
 fn what_a_node_could_not_be_configured_by_is_refused_before_it_is_written() {
     let home = Home::with("# mine\n[profile.worker]\n[profile.night]\nparent = 'worker'\n");
     for (args, told) in [
         (
             &["profile", "worker", "set", "services", "['a', 5]"][..],
-            "telex: services: holds 5; it must be a list of names of functions, such as [\"images\"]\n\
+            "telex: services: holds 5; it must be a list of functions, such as [\"images\", [\"backup\", \"/srv\"]]\n\
              telex:   ['a', 5]\ntelex:         ^\n",
         ),
         (
@@ -150,9 +182,15 @@ fn what_a_node_could_not_be_configured_by_is_refused_before_it_is_written() {
         (&["profile", "night", "del", "parent", "a"], "telex: parent is no list: del takes no VALUE of it\n"),
         (&["profile", "night", "show", "parent", "a"], "telex: show takes no VALUE\n"),
         (&["profile", "night", "del", "services"], "telex: \"night\" sets no services\n"),
+        (&["profile", "night", "show", "services"], "telex: \"night\" sets no services\n"),
+        (&["profile", "global", "show", "address"], "telex: \"global\" sets no address\n"),
         (
             &["profile", "night", "del", "services", "a"],
             "telex: \"a\" is not among the services of \"night\"\n",
+        ),
+        (
+            &["profile", "night", "del", "services", "[['a', 5]]"],
+            "telex: [\"a\",5] is not among the services of \"night\"\n",
         ),
         (&["profile", "day", "del"], "telex: there is no profile \"day\"\n"),
         (&["profile", "day", "show"], "telex: there is no profile \"day\"\n"),
@@ -336,11 +374,19 @@ fn the_daemon_is_started_with_a_profile() {
     );
 }
 
+/// Puts a program in its place. What this process itself has open for writing would be inherited by the children of
+/// other tests, and cannot be run while they have it.
+fn install(program: &Path, place: &Path) {
+    let installed =
+        std::process::Command::new("install").args(["-m", "755"]).arg(program).arg(place).status();
+    assert!(installed.expect("install").success(), "{}", place.display());
+}
+
 #[test]
 fn without_a_daemon_to_start_it_says_so() {
     let home = Home::new();
     let copy = home.0.path().join("telex");
-    fs::copy(env!("CARGO_BIN_EXE_telex"), &copy).expect("a copy");
+    install(env!("CARGO_BIN_EXE_telex").as_ref(), &copy);
     let mut command = std::process::Command::new(&copy);
     command.args(["run", "small"]).env("PATH", home.0.path());
     command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
@@ -352,8 +398,9 @@ fn without_a_daemon_to_start_it_says_so() {
     // The one in $PATH is taken where none is beside it.
     let folder = home.0.path().join("bin");
     fs::create_dir(&folder).expect("a folder");
-    fs::write(folder.join("telexd"), "#!/bin/sh\nprintf '%s\\n' \"$@\"\n").expect("a script");
-    fs::set_permissions(folder.join("telexd"), fs::Permissions::from_mode(0o755)).expect("a mode");
+    let script = home.0.path().join("script");
+    fs::write(&script, "#!/bin/sh\nprintf '%s\\n' \"$@\"\n").expect("a script");
+    install(&script, &folder.join("telexd"));
     let told = start_with(command.args(["a", "1", "b", "x y"]).env("PATH", &folder), "").finish();
     assert_eq!(told.out, "--profile\nsmall\n--set\na=1\n--set\nb=x y\n");
 }

@@ -131,6 +131,18 @@ fn one_page_is_printed() {
     let none = page(&["man", "nothing"]);
     assert_eq!(none.code, Some(2));
     assert!(none.err.starts_with("telex: there is no page \"nothing\"; there are telex, "), "{}", none.err);
+    // Without man(1).
+    for (name, words) in [
+        ("call", "\nExamples:\n  telex call "),
+        ("telexd", "telexd: a message switch"),
+        ("telexd.toml", "\nmax_names = 64\n"),
+        ("telex-protocol", "# The telex line protocol"),
+    ] {
+        let Outcome { code, out, err } =
+            start_with(telex(&["man", name, "--table"]).env("PATH", "/nonexistent"), "").finish();
+        assert!(code == Some(0) && err.is_empty() && out.contains(words), "{name}: {out}{err}");
+        assert!(!out.contains("\n.SH "), "{out}");
+    }
     // As people see it.
     if support::needs::programs(&["man"]) {
         let told =

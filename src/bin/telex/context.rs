@@ -4,12 +4,12 @@
 use std::io::IsTerminal;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use telex::address::Address;
-use telex::client::{self, Client, Handle};
+use telex::client::{self, Client, Error, Handle};
 
 use crate::colour::{Colours, When};
 use crate::exit::Failure;
@@ -63,10 +63,9 @@ impl Context {
 
     /// A connection that more than one thing can be done with at a time.
     pub(crate) fn handle(&self, within: Duration) -> Result<Handle, Failure> {
-        let address = self.address()?;
         let within = within.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT);
         let builder = Handle::builder().connect_timeout(within).reconnect(None);
-        builder.connect(&address).map_err(|error| Failure::unreachable(&address, &error))
+        self.connected(|address| builder.clone().connect(address))
     }
 
     /// Talks to the daemon over a connection that is made in this time, and says its last words if it ends that.
@@ -80,14 +79,28 @@ impl Context {
 
     /// A connection, if it can be made in this time.
     pub(crate) fn connect(&self, within: Duration) -> Result<Client, Failure> {
-        let address = self.address()?;
-        if let Address::Unix(path) = &address
-            && let Some(socket) = connected_at_once(path)
-        {
-            return Ok(Client::over_socket(socket)?);
-        }
-        Client::connect_within(&address, within.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT))
-            .map_err(|error| Failure::unreachable(&address, &error))
+        let within = within.clamp(CONNECT_TIMEOUT_MIN, CONNECT_TIMEOUT);
+        self.connected(|address| match at_once(address) {
+            Some(connected) => connected,
+            None => Client::connect_within(address, within),
+        })
+    }
+
+    /// What `connect` makes of the address: of the one that is given, else of those of the library's choice.
+    fn connected<T>(&self, mut connect: impl FnMut(&Address) -> Result<T, Error>) -> Result<T, Failure> {
+        let mut last = None;
+        let mut connect = |address: &Address| {
+            last = Some(address.clone());
+            connect(address)
+        };
+        let connected = match &self.address {
+            Some(_) => connect(&self.address()?),
+            None => client::connect_default(connect),
+        };
+        connected.map_err(|error| match (&error, &last) {
+            (Error::Connect { address, .. }, _) | (_, Some(address)) => Failure::unreachable(address, &error),
+            (_, None) => error.into(),
+        })
     }
 
     /// Talks to the daemon, and says its last words if it ends the connection.
@@ -104,12 +117,20 @@ impl Context {
     }
 }
 
-/// A connection, if it needs no wait: that costs a thread, which is half of what a short command costs.
-fn connected_at_once(path: &Path) -> Option<UnixStream> {
+/// A connection, or that no daemon is there, if that needs no wait: it costs a thread, which is half of what a short
+/// command costs.
+fn at_once(address: &Address) -> Option<Result<Client, Error>> {
+    let Address::Unix(path) = address else { return None };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
     let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None).ok()?;
-    connect(socket.as_raw_fd(), &UnixAddr::new(path).ok()?).ok()?;
+    match connect(socket.as_raw_fd(), &UnixAddr::new(path).ok()?) {
+        Ok(()) => {}
+        Err(errno @ (Errno::ENOENT | Errno::ECONNREFUSED)) => {
+            return Some(Err(Error::Connect { address: address.clone(), source: errno.into() }));
+        }
+        Err(_) => return None,
+    }
     let stream = UnixStream::from(socket);
     stream.set_nonblocking(false).ok()?;
-    Some(stream)
+    Some(Client::over_socket(stream))
 }

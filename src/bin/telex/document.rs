@@ -3,6 +3,8 @@
 
 use toml_edit::{Array, Decor, DocumentMut, Item, RawString, Table, TableLike, Value};
 
+use crate::line_ends;
+
 /// The name that stands for the table which all profiles share.
 pub(crate) const GLOBAL: &str = "global";
 const PROFILE: &str = "profile";
@@ -11,28 +13,24 @@ const BOM: char = '\u{feff}';
 /// A text of profiles. A table is named by its profile, or `global`.
 pub(crate) struct Document {
     doc: DocumentMut,
-    // What the library does not keep.
-    has_bom: bool,
-    is_crlf: bool,
+    /// What was read: the library keeps neither its mark nor the ends of its lines.
+    old: String,
 }
 
 impl Document {
     /// The error says why it is no TOML.
     pub(crate) fn read(text: &str) -> Result<Document, String> {
         let doc = text.parse::<DocumentMut>().map_err(|error| error.to_string())?;
-        let is_crlf = text.contains("\r\n") && text.matches('\n').count() == text.matches("\r\n").count();
-        Ok(Document { doc, has_bom: text.starts_with(BOM), is_crlf })
+        Ok(Document { doc, old: text.to_owned() })
     }
 
     pub(crate) fn text(&self) -> String {
-        let mut text = self.doc.to_string().replace("\r\n", "\n");
-        if self.is_crlf {
-            text = text.replace('\n', "\r\n");
+        let new = self.doc.to_string();
+        let new = new.strip_prefix(BOM).unwrap_or(&new);
+        match self.old.strip_prefix(BOM) {
+            Some(old) => format!("{BOM}{}", line_ends::kept(old, new)),
+            None => line_ends::kept(&self.old, new),
         }
-        if self.has_bom && !text.starts_with(BOM) {
-            text.insert(0, BOM);
-        }
-        text
     }
 
     /// What a table sets by itself; none if it is not there.
@@ -43,7 +41,7 @@ impl Document {
             _ => root.get(PROFILE).and_then(|profiles| profiles.as_table_like()?.get(name)),
         };
         let all = item?.as_table_like()?.iter();
-        Some(all.map(|(key, item)| (key.to_owned(), json(item.as_value()))).collect())
+        Some(all.map(|(key, item)| (key.to_owned(), item.as_value().map(json).unwrap_or_default())).collect())
     }
 
     /// Sets a key, in a table that is made at the end if it is not there.
@@ -73,10 +71,10 @@ impl Document {
     }
 
     /// Takes the first of these elements out of a list. Whether it was there.
-    pub(crate) fn take(&mut self, name: &str, key: &str, element: &str) -> bool {
+    pub(crate) fn take(&mut self, name: &str, key: &str, element: &Value) -> bool {
         let array = self.table(name).and_then(|table| table.get_mut(key)?.as_array_mut());
         let Some(array) = array else { return false };
-        let found = array.iter().position(|value| value.as_str() == Some(element));
+        let found = array.iter().position(|value| json(value) == json(element));
         found.map(|at| take(array, at)).is_some()
     }
 
@@ -277,11 +275,16 @@ fn take(array: &mut Array, at: usize) {
     }
 }
 
-fn json(value: Option<&Value>) -> serde_json::Value {
+/// A value as JSON has it; a time is a text.
+pub(crate) fn json(value: &Value) -> serde_json::Value {
     match value {
-        Some(Value::Array(array)) => array.iter().map(|value| json(Some(value))).collect(),
-        Some(value) => value.as_str().map_or_else(|| value.to_string().into(), Into::into),
-        None => serde_json::Value::Null,
+        Value::String(text) => text.value().as_str().into(),
+        Value::Integer(number) => (*number.value()).into(),
+        Value::Float(number) => (*number.value()).into(),
+        Value::Boolean(truth) => (*truth.value()).into(),
+        Value::Datetime(time) => time.value().to_string().into(),
+        Value::Array(array) => array.iter().map(json).collect(),
+        Value::InlineTable(table) => table.iter().map(|(key, value)| (key.to_owned(), json(value))).collect(),
     }
 }
 
@@ -401,21 +404,27 @@ node_id = 'worker' # last
     fn elements_come_and_go_with_their_own_comments() {
         let text = changed(FILE, |document| document.add("night", "services", value("['c']")));
         assert_eq!(text, FILE.replace("\"b\" # second\n]", "\"b\", # second\n  'c',\n]"));
-        let text = changed(&text, |document| assert!(document.take("night", "services", "b")));
+        let text = changed(&text, |document| assert!(document.take("night", "services", &value("'b'"))));
         assert_eq!(text, FILE.replace("\"b\" # second\n]", "'c',\n]"));
-        let text = changed(&text, |document| assert!(document.take("night", "services", "c")));
+        let text = changed(&text, |document| assert!(document.take("night", "services", &value("'c'"))));
         assert_eq!(text, FILE.replace("  \"b\" # second\n]", "]"));
-        let text = changed(FILE, |document| assert!(document.take("night", "services", "a")));
+        let text = changed(FILE, |document| assert!(document.take("night", "services", &value("'a'"))));
         assert_eq!(text, FILE.replace("  \"a\", # first\n", ""));
         for (list, grown) in [("[]", "['c']"), ("['a']", "['a', 'c']"), ("[ 'a', 'b' ]", "[ 'a', 'b', 'c' ]")]
         {
             let (list, grown) =
                 (format!("[global]\nservices = {list}\n"), format!("[global]\nservices = {grown}\n"));
             assert_eq!(changed(&list, |document| document.add("global", "services", value("['c']"))), grown);
-            assert_eq!(changed(&grown, |document| assert!(document.take("global", "services", "c"))), list);
+            assert_eq!(
+                changed(&grown, |document| assert!(document.take("global", "services", &value("'c'")))),
+                list
+            );
         }
         changed(FILE, |document| {
-            assert!(!document.take("night", "services", "x") && !document.take("no", "x", "y"))
+            assert!(
+                !document.take("night", "services", &value("'x'"))
+                    && !document.take("no", "x", &value("'y'"))
+            )
         });
     }
 
@@ -424,7 +433,15 @@ node_id = 'worker' # last
         let text = format!("{BOM}[global]\r\n# above\r\nservices = []\r\n");
         let new = changed(&text, |document| document.set("a", "services", value("[]")));
         assert_eq!(new, format!("{text}\r\n[profile.a]\r\nservices = []\r\n"));
+        let text = "# LF\n[global] # CRLF\r\nservices = ['a']\r\n\n[profile.a]\nnode_id = 'a'\r\n# end";
+        let new = changed(text, |document| document.set("a", "node_id", value("'b'")));
+        assert_eq!(new, text.replace("= 'a'", "= 'b'"));
+        let new = changed(text, |document| assert!(document.remove("global", "services")));
+        assert_eq!(new, text.replace("services = ['a']\r\n", ""));
+        let new = changed(text, |document| document.set("global", "node_id", value("'n'")));
+        assert_eq!(new, text.replace("['a']\r\n", "['a']\r\nnode_id = 'n'\r\n"));
     }
+
     /// Part of a file: whole lines, comments among them.
     fn block(lines: &'static [&'static str]) -> impl Strategy<Value = String> {
         let comment = prop_oneof![Just(""), Just("# c\n"), Just("\n# c\n\n"), Just("  # c\n\n# c\n")];
@@ -452,9 +469,12 @@ node_id = 'worker' # last
             name in proptest::sample::select(&["global", "a", "b", "new"][..]),
             key in proptest::sample::select(&["node_id", "services", "parent"][..]),
             act in 0..4,
+            ends in proptest::collection::vec(proptest::bool::ANY, 64),
         ) {
             let end = "# end\n".repeat(tail);
             let text = format!("# head\n[global]\n{global}# g\n\n[profile.a] # a\n{a}\n# b\n[profile.b]\n{b}{end}");
+            let end_of = |is_crlf: &bool| if *is_crlf { "\r\n" } else { "\n" };
+            let text: String = text.lines().zip(&ends).flat_map(|(line, is_crlf)| [line, end_of(is_crlf)]).collect();
             let mut document = Document::read(&text).expect(&text);
             let before = ["global", "a", "b", "new"].map(|name| document.settings(name));
             match act {
@@ -483,6 +503,15 @@ node_id = 'worker' # last
                     }
                     2 => prop_assert_eq!(find(&after, key), None),
                     _ => prop_assert_eq!(after, None),
+                }
+            }
+            // A line that is in both once ends in both alike.
+            let of_lines = |text: &str| text.split_inclusive('\n').map(str::to_owned).collect::<Vec<_>>();
+            let (old_lines, new_lines) = (of_lines(&text), of_lines(&new));
+            for line in &old_lines {
+                let is_it = |other: &&String| other.trim_end() == line.trim_end();
+                if old_lines.iter().filter(is_it).count() == 1 && new_lines.iter().filter(is_it).count() == 1 {
+                    prop_assert!(new_lines.contains(line), "{:?}\n{:?}", text, new);
                 }
             }
             // All whole lines of comments are there, but for those inside of what went.

@@ -16,6 +16,7 @@ mod given;
 mod groups;
 mod hear;
 mod keep;
+mod line_ends;
 mod load;
 mod man;
 mod notice;
@@ -43,7 +44,7 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Args, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
 
 use crate::colour::{Colours, When};
 use crate::context::{Context, Form};
@@ -90,12 +91,14 @@ impl Cli {
     }
 
     /// The same where the first word is a verb and nothing is at fault: the arguments of all other verbs, which cost as
-    /// much time as all the rest, are not looked at.
+    /// much time as all the rest, are not looked at. The verb is the whole command then, as a level of commands costs
+    /// half of what is left.
     fn read_at_once() -> Option<Cli> {
-        let verb = Verb::command(std::env::args_os().nth(1)?.to_str()?)?;
-        let command = Global::augment_args(Command::new("telex")).subcommand(verb);
-        let matches = command.try_get_matches_from(std::env::args_os()).ok()?;
-        Cli::from_arg_matches(&matches).ok()
+        let mut words = std::env::args_os().skip(1).peekable();
+        let name = words.peek()?.to_str()?.to_owned();
+        let command = Global::augment_args(Verb::command(&name)?);
+        let matches = command.try_get_matches_from(words).ok()?;
+        Some(Cli { global: Global::from_arg_matches(&matches).ok()?, verb: Verb::read(&name, &matches)? })
     }
 }
 
@@ -125,6 +128,8 @@ fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
+    use clap::Command;
+
     use super::*;
     use crate::verb::EXAMPLES;
 
@@ -215,6 +220,8 @@ mod tests {
         for verb in Cli::command().get_subcommands() {
             let found = Verb::command(verb.get_name());
             assert_eq!(found.as_ref().map(Command::get_name), Some(verb.get_name()));
+            // As it is read, together with what all verbs take.
+            found.map(Global::augment_args).expect("a verb").debug_assert();
         }
         assert!(Verb::command("log_level").is_none() && Verb::command("nonsense").is_none());
     }

@@ -16,7 +16,7 @@ pub(crate) enum Key {
     NodeId,
     /// A list of addresses of switches
     Address,
-    /// A list of functions that are started
+    /// A list of functions that are started, each a name, or a list of the name and arguments
     Services,
     /// Another profile; not of global
     Parent,
@@ -42,11 +42,10 @@ impl Key {
     }
 
     /// Reads a VALUE: what begins with a quote or a bracket is TOML, else it is a text without quotes. A text alone is
-    /// a list of one. What the library would refuse is refused here.
-    pub(crate) fn read(self, given: &str) -> Result<Value, Failure> {
+    /// a list of one.
+    pub(crate) fn parse(self, given: &str) -> Result<Value, Failure> {
         let given = given.trim();
-        let is_toml = given.starts_with(['"', '\'', '[']);
-        let value = if is_toml {
+        let value = if is_toml(given) {
             given.parse().map_err(|error: toml_edit::TomlError| {
                 let at = error.span().unwrap_or(0..given.len());
                 caret::fault(given, at, &format!("{}: is no TOML: {}", self.word(), error.message()))
@@ -55,16 +54,26 @@ impl Key {
             text(given)
         };
         let is_one = self.is_list() && value.is_str();
-        let value = if is_one { Value::Array(Array::from_iter([value])) } else { value };
+        Ok(if is_one { Value::Array(Array::from_iter([value])) } else { value })
+    }
+
+    /// The same of one that is to be set: what the library would refuse is refused here.
+    pub(crate) fn read(self, given: &str) -> Result<Value, Failure> {
+        let (given, value) = (given.trim(), self.parse(given)?);
         match profile::fault(self.word(), &value.to_string()) {
             None => Ok(value),
             Some((at, why)) => {
                 // Else the part is one of what was typed, with something around it.
-                let at = if is_toml && !is_one { at } else { 0..given.len() };
+                let is_one = self.is_list() && !given.starts_with('[');
+                let at = if is_toml(given) && !is_one { at } else { 0..given.len() };
                 Err(caret::fault(given, at, &format!("{}: {why}", self.word())))
             }
         }
     }
+}
+
+fn is_toml(given: &str) -> bool {
+    given.starts_with(['"', '\'', '['])
 }
 
 /// A text as TOML has it, in double quotes.
@@ -89,6 +98,7 @@ mod tests {
             (Key::Services, "a\u{7f}b", r#"["a\u007fb"]"#),
             (Key::Services, " [ 'a', \"b\" ] ", "[ 'a', \"b\" ]"),
             (Key::Services, "[]", "[]"),
+            (Key::Services, "['a', [\"b\", 5]]", "['a', [\"b\", 5]]"),
             (Key::Address, "unix:/a", r#"["unix:/a"]"#),
             (Key::Parent, "worker", r#""worker""#),
         ] {
@@ -102,7 +112,7 @@ mod tests {
             (
                 Key::Services,
                 "['a', 5]",
-                "services: holds 5; it must be a list of names of functions, such as [\"images\"]\n  ['a', 5]\n        ^",
+                "services: holds 5; it must be a list of functions, such as [\"images\", [\"backup\", \"/srv\"]]\n  ['a', 5]\n        ^",
             ),
             (
                 Key::NodeId,

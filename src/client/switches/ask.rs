@@ -54,6 +54,23 @@ pub type Request = cluster::Message<Ask, Answer>;
 pub type Outcome = Result<Option<Message>, SendError>;
 
 /// Why a request has no reply. `Display` is a sentence for people.
+///
+/// ```
+/// # let _switch = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/switch.rs"));
+/// use telex::client::default_address;
+/// use telex::client::switches::{Ask, SendError, Switches};
+/// use telex::cluster::{ErrorKind, Message, Settings};
+///
+/// let switches = Switches::new(Settings::of(&default_address()?.to_string())?)?;
+/// let error = |node, message_type| {
+///     switches.send(Message::new(Ask::new(node, message_type, ""))).expect_err("no reply")
+/// };
+/// // The node has said so.
+/// assert!(matches!(error("heating", "dance"), SendError::Refused(_)));
+/// // No switch has such a node.
+/// assert!(matches!(error("nobody", "read"), SendError::Failed(why) if why.kind == ErrorKind::Refused));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SendError {

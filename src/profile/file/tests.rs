@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 use crate::profile::settings::{Program, Settings};
 
@@ -33,9 +35,27 @@ fn program(is_forced: bool) -> Program {
     Program {
         node_id: Some("program".to_owned()),
         address: Some(vec![Address::parse("unix:/program").expect("an address")]),
-        services: Some(vec!["program".to_owned()]),
+        services: Some(vec!["program".into()]),
         is_forced,
     }
+}
+
+fn functions(services: &[Spawn]) -> String {
+    services.iter().map(|spawn| spawn.function.as_str()).collect()
+}
+
+#[test]
+fn a_service_may_have_arguments_of_any_kind() {
+    let services = |list: &str| {
+        let text = format!("[global]\nservices = {list}");
+        let services = settings(&text, "x", &Program::default()).services.value;
+        services.iter().map(Spawn::to_value).collect::<Vec<_>>()
+    };
+    assert_eq!(services("['a', ['b'], ['c', 'd']]"), [json!("a"), json!("b"), json!(["c", "d"])]);
+    let list = "[['a', 1, -2, 0xff, 1_0, 1.5, true, 1979-05-27, [[], ['x']], { k = { n = 1 } }]]";
+    let time = "1979-05-27";
+    let whole = json!(["a", 1, -2, 255, 10, 1.5, true, time, [[], ["x"]], {"k": {"n": 1}}]);
+    assert_eq!(services(list), [whole]);
 }
 
 #[test]
@@ -73,7 +93,7 @@ fn the_profile_counts_most_then_its_parents_then_the_globals_then_the_program() 
     let words = |profile: &str, program: &Program| {
         let of = settings(LAYERS, profile, program);
         let address = of.address.value.iter().map(ToString::to_string).collect::<String>();
-        [of.node_id.value, address, of.services.value.concat()]
+        [of.node_id.value, address, functions(&of.services.value)]
     };
     for unforced in [Program::default(), program(false)] {
         assert_eq!(words("young", &unforced), ["young", "unix:/old", "global"]);
@@ -84,7 +104,7 @@ fn the_profile_counts_most_then_its_parents_then_the_globals_then_the_program() 
     let some = Program { address: None, ..program(true) };
     assert_eq!(words("young", &some), ["program", "unix:/old", "program"]);
     let of = settings("", "absent", &program(false));
-    assert_eq!((of.node_id.value.as_str(), of.services.value.concat().as_str()), ("program", "program"));
+    assert_eq!((of.node_id.value.as_str(), functions(&of.services.value).as_str()), ("program", "program"));
 }
 
 #[test]
@@ -150,8 +170,14 @@ fn what_is_wrong_is_told_with_file_line_and_key() {
         ),
         ("[global]\naddress = [\n1]", "p.toml:3: global.address: holds 1; it must be a list of one or more"),
         ("[global]\naddress = ['a:0']", "p.toml:2: global.address: holds \"a:0\", which has no port to"),
-        ("[global]\nservices = 'a'", "p.toml:2: global.services: is \"a\"; it must be a list of names"),
-        ("[global]\nservices = [{}]", "p.toml:2: global.services: holds a table; it must be a list of names"),
+        ("[global]\nservices = 'a'", "p.toml:2: global.services: is \"a\"; it must be a list of functions"),
+        ("[global]\nservices = [{}]", "p.toml:2: global.services: holds a table; it must be a list of funct"),
+        ("[global]\nservices = [[]]", "p.toml:2: global.services: holds a list; it must be a list of funct"),
+        ("[global]\nservices = [[1]]", "p.toml:2: global.services: holds a list; it must be a list of funct"),
+        (
+            "[global]\nservices = [['a', [\n{x = inf}]]]",
+            "p.toml:3: global.services: holds inf, which is no number of JSON",
+        ),
     ] {
         let error = told(text);
         assert!(error.starts_with(wrong), "{error}");

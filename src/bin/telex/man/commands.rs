@@ -34,7 +34,8 @@ fn page(command: &Command, see: &[(&str, u8)]) -> Page {
         end(command, see).to_writer(&mut text)
     })();
     written.expect("memory takes it");
-    Page { name, section: 1, text: finished(&String::from_utf8_lossy(&text)) }
+    let plain = command.clone().render_long_help().to_string();
+    Page { name, section: 1, text: finished(&String::from_utf8_lossy(&text)), plain }
 }
 
 /// As the help has it: the library's own leaves out the values of options.

@@ -33,5 +33,5 @@ pub(super) fn page() -> Page {
         }
         is_paragraph = !words.is_empty() && !line.starts_with(' ');
     }
-    Page::new("telexd", 8, about, roff, &[("telex", 1), ("telexd.toml", 5), ("telex-protocol", 7)])
+    Page::new("telexd", 8, about, (HELP, roff), &[("telex", 1), ("telexd.toml", 5), ("telex-protocol", 7)])
 }

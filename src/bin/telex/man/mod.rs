@@ -21,6 +21,8 @@ pub(crate) struct Page {
     pub(crate) section: u8,
     /// What it says, in roff.
     pub(crate) text: String,
+    /// What it is made of, for terminals without man(1).
+    pub(crate) plain: String,
 }
 
 /// All pages.
@@ -31,14 +33,15 @@ pub(crate) fn pages() -> Vec<Page> {
 }
 
 impl Page {
-    /// The page of this name that is called so, with these sections.
-    fn new(name: &str, section: u8, about: &str, body: Roff, see: &[(&str, u8)]) -> Page {
+    /// The page of this name that is called so, with these sections, which are made of a text.
+    fn new(name: &str, section: u8, about: &str, (plain, body): (&str, Roff), see: &[(&str, u8)]) -> Page {
         let mut page = Roff::new();
         page.control("TH", [&*name.to_uppercase(), &section.to_string(), DATE, SOURCE, MANUAL]);
         page.control("SH", ["NAME"]).text([roman(format!("{name} - {about}"))]);
         page.extend([body, see_also(see)]);
         // The first line asks for what makes tables (man(1)).
-        Page { name: name.to_owned(), section, text: format!("'\\\" t\n{}", finished(&page.render())) }
+        let text = format!("'\\\" t\n{}", finished(&page.render()));
+        Page { name: name.to_owned(), section, text, plain: plain.to_owned() }
     }
 }
 

@@ -13,7 +13,7 @@ pub(super) fn page() -> Page {
     roff.control("SH", ["DESCRIPTION"]);
     roff.extend([markdown::roff(text)]);
     let about = "the line protocol of telexd, version 1";
-    Page::new("telex-protocol", 7, about, roff, &[("telex", 1), ("telexd", 8), ("telexd.toml", 5)])
+    Page::new("telex-protocol", 7, about, (PAGE, roff), &[("telex", 1), ("telexd", 8), ("telexd.toml", 5)])
 }
 
 /// The table of the error codes.

@@ -36,7 +36,7 @@ pub(super) fn page() -> Page {
         "telexd.toml",
         5,
         &lower_first(about),
-        roff,
+        (FILE, roff),
         &[("telexd", 8), ("telex", 1), ("telex-protocol", 7)],
     )
 }

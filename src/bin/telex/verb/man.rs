@@ -19,8 +19,9 @@ pub(super) const EXAMPLES: &str = r#"Examples:
 
 /// Show a manual page, or write all of them
 ///
-/// There are telex and a page for each verb, telexd, telexd.toml with the error codes, and telex-protocol. On a terminal
-/// man(1) shows the page, else it is printed in roff.
+/// There are telex and a page for each verb, telexd, telexd.toml with the error codes, and telex-protocol. No page needs
+/// to be installed. On a terminal man(1) shows it, or, where there is no man, its text is printed; else it is printed in
+/// roff.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Man {
@@ -44,11 +45,13 @@ impl Man {
             let names: Vec<&str> = pages.iter().map(|page| page.name.as_str()).collect();
             return Err(Failure::usage(format!("there is no page {:?}; there are {}", self.page, names.join(", "))));
         };
-        if context.form() == Form::Table && shown(page) {
-            return Ok(());
-        }
+        let text = match context.form() {
+            Form::Table if shown(page) => return Ok(()),
+            Form::Table => &page.plain,
+            Form::Json => &page.text,
+        };
         let mut results = Results::new();
-        for line in page.text.lines() {
+        for line in text.lines() {
             results.painted(line)?;
         }
         results.flush()

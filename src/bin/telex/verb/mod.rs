@@ -1,7 +1,7 @@
 //! Knows which verbs there are. Each is a file that owns its arguments, its examples and what it does.
 //! Never: what a verb does.
 
-use clap::{Args, Command, Subcommand};
+use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 
 use crate::context::Context;
 use crate::exit::Failure;
@@ -26,6 +26,14 @@ macro_rules! verbs {
                         let name: &'static str = name.to_owned().leak();
                         Some($module::$verb::augment_args(Command::new(name)))
                     })*
+                    _ => None,
+                }
+            }
+
+            /// The verb with this name, as its arguments say.
+            pub(crate) fn read(name: &str, matches: &ArgMatches) -> Option<Verb> {
+                match &*name.replace('-', "_") {
+                    $(stringify!($module) => $module::$verb::from_arg_matches(matches).ok().map(Verb::$verb),)*
                     _ => None,
                 }
             }

@@ -5,7 +5,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
 use crate::context::{Context, Form};
-use crate::document::GLOBAL;
+use crate::document::{Document, GLOBAL, json as in_json};
 use crate::exit::Failure;
 use crate::output::Results;
 use crate::own_file::OwnFile;
@@ -15,6 +15,7 @@ use crate::table::Table;
 pub(super) const EXAMPLES: &str = r#"Examples:
   telex profile global set address '["unix:/run/telexd/telex.sock", "tcp:127.0.0.1:4040"]'
   telex profile worker add services images
+  telex profile worker add services '[["backup", "/srv", 7]]'
   telex profile night set node_id night/%n
   telex profile night del"#;
 
@@ -43,7 +44,7 @@ enum Act {
     Set,
     /// Add to a list
     Add,
-    /// Remove a setting, one element of a list, or the profile
+    /// Remove a setting, elements of a list, or the profile
     Del,
     /// Print what the profile itself sets
     Show,
@@ -64,7 +65,7 @@ impl Profile {
             }
             (Act::Add, Some(key), Some(_)) => Err(Failure::usage(format!("{} is no list: use set", key.word()))),
             (Act::Set | Act::Add, ..) => Err(Failure::usage("a KEY and a VALUE are needed")),
-            (Act::Del, key, element) => delete(&file, name, key, element),
+            (Act::Del, key, given) => delete(&file, name, key, given),
             (Act::Show, _, Some(_)) => Err(Failure::usage("show takes no VALUE")),
             (Act::Show, key, None) => show(&file, name, key, context),
         }
@@ -83,23 +84,31 @@ pub(super) fn set(file: &OwnFile, name: &str, key: Key, given: &str) -> Result<(
     })
 }
 
-fn delete(file: &OwnFile, name: &str, key: Option<Key>, element: Option<&str>) -> Result<(), Failure> {
-    if let (Some(key), Some(_)) = (key, element)
+fn delete(file: &OwnFile, name: &str, key: Option<Key>, given: Option<&str>) -> Result<(), Failure> {
+    if let (Some(key), Some(_)) = (key, given)
         && !key.is_list()
     {
         return Err(Failure::usage(format!("{} is no list: del takes no VALUE of it", key.word())));
     }
     file.edit("", |document| {
-        let (was_there, otherwise) = match (key, element) {
-            (Some(key), Some(element)) => {
-                let is_not = format!("{element:?} is not among the {} of {name:?}", key.word());
-                (document.take(name, key.word(), element), is_not)
-            }
-            (Some(key), None) => (document.remove(name, key.word()), format!("{name:?} sets no {}", key.word())),
-            (None, _) => (document.remove_table(name), format!("there is no profile {name:?}")),
+        let (was_there, otherwise) = match (key, given) {
+            (Some(key), Some(given)) => return take(document, name, key, given),
+            (Some(key), None) => (document.remove(name, key.word()), sets_no(name, key)),
+            (None, _) => (document.remove_table(name), no_profile(name)),
         };
-        if was_there { Ok(()) } else { Err(Failure::usage(otherwise)) }
+        if was_there { Ok(()) } else { Err(otherwise) }
     })
+}
+
+/// Takes elements out of a list.
+fn take(document: &mut Document, name: &str, key: Key, given: &str) -> Result<(), Failure> {
+    for element in key.parse(given)?.as_array().into_iter().flatten() {
+        if !document.take(name, key.word(), element) {
+            let words = format!("{} is not among the {} of {name:?}", in_json(element), key.word());
+            return Err(Failure::usage(words));
+        }
+    }
+    Ok(())
 }
 
 fn show(file: &OwnFile, name: &str, key: Option<Key>, context: &Context) -> Result<(), Failure> {
@@ -107,11 +116,17 @@ fn show(file: &OwnFile, name: &str, key: Option<Key>, context: &Context) -> Resu
     let settings = match settings {
         Some(settings) => settings,
         None if name == GLOBAL => Vec::new(),
-        None => return Err(Failure::usage(format!("there is no profile {name:?}"))),
+        None => return Err(no_profile(name)),
     };
+    let is_meant = |word: &str| key.is_none_or(|key| key.word() == word);
+    if let Some(key) = key
+        && !settings.iter().any(|(word, _)| is_meant(word))
+    {
+        return Err(sets_no(name, key));
+    }
     let mut results = Results::new();
     let mut table = Table::new(&["SETTING", "VALUE"]);
-    for (word, value) in settings.into_iter().filter(|(word, _)| key.is_none_or(|key| key.word() == word)) {
+    for (word, value) in settings.into_iter().filter(|(word, _)| is_meant(word)) {
         match context.form() {
             Form::Json => results.line(&json!({"name": word, "value": value}).to_string())?,
             Form::Table => table.row([word, plain(&value)]),
@@ -123,11 +138,19 @@ fn show(file: &OwnFile, name: &str, key: Option<Key>, context: &Context) -> Resu
     results.flush()
 }
 
-/// A value for people: a list has spaces between its elements.
+fn sets_no(name: &str, key: Key) -> Failure {
+    Failure::usage(format!("{name:?} sets no {}", key.word()))
+}
+
+fn no_profile(name: &str) -> Failure {
+    Failure::usage(format!("there is no profile {name:?}"))
+}
+
+/// A value for people: a list has spaces between its elements; what is in a list of lists is JSON.
 pub(super) fn plain(value: &Value) -> String {
+    let element = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     match value {
-        Value::String(text) => text.clone(),
-        Value::Array(elements) => elements.iter().map(plain).collect::<Vec<_>>().join(" "),
-        value => value.to_string(),
+        Value::Array(elements) => elements.iter().map(element).collect::<Vec<_>>().join(" "),
+        value => element(value),
     }
 }

@@ -1,12 +1,14 @@
 //! Knows what a node would be configured by.
 //! Never: which source counts more; that is the library's.
 
+use std::path::Path;
+
 use clap::Args;
-use serde_json::json;
-use telex::address::Address;
-use telex::profile::{Program, Source};
+use serde_json::{Value, json};
+use telex::profile::{Error, Profiles, Program, Source, Spawn};
 
 use super::profile::plain;
+use crate::caret;
 use crate::context::{Context, Form};
 use crate::exit::Failure;
 use crate::output::Results;
@@ -44,10 +46,11 @@ impl Showconfig {
             from = of_address(context).to_owned();
         }
         let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let services: Value = settings.services.value.iter().map(Spawn::to_value).collect();
         let rows = [
             (Key::NodeId, json!(settings.node_id.value), source(settings.node_id.source)),
             (Key::Address, json!(addresses), from),
-            (Key::Services, json!(settings.services.value), source(settings.services.source)),
+            (Key::Services, services, source(settings.services.source)),
         ];
         let mut results = Results::new();
         let mut table = Table::new(&["SETTING", "VALUE", "SOURCE"]);
@@ -94,17 +97,16 @@ fn program(pairs: &[String]) -> Result<Program, Failure> {
         let key = Key::of(word).filter(|key| *key != Key::Parent).ok_or_else(|| {
             Failure::usage(format!("{word:?} is no setting of a node; there are node_id, address, services"))
         })?;
-        let value = key.read(given)?;
-        let elements = value.as_array().into_iter().flatten();
-        let texts: Vec<String> = elements.filter_map(|element| element.as_str().map(str::to_owned)).collect();
+        // As the library reads it in a file.
+        let text = format!("[global]\n{word} = {}\n", key.read(given)?);
+        let fault = |error: Error| caret::fault(given, 0..given.len(), &error.to_string());
+        let read = Profiles::read(Path::new("the command line"), &text)
+            .and_then(|profiles| profiles.settings("x", &Program::default()));
+        let settings = read.map_err(fault)?;
         match key {
-            Key::NodeId => program.node_id = value.as_str().map(str::to_owned),
-            Key::Services => program.services = Some(texts),
-            Key::Address => {
-                let addresses = texts.iter().map(|text| Address::parse(text));
-                program.address =
-                    Some(addresses.collect::<Result<_, _>>().map_err(|bad| Failure::usage(bad.to_string()))?);
-            }
+            Key::NodeId => program.node_id = Some(settings.node_id.value),
+            Key::Address => program.address = Some(settings.address.value),
+            Key::Services => program.services = Some(settings.services.value),
             Key::Parent => {}
         }
     }
