@@ -22,12 +22,15 @@ const HANDED_OVER: u8 = 75;
 const TAKEN_WITHIN: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    if let Err(error) = sys::unblock_signals() {
-        return fail(FAILED, &format!("unblocking signals: {error}"));
-    }
     // Before anything is opened, which would have the number of one that is missing.
     let inherited = telex::listen::inherited();
     let left = telex::daemon::left_to_this_process();
+    // What the process that this one was has left to it stays blocked until it can be heard.
+    if left.as_ref().is_ok_and(Vec::is_empty)
+        && let Err(error) = sys::unblock_signals()
+    {
+        return fail(FAILED, &format!("unblocking signals: {error}"));
+    }
     let command_line = match CommandLine::parse(std::env::args_os()) {
         Ok(command_line) => command_line,
         Err(error) => return fail(USAGE, &error.to_string()),
@@ -70,9 +73,10 @@ fn serve(
     inherited: Vec<Inherited>,
     left: Vec<OwnedFd>,
 ) -> Result<End, Fatal> {
+    let is_new = left.is_empty();
     let daemon = Daemon::start(command_line, config, machine, inherited, left)?;
     // Before what the log has to say. It need not be read: without a thread it is not said.
-    if let Ok(out) = BackgroundWriter::start(io::stdout(), |_| String::new()) {
+    if is_new && let Ok(out) = BackgroundWriter::start(io::stdout(), |_| String::new()) {
         out.write(&greeting(daemon.addresses()));
         out.drain(TAKEN_WITHIN);
     }

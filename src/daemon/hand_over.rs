@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::io::{self, BufWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,8 @@ pub(super) enum HandingOver {
 pub(super) struct Passed {
     /// What an administrator has put in the place of the configuration's, and until when that holds.
     pub(super) log_level: Option<(Level, Option<Duration>)>,
+    /// The next connection's number: the state directory may be another one.
+    pub(super) next_number: u64,
     pub(super) listeners: Vec<Place>,
     pub(super) connections: Vec<SessionKey>,
 }
@@ -50,6 +52,10 @@ const BATCH: usize = 250;
 const STORE: &str = "TELEX_STORE";
 /// Where the process that this one becomes finds the descriptors: their numbers.
 const DESCRIPTORS: &str = "TELEX_STATE_FD";
+/// What a program that is tried finds the version of the state in that it is to go on with.
+const VERSION: &str = "TELEX_STATE_VERSION";
+/// A trial that takes longer has failed.
+const TRIAL_MAX: Duration = Duration::from_secs(30);
 
 /// The descriptors that the process which has become this one has left. To be called once, before anything is opened.
 /// Fails if one of them is not open.
@@ -69,10 +75,13 @@ impl Daemon {
         }
         self.handing_over = match handing_over {
             HandingOver::Asked if has_store() => Some(HandingOver::Ready),
-            HandingOver::Asked => match BackgroundTask::start(try_program, wakes(&self.waker)) {
-                Ok(task) => Some(HandingOver::Trying(task)),
-                Err(error) => self.refuse_hand_over(&error.to_string()),
-            },
+            HandingOver::Asked => {
+                self.give_descriptors_up();
+                match BackgroundTask::start(try_program, wakes(&self.waker)) {
+                    Ok(task) => Some(HandingOver::Trying(task)),
+                    Err(error) => self.refuse_hand_over(&error.to_string()),
+                }
+            }
             HandingOver::Trying(task) => match task.outcome() {
                 None => Some(HandingOver::Trying(task)),
                 Some(Ok(Ok(()))) => Some(HandingOver::Ready),
@@ -83,7 +92,14 @@ impl Daemon {
         };
     }
 
+    /// At the limit of open files it takes some all the same.
+    fn give_descriptors_up(&mut self) {
+        self.sockets.keep_for_files(0);
+        self.sockets.keep_back(0);
+    }
+
     fn refuse_hand_over(&mut self, why: &str) -> Option<HandingOver> {
+        self.keep_descriptors();
         self.switch
             .log
             .error(&format!("this process goes on, as the program cannot take over from it: {why}"));
@@ -98,7 +114,8 @@ impl Daemon {
     /// Hands everything over. Behind this there is nothing left to serve with.
     pub(super) fn hand_over(mut self, now: Now) -> Result<End, Fatal> {
         self.come_to_rest(now);
-        let Daemon { mut sockets, switch, .. } = self;
+        self.give_descriptors_up();
+        let Daemon { mut sockets, switch, signals, service_manager, .. } = self;
         let Switch { core, plugins, mut log, mut numbers, .. } = switch;
         log.for_plugins(false);
         for note in plugins.end() {
@@ -110,6 +127,7 @@ impl Daemon {
         let connections = sockets.give_away();
         let passed = Passed {
             log_level: log.asked_level(),
+            next_number: numbers.next(),
             listeners: sockets.listeners().iter().map(|bound| bound.place().clone()).collect(),
             connections: connections.iter().map(|(key, _)| *key).collect(),
         };
@@ -124,10 +142,15 @@ impl Daemon {
         drop(log);
         match has_store() {
             true => {
-                sys::store(&descriptors).map_err(Fatal::doing("leaving all with the service manager"))?;
+                service_manager
+                    .store(&descriptors)
+                    .map_err(Fatal::doing("leaving all with the service manager"))?;
                 Ok(End::HandedOver)
             }
-            false => Err(Fatal::doing("becoming the program anew")(become_program(&descriptors))),
+            false => {
+                signals.leave_to_next().map_err(Fatal::doing("blocking signals"))?;
+                Err(Fatal::doing("becoming the program anew")(become_program(&descriptors)))
+            }
         }
     }
 
@@ -194,20 +217,34 @@ fn program() -> Command {
     let mut words = env::args_os();
     let mut command = Command::new(words.next().unwrap_or_else(|| OsString::from("telexd")));
     command.args(words);
-    for variable in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", DESCRIPTORS] {
+    for variable in ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", DESCRIPTORS, VERSION] {
         command.env_remove(variable);
     }
     command
 }
 
-/// Runs the program with `--check`, and says what is wrong if it could not start.
+/// Runs the program with `--check`, and says what is wrong if it could not start, or could not read the state.
 fn try_program() -> Result<(), String> {
     let mut command = program();
-    command.arg("--check").env_remove("NOTIFY_SOCKET").stdin(Stdio::null()).stdout(Stdio::null());
-    let done = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
-    match done.status.success() {
+    command.arg("--check").env_remove("NOTIFY_SOCKET").env(VERSION, STATE_VERSION.to_string());
+    let done = sys::run(&mut command, TRIAL_MAX);
+    let (status, said) = done.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    match status.success() {
         true => Ok(()),
-        false => Err(String::from_utf8_lossy(&done.stderr).trim_end().to_owned()),
+        false => Err(said.trim_end().to_owned()),
+    }
+}
+
+/// Fails if the process that has this one check its configuration would hand a state over that this program does not
+/// read.
+pub(super) fn check_version() -> io::Result<()> {
+    match env::var(VERSION) {
+        Ok(version) if version != STATE_VERSION.to_string() => {
+            let text =
+                format!("the version of its state is {version}, and this program reads {STATE_VERSION}");
+            Err(io::Error::new(io::ErrorKind::Unsupported, text))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -120,6 +120,8 @@ impl Daemon {
             .map_err(Fatal::doing("starting the thread that tells the service manager"))?;
         let plugins = make_plugins(&config, &mut log, false, wakes(&waker))?;
         signals.keep();
+        // Those that a process has left to this one which it has become.
+        sys::unblock_signals().map_err(Fatal::doing("unblocking signals"))?;
         log.for_plugins(plugins.has_log());
         let about = About {
             version: env!("CARGO_PKG_VERSION"),
@@ -132,12 +134,9 @@ impl Daemon {
         let (mut core, taking_over) = TakingOver::find(left, fresh, &mut log);
         let (numbers, taken) =
             listen(&config, &machine.host_name, listeners, taking_over, &mut sockets, &mut log)?;
-        // One more, for telling a client that there is none for it.
-        sockets.keep_back(KEPT_BACK_MAX + 1);
-        sockets.keep_for_files(reload::FILES);
         core.tell_happenings(plugins.wants_happenings());
         let troubles = Troubles::default();
-        Ok(Daemon {
+        let mut daemon = Daemon {
             started_with: config.clone(),
             config,
             command_line,
@@ -164,7 +163,16 @@ impl Daemon {
             handing_over: None,
             taken,
             forgotten,
-        })
+        };
+        daemon.keep_descriptors();
+        Ok(daemon)
+    }
+
+    /// Keeps back what may be needed at the limit of open files.
+    fn keep_descriptors(&mut self) {
+        // One more, for telling a client that there is none for it.
+        self.sockets.keep_back(KEPT_BACK_MAX + 1);
+        self.sockets.keep_for_files(reload::FILES);
     }
 
     /// Where clients can connect, with real ports.
@@ -241,6 +249,7 @@ impl Daemon {
 /// opened for writing. What its log would have of them goes to stderr, as far as it is a warning. The error says which
 /// plugin cannot be made.
 pub fn check_plugins(config: &Config) -> Result<(), Fatal> {
+    hand_over::check_version().map_err(Fatal::doing("taking over"))?;
     let mut log = start_log(Level::Warning)?;
     config.warnings.iter().for_each(|text| log.warn(text));
     for note in make_plugins(config, &mut log, true, || {})?.end() {
@@ -295,7 +304,8 @@ fn listen(
     };
     // Before the sockets: of two daemons that start at once on one state directory, the one that does not get it
     // must not have taken the other's new socket for a stale one.
-    let mut numbers = Numbers::open(&state_dir).map_err(Fatal::doing("opening the state"))?;
+    let least = taking_over.as_ref().map_or(1, TakingOver::next_number);
+    let mut numbers = Numbers::open_from(&state_dir, least).map_err(Fatal::doing("opening the state"))?;
     let listening = bind_all(config, inherited, taking_over, log).and_then(|(bound, taken)| {
         sockets.listen(bound).map_err(Fatal::doing("watching the listeners"))?;
         Ok(taken)
@@ -340,20 +350,33 @@ fn bind_all(
     let is_wanted = |place: &Place| is_adopted(place) || !place.is_adopted() && asked.contains(place.asked());
     let comes = |address: &Address| places.iter().any(|place| is_wanted(place) && place.asked() == address);
     addresses.retain(|address| !comes(address));
-    for address in &addresses {
-        match bind(address, config.socket_mode, config.socket_group.as_deref()) {
+    let mut late = Vec::new();
+    for address in addresses {
+        match bind(&address, config.socket_mode, config.socket_group.as_deref()) {
             Ok(bound) => all.extend(bound),
-            Err(error) => {
-                for bound in &all {
-                    // A file that cannot be removed is stale to the next daemon that listens there.
-                    let _ = bound.remove_file();
-                }
-                return Err(Fatal::doing(format!("listening on {address}"))(error));
+            // It may be a listener of the other process, written in another way.
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && !places.is_empty() => {
+                late.push(address)
             }
+            Err(error) => return Err(give_up(&all, &address, error)),
         }
     }
     let taken = taking_over.map(|taking_over| taking_over.take(is_wanted, log)).transpose();
     let mut taken = taken.map_err(Fatal::doing("taking over from another process"))?;
     all.extend(taken.iter_mut().flat_map(|taken| std::mem::take(&mut taken.listeners)));
+    for address in late {
+        match bind(&address, config.socket_mode, config.socket_group.as_deref()) {
+            Ok(bound) => all.extend(bound),
+            Err(error) => return Err(give_up(&all, &address, error)),
+        }
+    }
     Ok((all, taken))
+}
+
+fn give_up(bound: &[Bound], address: &Address, error: io::Error) -> Fatal {
+    for bound in bound {
+        // A file that cannot be removed is stale to the next daemon that listens there.
+        let _ = bound.remove_file();
+    }
+    Fatal::doing(format!("listening on {address}"))(error)
 }

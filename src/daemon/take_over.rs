@@ -86,6 +86,11 @@ impl TakingOver {
         }
     }
 
+    /// The next connection's number.
+    pub(super) fn next_number(&self) -> u64 {
+        self.passed.next_number
+    }
+
     /// Where the listeners listen that come with it.
     pub(super) fn places(&self) -> &[Place] {
         &self.passed.listeners
@@ -149,15 +154,21 @@ impl Daemon {
         now: Now,
     ) {
         self.switch.log.notice(&format!("taken over, with {} connections", connections.len()));
+        let mut keys = Vec::with_capacity(connections.len());
         for (key, stream) in connections {
             match self.sockets.take_over(key, stream) {
-                // Whether it has room is told only behind a write that finds none.
-                Ok(()) => drop(self.switch.flush(key, &mut self.sockets, now)),
+                Ok(()) => keys.push(key),
                 Err(_) => lost.push(key),
             }
         }
         let switch = &mut self.switch;
         switch.core.replay(&mut |happened| switch.plugins.happened(&happened));
+        for session in keys {
+            // An order to resume it may have been on its way.
+            switch.tell(Input::Resumed { session }, &mut self.sockets, now);
+            // Whether it has room is told only behind a write that finds none.
+            switch.flush(session, &mut self.sockets, now);
+        }
         for key in lost {
             switch.lose(key, &mut self.sockets, now);
         }

@@ -257,11 +257,11 @@ impl<K: Key> Sockets<K> {
         Ok(Ready { key, resumed: false, readable: true })
     }
 
-    /// Keeps a connection under this key that another process has passed on. It is ready, and resumed: what that process
-    /// knew of either is not known. Fails as [`Sockets::open`] does.
+    /// Keeps a connection under this key that another process has passed on. It is ready: what that process has read of
+    /// it is not known. Fails as [`Sockets::open`] does.
     pub fn take_over(&mut self, key: K, stream: Stream) -> io::Result<()> {
         self.open(key, Newcomer { stream, ends: false })?;
-        self.resume(key);
+        self.queue(key);
         Ok(())
     }
 

@@ -36,7 +36,7 @@ impl Numbers {
     }
 
     /// The same with numbers from `least` on, though the file may say less.
-    fn open_from(state_dir: &Path, least: u64) -> io::Result<Numbers> {
+    pub fn open_from(state_dir: &Path, least: u64) -> io::Result<Numbers> {
         make_directory(state_dir, 0o700)
             .map_err(said(|| format!("cannot make the state directory {}", state_dir.display())))?;
         let path = state_dir.join("connections");
@@ -109,6 +109,11 @@ impl Numbers {
         }
         self.next += 1;
         Ok(self.next - 1)
+    }
+
+    /// The number that is given out next.
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
     /// Gives the rest of the block back, at an orderly end: nothing is to be taken behind that.

@@ -5,8 +5,9 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
 use nix::unistd::pipe;
@@ -34,9 +35,7 @@ pub const HANDOVER: &str = "handover";
 /// nothing.
 const STORED_WITHIN_MS: u16 = 10_000;
 
-/// Leaves descriptors with the service manager, which hands them to the next process of the service under the name
-/// [`HANDOVER`]. Comes back when it has them; that it is slow is no failure.
-pub fn store(descriptors: &[OwnedFd]) -> io::Result<()> {
+fn store(descriptors: &[OwnedFd]) -> io::Result<()> {
     let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
     // Without FDPOLL=0 it would drop a queue, of which nothing holds the other end.
     let states = [NotifyState::FdStore, NotifyState::FdName(HANDOVER), NotifyState::Custom("FDPOLL=0")];
@@ -45,8 +44,12 @@ pub fn store(descriptors: &[OwnedFd]) -> io::Result<()> {
     sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[barrier.as_fd()])?;
     drop(barrier);
     let mut hangs_up = [PollFd::new(ends.as_fd(), PollFlags::empty())];
-    poll(&mut hangs_up, PollTimeout::from(STORED_WITHIN_MS))?;
-    Ok(())
+    loop {
+        match poll(&mut hangs_up, PollTimeout::from(STORED_WITHIN_MS)) {
+            Err(Errno::EINTR) => {}
+            polled => return Ok(polled.map(drop)?),
+        }
+    }
 }
 
 /// Tells the service manager the daemon's states, each in its order, on a thread: one that is busy (systemd in a
@@ -54,6 +57,7 @@ pub fn store(descriptors: &[OwnedFd]) -> io::Result<()> {
 #[derive(Debug)]
 pub struct ServiceManager {
     states: Option<SyncSender<State>>,
+    teller: Option<JoinHandle<()>>,
     failures: Receiver<io::Error>,
     fail: Sender<io::Error>,
 }
@@ -63,18 +67,18 @@ impl ServiceManager {
     /// have no more threads.
     pub fn start(wake: impl Fn() + Send + 'static) -> io::Result<ServiceManager> {
         let (fail, failures) = channel();
-        let mut manager = ServiceManager { states: None, failures, fail };
+        let mut manager = ServiceManager { states: None, teller: None, failures, fail };
         if std::env::var_os("NOTIFY_SOCKET").is_some() {
             let (states, told) = sync_channel(STATES_MAX);
             let fail = manager.fail.clone();
-            thread::Builder::new().name("notify".to_owned()).spawn(move || {
+            let teller = thread::Builder::new().name("notify".to_owned()).spawn(move || {
                 for error in told.iter().filter_map(|state| notify(&state).err()) {
                     // At the daemon's end nothing asks for failures any more.
                     let _ = fail.send(error);
                     wake();
                 }
             })?;
-            manager.states = Some(states);
+            (manager.states, manager.teller) = (Some(states), Some(teller));
         }
         Ok(manager)
     }
@@ -87,6 +91,18 @@ impl ServiceManager {
             // It is received by this same value.
             let _ = self.fail.send(io::Error::other("it takes nothing"));
         }
+    }
+
+    /// Leaves descriptors with the service manager, which hands them to the next process of the service under the name
+    /// [`HANDOVER`]. Comes back when it has them, behind all that it was told before; that it is slow is no failure.
+    pub fn store(self, descriptors: &[OwnedFd]) -> io::Result<()> {
+        // What it was to forget by that name would be these.
+        drop(self.states);
+        if let Some(teller) = self.teller {
+            // It does not panic.
+            let _ = teller.join();
+        }
+        store(descriptors)
     }
 
     /// Why a state could not be told, once for each.

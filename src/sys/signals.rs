@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc::{self, SIGPWR, SIGSTKFLT};
-use nix::sys::signal::{SigSet, Signal as Named};
+use nix::sys::signal::{SigSet, Signal as Named, raise};
 use signal_hook::consts::{
     SIGALRM, SIGHUP, SIGINT, SIGIO, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ,
 };
@@ -88,6 +88,20 @@ impl Signals {
     /// From now on they do not kill the process any more, but are kept for [`Signals::pending`].
     pub fn keep(&self) {
         self.end_at_once.store(false, Ordering::SeqCst);
+    }
+
+    /// Leaves the signals that come from now on, and those that have come and were not asked for, to the program that this
+    /// process becomes (execve(2) keeps both the mask and what is pending): it is to [unblock them](unblock_signals) when
+    /// it has taken them.
+    pub fn leave_to_next(mut self) -> io::Result<()> {
+        SigSet::all().thread_set_mask()?;
+        // Other threads may have heard them; this one is what goes on.
+        for number in self.source.pending() {
+            if let Ok(signal) = Named::try_from(number) {
+                raise(signal)?;
+            }
+        }
+        Ok(())
     }
 
     /// What to register with the poller.

@@ -259,3 +259,91 @@ fn descriptors_that_are_not_open_are_no_reason_to_start_without_them() {
     assert_eq!(ran.code, Some(1));
     assert_eq!(ran.err, "telexd: taking over from another process: \"871\" is no list of open descriptors\n");
 }
+
+/// What was sent in time is read before it is judged what is late.
+#[test]
+fn an_answer_that_was_given_while_there_is_no_program_is_no_timeout() {
+    let starter = Starter::new();
+    let program = starter.dir().join("program");
+    let telexd = env!("CARGO_BIN_EXE_telexd");
+    // The daemon takes this for its program, which takes long to start.
+    fs::write(
+        &program,
+        format!("#!/bin/sh\ncase $* in *--check*) ;; *) sleep 4 ;; esac\nexec {telexd} \"$@\"\n"),
+    )
+    .unwrap();
+    let as_program = format!(
+        r#"chmod +x {0}; exec bash -c 'shift; exec -a "$0" {telexd} "$@"' {0} "$@""#,
+        program.display()
+    );
+    let telexd = starter.before(&as_program).start();
+    let mut worker = telexd.node("worker");
+    let mut asker = telexd.client();
+    for n in 0..100 {
+        asker.send(&json!({"message_id": n, "message_type": "work", "to": "worker", "timeout_ms": 3000 + n}));
+    }
+    let asked: Vec<_> = (0..100).map(|_| worker.message()).collect();
+    telexd.signal(Signal::SIGUSR2);
+    telexd.wait_for_log("handing over, with");
+    for line in &asked {
+        let body = json!({"in_reply_to": line["message_id"], "error": null});
+        worker.send(&json!({"message_type": "work_reply", "to": line["from"], "body": body}));
+    }
+    for _ in 0..100 {
+        assert_eq!(asker.message()["body"]["error"], Value::Null);
+    }
+}
+
+/// A signal comes at any moment of a hand-over.
+#[test]
+fn a_signal_in_the_middle_is_heard_by_one_of_both() {
+    for delay in 0..30 {
+        let mut telexd = Telexd::start();
+        let mut client = telexd.client();
+        client.ping();
+        telexd.signal(Signal::SIGUSR2);
+        std::thread::sleep(Duration::from_millis(delay));
+        let signal = if delay % 2 == 0 { Signal::SIGUSR2 } else { Signal::SIGTERM };
+        telexd.signal(signal);
+        if signal == Signal::SIGTERM {
+            let told = client.rest();
+            assert_eq!(told.last().expect("a line")["body"]["event"], json!("shutdown"), "after {delay} ms");
+            assert_eq!(telexd.wait().code(), Some(0));
+        } else {
+            client.ping();
+            telexd.wait_for_log("taken over, with");
+            client.ping();
+        }
+    }
+}
+
+#[test]
+fn what_the_configuration_says_in_another_way_is_still_there() {
+    let starter = Starter::new();
+    let [file, real, link] = ["telexd.toml", "real", "link"].map(|name| starter.dir().join(name));
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let configure = |dir: &std::path::Path| {
+        fs::write(&file, format!("listen = [\"unix:{}/s\"]\nstate_dir = \"{0}\"\n", dir.display())).unwrap();
+    };
+    configure(&real);
+    let telexd =
+        starter.listen_by_itself().keep_state_by_itself().argument("--config").argument(&file).start();
+    let mut client = telexd.client();
+    let number = |id: String| id[1..].parse::<u64>().expect("a number");
+    let own = number(client.unique_id());
+    configure(&link);
+    hand_over(&telexd);
+    client.ping();
+    Client::connect(&format!("unix:{}/s", real.display())).ping();
+    // Numbers go on also in another state directory.
+    let other = telexd.dir().join("other");
+    fs::write(
+        &file,
+        format!("listen = [\"unix:{}/s\"]\nstate_dir = \"{}\"\n", link.display(), other.display()),
+    )
+    .unwrap();
+    hand_over(&telexd);
+    client.ping();
+    assert!(number(telexd.client().unique_id()) > own);
+}
