@@ -10,7 +10,7 @@ use toml::de::DeValue;
 use super::command_line::CommandLine;
 use super::files::{self, Occasion};
 use super::merged::Merged;
-use super::model::{Config, Machine, Sources};
+use super::model::{Config, Listen, Machine, Sources};
 use super::sections::{Entry, Sections};
 use super::{plugin, profile, rule, setting};
 use crate::toml_file::{self, ConfigError, File, Place, Problem, Wrong};
@@ -90,7 +90,7 @@ impl Config {
             ..merged.config
         };
         if !command_line.listen.is_empty() {
-            config.listen.clone_from(&command_line.listen);
+            config.listen = Listen::At(command_line.listen.clone());
             config.sources.0.insert("listen", "--listen".to_owned());
         }
         if command_line.state_dir.is_some() {
@@ -251,7 +251,7 @@ mod tests {
             let config = read_all(texts, &[]).unwrap();
             let limits = &config.limits;
             let numbers = (limits.max_names, limits.max_requests, limits.max_subscriptions);
-            (numbers, config.listen.len(), config.without.len())
+            (numbers, config.listen.addresses().len(), config.without.len())
         };
         assert_eq!(read(&[main, one, two]), ((3, 2, 1), 2, 0));
         assert_eq!(read(&[main, two, one]), ((2, 2, 1), 2, 0));
@@ -369,10 +369,13 @@ mod tests {
         assert_eq!((config.log_level, config.state_dir), (Level::Notice, Some("/file".into())));
         let set = ["--set", "log_level=warning", "--set", "log_level=debug", "--set", "listen=['unix:/set']"];
         let config = read(text, &set).unwrap();
-        assert_eq!((config.log_level, config.listen[0].to_string()), (Level::Debug, "unix:/set".into()));
+        assert_eq!(
+            (config.log_level, config.listen.addresses()[0].to_string()),
+            (Level::Debug, "unix:/set".into())
+        );
         let options = ["--listen", "unix:/a", "--listen", "127.0.0.1:0", "--state-dir", "/option"];
         let config = read(text, &[&set[..], &options[..]].concat()).unwrap();
-        let listen: Vec<String> = config.listen.iter().map(ToString::to_string).collect();
+        let listen: Vec<String> = config.listen.addresses().iter().map(ToString::to_string).collect();
         assert_eq!(listen, ["unix:/a", "tcp:127.0.0.1:0"]);
         assert_eq!(config.state_dir, Some("/option".into()));
     }

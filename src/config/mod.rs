@@ -21,7 +21,7 @@ mod value;
 pub use command_line::{BadUsage, CommandLine, HELP, Task};
 pub use difference::Difference;
 pub use files::drop_in_dir;
-pub use model::{Config, Machine, Sources};
+pub use model::{Config, Listen, Machine, Sources};
 pub use setting::AppliedBy;
 pub use source::Effective;
 
@@ -73,8 +73,9 @@ mod tests {
     }
 
     #[test]
-    fn the_shipped_file_is_the_defaults() {
-        assert_eq!(read(SHIPPED, None), Config::default());
+    fn the_shipped_file_is_the_defaults_of_a_service() {
+        let defaults = Config { listen: Listen::Systemd, ..Config::default() };
+        assert_eq!(read(SHIPPED, None), defaults);
     }
 
     #[test]
@@ -97,9 +98,9 @@ mod tests {
         });
         let text = lines.collect::<Vec<_>>().join("\n");
         let config = read(&text, Some("alpha"));
-        assert_eq!((config.limits.max_line_bytes, config.listen.len()), (64 << 10, 1));
+        assert_eq!((config.limits.max_line_bytes, config.listen.addresses().len()), (64 << 10, 1));
         let config = read(&text, None);
-        assert_eq!(config.listen.len(), 2);
+        assert_eq!(config.listen, Listen::Systemd);
         assert!(config.state_dir.is_some() && config.host.is_some() && config.socket_group.is_some());
     }
 

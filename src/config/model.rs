@@ -19,11 +19,36 @@ pub struct Machine {
     pub has_group: fn(&str) -> bool,
 }
 
+/// Where the daemon listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// At the sockets that the service manager hands over, and nowhere else: without one it does not start.
+    Systemd,
+    /// At these addresses, and at the sockets that are handed over. If there are neither: at the daemon's own choice.
+    At(Vec<Address>),
+}
+
+impl Listen {
+    /// The addresses that the daemon listens at by itself.
+    pub fn addresses(&self) -> &[Address] {
+        match self {
+            Listen::Systemd => &[],
+            Listen::At(addresses) => addresses,
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        Listen::At(Vec::new())
+    }
+}
+
 /// What the daemon is told to be. `Display` gives all settings as the TOML of a file; plugins are none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where to listen; empty: the daemon's own choice.
-    pub listen: Vec<Address>,
+    /// Where to listen.
+    pub listen: Listen,
     /// Where the state is kept; none: the daemon's own choice.
     pub state_dir: Option<PathBuf>,
     /// What `%n` becomes in a node ID; none: the machine's host name.
@@ -68,7 +93,7 @@ impl Eq for Sources {}
 impl Default for Config {
     fn default() -> Config {
         Config {
-            listen: Vec::new(),
+            listen: Listen::default(),
             state_dir: None,
             host: None,
             socket_mode: 0o660,

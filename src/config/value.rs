@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use toml::de::DeValue;
 
+use super::model::Listen;
 use crate::address::Address;
 use crate::name;
 use crate::toml_file::{Value, Wrong};
@@ -40,8 +41,10 @@ pub(super) struct Directory;
 pub(super) struct Flag;
 /// A text that is not empty, and what it is.
 pub(super) struct Text(pub &'static str);
-/// Addresses to listen at.
+/// Addresses to listen at, or the word for the sockets of the service manager.
 pub(super) struct Addresses;
+/// What stands in place of addresses.
+const SYSTEMD: &str = "systemd";
 /// Names of plugins.
 pub(super) struct Names;
 
@@ -178,21 +181,32 @@ impl Form for Text {
 }
 
 impl Form for Addresses {
-    type Held = Vec<Address>;
+    type Held = Listen;
 
     fn expected(&self) -> String {
-        "a list of addresses, such as [\"unix:/run/telexd/telex.sock\", \"tcp:127.0.0.1:4040\"]".into()
+        "a list of addresses, such as [\"unix:/run/telexd/telex.sock\", \"tcp:127.0.0.1:4040\"], or [\"systemd\"]"
+            .into()
     }
 
-    fn read(&self, value: &Value<'_>) -> Result<Vec<Address>, Wrong> {
+    fn read(&self, value: &Value<'_>) -> Result<Listen, Wrong> {
         let DeValue::Array(items) = value.get_ref() else {
             return self.accept(value, None);
         };
-        items.iter().map(|item| self.read_one(item)).collect()
+        match items.iter().find(|item| item.get_ref().as_str() == Some(SYSTEMD)) {
+            Some(_) if items.len() == 1 => Ok(Listen::Systemd),
+            Some(item) => Err(Wrong {
+                span: Some(item.span()),
+                text: "\"systemd\" must stand alone: further addresses are further ListenStream= of the socket unit".into(),
+            }),
+            None => items.iter().map(|item| self.read_one(item)).collect::<Result<_, _>>().map(Listen::At),
+        }
     }
 
-    fn show(&self, held: &Vec<Address>) -> Option<String> {
-        let items: Vec<String> = held.iter().map(|address| quoted(&address.to_string())).collect();
+    fn show(&self, held: &Listen) -> Option<String> {
+        let items: Vec<String> = match held {
+            Listen::Systemd => vec![quoted(SYSTEMD)],
+            Listen::At(addresses) => addresses.iter().map(|address| quoted(&address.to_string())).collect(),
+        };
         Some(format!("[{}]", items.join(", ")))
     }
 }
@@ -288,6 +302,11 @@ pub(super) mod tests {
     fn addresses() {
         let read = |text| Addresses.read(&value(text)).ok().map(|list| Addresses.show(&list).unwrap());
         assert_eq!(read("[]").as_deref(), Some("[]"));
+        assert_eq!(read("[\"systemd\"]").as_deref(), Some("[\"systemd\"]"));
+        for text in ["[\"systemd\", \"unix:/x\"]", "[\"unix:/x\", \"systemd\"]", "[\"systemd\", \"systemd\"]"]
+        {
+            assert!(told(&Addresses, text).starts_with("\"systemd\" must stand alone: "), "{text}");
+        }
         assert_eq!(
             read("[\"unix:/path\", \"127.0.0.1:*\", \"localhost:1\", \"tcp:[::1]:0\"]").as_deref(),
             Some("[\"unix:/path\", \"tcp:127.0.0.1:0\", \"tcp:localhost:1\", \"tcp:[::1]:0\"]")

@@ -425,6 +425,11 @@ impl Core {
         self.sessions.len()
     }
 
+    /// How many nodes there are.
+    pub fn nodes(&self) -> usize {
+        self.registry.here()
+    }
+
     /// Work done in the last call beyond the bytes that it brought, in bytes' worth. What earlier calls have
     /// led to is no part of it: that has a bound of its own in each turn, and must keep none from its turn.
     pub fn effort_bytes(&self) -> usize {

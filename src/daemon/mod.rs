@@ -12,6 +12,7 @@ mod catch_up;
 mod fatal;
 mod hand_over;
 mod log;
+mod notify;
 mod place;
 mod reach;
 mod reload;
@@ -28,14 +29,14 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::clock::Now;
-use crate::config::{CommandLine, Config, Machine};
+use crate::config::{CommandLine, Config, Listen, Machine};
 use crate::core::{About, Core, Level};
 use crate::limits::KEPT_BACK_MAX;
 use crate::listen::{Inherited, Place};
 use crate::net::{Bound, Waker, adopt, bind};
 use crate::plugin::Plugins;
 use crate::store::Numbers;
-use crate::sys::{self, Clock, ServiceManager, Signals, State};
+use crate::sys::{self, Clock, ServiceManager, Signals};
 
 use accept::Troubles;
 use catch_up::CatchUp;
@@ -43,6 +44,7 @@ pub use fatal::Fatal;
 use hand_over::HandingOver;
 pub use hand_over::left_to_this_process;
 use log::Log;
+use notify::Notices;
 use reach::Reach;
 use reload::Reloading;
 use switch::{Sockets, Switch};
@@ -60,6 +62,7 @@ pub struct Daemon {
     clock: Clock,
     signals: Signals,
     service_manager: ServiceManager,
+    notices: Notices,
     /// What threads beside the loop wake it with.
     waker: Arc<Waker>,
     sockets: Sockets,
@@ -93,6 +96,9 @@ pub enum End {
 const SIGNALS: usize = 0;
 /// The mark of the files that the daemon is found by.
 const FILES: usize = 1;
+/// What is to be done if there is nothing to listen at.
+const NO_SOCKET: &str = "listen is [\"systemd\"], and systemd has handed over no socket: start the daemon by its socket \
+                         unit, such as `systemctl start telexd.socket`, or by hand with --listen unix:/PATH";
 /// What plugins are told that the daemon is.
 const NAME: &str = concat!("telexd ", env!("CARGO_PKG_VERSION"));
 
@@ -144,6 +150,7 @@ impl Daemon {
             clock,
             signals,
             service_manager,
+            notices: Notices::default(),
             waker,
             sockets,
             switch: Switch {
@@ -190,7 +197,7 @@ impl Daemon {
         let forgotten = std::mem::take(&mut self.forgotten);
         self.forget_what_was_left(forgotten);
         self.watch_files(now);
-        self.tell_ready();
+        self.tell_ready(now.mono);
         self.switch.carry_out(&mut self.sockets, now);
         self.switch.hand_over_log(now);
         while !self.is_over(now) {
@@ -210,11 +217,6 @@ impl Daemon {
         }
         self.finish(now);
         Ok(End::Stopped)
-    }
-
-    fn tell_ready(&mut self) {
-        let addresses: Vec<_> = self.addresses().map(Address::to_string).collect();
-        self.service_manager.tell(State::Ready(format!("listening on {}", addresses.join(", "))));
     }
 
     fn finish(mut self, now: Now) {
@@ -337,13 +339,16 @@ fn bind_all(
 ) -> Result<(Vec<Bound>, Option<Taken>), Fatal> {
     let adopted = inherited.into_iter().map(adopt).collect::<Result<Vec<_>, _>>();
     let mut all = adopted.map_err(Fatal::doing("taking a socket of the service manager"))?;
-    let mut addresses = config.listen.clone();
+    let mut addresses = config.listen.addresses().to_vec();
     addresses.retain(|address| !all.iter().any(|bound| bound.address == *address));
     let places = taking_over.as_ref().map_or(&[][..], TakingOver::places);
     // It hands them over once: to a process that has become this one.
     let is_alone = all.is_empty();
     let is_adopted = |place: &Place| is_alone && place.is_adopted();
     if is_alone && addresses.is_empty() && !places.iter().any(is_adopted) {
+        if config.listen == Listen::Systemd {
+            return Err(Fatal::doing("listening")(io::Error::new(io::ErrorKind::NotFound, NO_SOCKET)));
+        }
         addresses.push(place::address()?);
     }
     let asked = addresses.clone();

@@ -30,15 +30,14 @@ pub(super) fn address() -> Result<Address, Fatal> {
     Ok(Address::Unix(folder.join("telex.sock")))
 }
 
-/// The state directory: of root in /var/lib, of others in their $XDG_STATE_HOME, where each machine has its own: a home
-/// may be shared.
+/// The state directory: of a service the one that systemd gives it, of root in /var/lib, of others in their
+/// $XDG_STATE_HOME, where each machine has its own: a home may be shared.
 pub(super) fn state_dir(host_name: &str) -> Result<PathBuf, Fatal> {
+    if let Some(folder) = given_by_systemd() {
+        return Ok(folder);
+    }
     if is_root() {
         return Ok(PathBuf::from("/var/lib/telexd"));
-    }
-    // What a service starts inherits the variable, so it may be another service's.
-    if let Some(folder) = home("STATE_DIRECTORY").filter(|folder| folder.ends_with("telexd")) {
-        return Ok(folder);
     }
     let folder = home("XDG_STATE_HOME").or_else(|| Some(home("HOME")?.join(".local/state")));
     // Nothing that leads elsewhere.
@@ -49,6 +48,14 @@ pub(super) fn state_dir(host_name: &str) -> Result<PathBuf, Fatal> {
             "neither $XDG_STATE_HOME nor $HOME is set; say where with --state-dir DIR",
         )
     })
+}
+
+/// The first of the unit's `StateDirectory=`. What a service starts inherits the variable, so that it may be another
+/// service's: only the process that systemd itself has started takes it.
+fn given_by_systemd() -> Option<PathBuf> {
+    let is_ours = env::var("SYSTEMD_EXEC_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    let folders = env::var_os("STATE_DIRECTORY").filter(|_| is_ours)?;
+    env::split_paths(&folders).next().filter(|path| path.is_absolute())
 }
 
 fn home(variable: &str) -> Option<PathBuf> {

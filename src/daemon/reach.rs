@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::Now;
+use crate::config::Listen;
 use crate::daemon::{Daemon, FILES, place};
 use crate::sys::Watch;
 
@@ -81,7 +82,7 @@ impl Daemon {
                  before `systemctl restart telexd.socket`"
             ));
         }
-        if self.started_with.listen.is_empty() {
+        if self.started_with.listen == Listen::default() {
             // The daemon makes the directory of its default place itself. If that fails, so does what follows.
             let _ = place::address();
         }

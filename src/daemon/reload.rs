@@ -231,7 +231,7 @@ impl Daemon {
         for &token in tokens {
             self.switch.tell(Input::Done { token, outcome }, &mut self.sockets, now);
         }
-        self.tell_ready();
+        self.tell_ready(now.mono);
     }
 }
 

@@ -32,15 +32,16 @@ pub(super) struct Sorted {
     pub(super) forgotten: Vec<String>,
 }
 
-/// Sorts what the service manager has handed over. What is of no use is closed: a later version may have left it.
+/// Sorts what the service manager has handed over. What it has kept and is of no use is closed: a later version may have
+/// left it.
 pub(super) fn sort(inherited: Vec<Inherited>, log: &mut Log) -> Sorted {
     let mut sorted = Sorted::default();
     for Inherited { socket, name } in inherited {
         if name == sys::HANDOVER {
             sorted.left.push(socket);
             sorted.forgotten = vec![name];
-        } else if is_listening(&socket) != Some(false) {
-            // What is no stream socket is told of where it is adopted.
+        } else if is_of_socket_unit(&name) || is_listening(&socket) == Some(true) {
+            // One that does not listen is told of where it is adopted.
             sorted.listeners.push(socket);
         } else {
             log.warn(&format!(
@@ -50,6 +51,11 @@ pub(super) fn sort(inherited: Vec<Inherited>, log: &mut Log) -> Sorted {
         }
     }
     sorted
+}
+
+/// Whether a descriptor has a name that one of a socket unit has (systemd.socket(5), `FileDescriptorName=`), or none.
+fn is_of_socket_unit(name: &str) -> bool {
+    name.ends_with(".socket") || ["connection", "unknown"].contains(&name)
 }
 
 impl TakingOver {

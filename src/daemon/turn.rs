@@ -8,7 +8,7 @@ use crate::core::{Input, Outcome, SessionKey};
 use crate::daemon::hand_over::HandingOver;
 use crate::daemon::{Daemon, FILES, SIGNALS};
 use crate::net::{Found, Ready};
-use crate::sys::{Signal, State};
+use crate::sys::Signal;
 
 /// What may be read of each connection that is ready, however many they are: less is hardly worth a system call.
 const SHARE_BYTES_MIN: usize = 4 * 1024;
@@ -43,6 +43,7 @@ impl Daemon {
         }
         self.go_on_with_reload(now);
         self.go_on_with_hand_over();
+        self.notify(now.mono);
         while let Some(error) = self.service_manager.next_failure() {
             self.switch.log.warn(&format!("cannot tell the service manager: {error}"));
         }
@@ -75,7 +76,8 @@ impl Daemon {
         let files = self.reach.deadline().filter(|_| self.stop_at.is_none());
         let core = self.switch.core.next_deadline();
         let log = self.switch.log.deadline();
-        let deadlines = [core, self.stop_at, timer, self.reload_deadline(), files, log];
+        let deadlines =
+            [core, self.stop_at, timer, self.reload_deadline(), files, log, self.notices.deadline()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -108,7 +110,7 @@ impl Daemon {
         self.switch.plugins.stopping();
         // What they have to say to others goes before `shutdown`, behind which nothing is let in.
         self.switch.carry_out(&mut self.sockets, now);
-        self.service_manager.tell(State::Stopping);
+        self.tell_stopping();
         self.sockets.stop_accepting();
         self.stop_at = Some(now.mono + self.config.drain_timeout);
         self.switch.tell(Input::StopAsked, &mut self.sockets, now);

@@ -9,8 +9,11 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Raises the soft limit of open files to the hard one, and says what it is now.
 pub fn raise_descriptor_limit() -> io::Result<u64> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    // A sandbox may forbid that also if it changes nothing.
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
     Ok(hard)
 }
 

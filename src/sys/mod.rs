@@ -19,7 +19,7 @@ pub use descriptors::{raise_descriptor_limit, unread};
 pub use handover::{Found, Incoming, Outgoing, inherit, inherited_by_number};
 pub use machine::{Clock, has_group, host_name, is_root, own_uid};
 pub use run::run;
-pub use service::{HANDOVER, ServiceManager, State, is_journal};
+pub use service::{HANDOVER, ServiceManager, State, is_journal, watchdog};
 pub use signals::{Signal, Signals, fail_at_file_limit, unblock_signals};
 pub use task::BackgroundTask;
 pub use watch::Watch;

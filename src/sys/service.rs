@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,8 +24,12 @@ pub enum State {
     Ready(String),
     /// The configuration is being read again; [`State::Ready`] follows.
     Reloading,
-    /// It ends.
-    Stopping,
+    /// What `systemctl status` shows has changed.
+    Status(String),
+    /// It is not stuck.
+    Alive,
+    /// It ends, which may take so long.
+    Stopping(Duration),
     /// Of descriptors that the service manager keeps for it, those of this name are not needed any more.
     Forget(String),
 }
@@ -111,13 +116,31 @@ impl ServiceManager {
     }
 }
 
+/// How often the service manager wants to be told [`State::Alive`] (sd_watchdog_enabled(3)); none: not at all. Beyond that
+/// it takes the process for stuck and kills it.
+pub fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled().filter(|within| !within.is_zero())
+}
+
 fn notify(state: &State) -> io::Result<()> {
     match state {
-        State::Ready(status) => sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(status)]),
+        State::Ready(status) => {
+            sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&one_line(status))])
+        }
+        State::Status(status) => sd_notify::notify(&[NotifyState::Status(&one_line(status))]),
+        State::Alive => sd_notify::notify(&[NotifyState::Watchdog]),
         State::Reloading => sd_notify::notify(&[NotifyState::Reloading, NotifyState::monotonic_usec_now()?]),
-        State::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+        State::Stopping(within) => {
+            let usec = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
+            sd_notify::notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(usec)])
+        }
         State::Forget(name) => sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]),
     }
+}
+
+/// A text as systemd takes it: a backslash in it vanishes, and a line feed would end it.
+fn one_line(text: &str) -> String {
+    text.replace('\\', "\\\\").replace(char::is_control, "\u{fffd}")
 }
 
 /// Whether stderr is read by the journal, which takes a level in front of each line
@@ -136,6 +159,11 @@ fn names(stream: &str, device: u64, inode: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_status_is_one_line_and_keeps_its_backslashes() {
+        assert_eq!(one_line("a\\b\nREADY=1"), "a\\\\b\u{fffd}READY=1");
+    }
 
     #[test]
     fn a_stream_is_named_by_device_and_inode() {
