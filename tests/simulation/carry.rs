@@ -5,7 +5,14 @@ use telex::core::Core;
 
 use crate::model::Checked;
 
+/// Only the daemon has state that is carried.
+#[cfg(not(feature = "daemon"))]
+pub(crate) fn carry(_: &mut Core, _: impl Fn() -> Core) -> Checked {
+    Err("no daemon".to_owned())
+}
+
 /// Saves a core, and puts what is restored from that in its place. `fresh` gives one of the same configuration.
+#[cfg(feature = "daemon")]
 pub(crate) fn carry(core: &mut Core, fresh: impl Fn() -> Core) -> Checked {
     let mut saved = Vec::new();
     let save = std::mem::replace(core, fresh()).save(&mut saved);

@@ -44,6 +44,7 @@ fn the_core_keeps_its_promises() {
 
 /// Handing over changes nothing, whenever it comes, but for orders that mean nothing (keys are given anew in another
 /// one), and for how much memory is taken, and so for what comes while that is short.
+#[cfg(feature = "daemon")]
 #[test]
 fn carried_to_another_process_between_all_steps_it_goes_on_as_if_nothing_had_been() {
     for_each_seed(run::CARRIED_SEEDS, |seed| {
@@ -69,6 +70,7 @@ fn spread_work_keeps_the_promises() {
     println!("{read} messages were read, {lists} lists answered");
 }
 
+#[cfg(feature = "daemon")]
 #[test]
 fn spread_work_keeps_them_also_if_it_is_carried_to_another_process_between_all_steps() {
     for_each_seed(spread::CARRIED_SEEDS, |seed| spread::run_carried(seed).map(drop));

@@ -13,6 +13,7 @@ use crate::shell::{Reads, World};
 
 /// As many as fit about 10 s of one core.
 pub(crate) const SEEDS: u64 = 350;
+#[cfg(feature = "daemon")]
 pub(crate) const CARRIED_SEEDS: u64 = 100;
 
 /// What a run, or many of them, amounted to.
@@ -34,6 +35,7 @@ pub(crate) struct Summary {
 
 impl Summary {
     /// What does not depend on orders that mean nothing.
+    #[cfg(feature = "daemon")]
     pub(crate) fn counts(&self) -> [u64; 6] {
         [self.actions, self.paused, self.stalled, self.untold, self.missed, self.delivered]
     }
@@ -61,6 +63,7 @@ pub(crate) fn run(seed: u64) -> Result<Summary, String> {
 }
 
 /// The same with a core that [`is_carried`](World::is_carried).
+#[cfg(feature = "daemon")]
 pub(crate) fn run_carried(seed: u64) -> Result<Summary, String> {
     run_with(seed, true)
 }

@@ -28,6 +28,7 @@ const NODE_PATTERNS: [&str; 5] = ["*", "a*", "*b", "c.*", "a"];
 
 /// As many as fit about 8 s of one core.
 pub(crate) const SEEDS: u64 = 400;
+#[cfg(feature = "daemon")]
 pub(crate) const CARRIED_SEEDS: u64 = 150;
 
 /// One connection, the socket and the peer behind it.
@@ -67,6 +68,7 @@ pub(crate) fn run(seed: u64) -> Result<(u64, u64), String> {
 }
 
 /// The same with a core that is saved and restored between all steps.
+#[cfg(feature = "daemon")]
 pub(crate) fn run_carried(seed: u64) -> Result<(u64, u64), String> {
     run_with(seed, true)
 }
