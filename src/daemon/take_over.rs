@@ -117,8 +117,11 @@ impl TakingOver {
                     true => taken.listeners.push(net::take_over(descriptor, place.clone())?),
                     false => forget(place, log),
                 }
-            } else if let Some(&key) = passed.connections.get(at - passed.listeners.len()) {
-                taken.connections.push((key, Stream::passed(descriptor)?));
+            } else if let Some(&key) = passed.connections.get(at - passed.listeners.len())
+                && let Ok(stream) = Stream::passed(descriptor)
+            {
+                // One that cannot be gone on with is lost, and no other with it.
+                taken.connections.push((key, stream));
             }
         }
         let there: HashSet<_> = taken.connections.iter().map(|(key, _)| *key).collect();

@@ -68,7 +68,7 @@ pub type Outcome = Result<Option<Message>, SendError>;
 /// // The node has said so.
 /// assert!(matches!(error("heating", "dance"), SendError::Refused(_)));
 /// // No switch has such a node.
-/// assert!(matches!(error("nobody", "read"), SendError::Failed(why) if why.kind == ErrorKind::Refused));
+/// assert!(matches!(error("cellar", "read"), SendError::Failed(why) if why.kind == ErrorKind::Refused));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
